@@ -1,0 +1,35 @@
+# Two commands: `make demo` shows the service at work, `make test` checks everything. Both set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/memsvc demo
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/installed node_modules/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	node_modules/.bin/buf lint protos
+
+clean:
+	rm -rf .venv node_modules memsvc/v1 .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Installing generates memsvc/v1 from protos/.
+.venv/installed: pyproject.toml constraints.txt hatch_build.py $(wildcard protos/memsvc/v1/*.proto)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "memsvc needs Python 3.11 or newer; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	touch $@
+
+# The linter of the API comes from npm.
+node_modules/installed: package.json package-lock.json
+	@command -v npm >/dev/null || { echo "make test needs npm, which brings the linter of protos/; install Node.js" >&2; exit 1; }
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
