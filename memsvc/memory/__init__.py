@@ -1,0 +1,1 @@
+"""The Titans memory: pure functions over stacked state tensors."""

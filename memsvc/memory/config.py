@@ -1,0 +1,73 @@
+"""The settings of one Titans memory."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from memsvc.errors import InvalidArgumentError
+
+MIN_LAYERS, MAX_LAYERS = 2, 12
+
+Gate = Literal["off", "fixed", "quantile"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryConfig:
+    """One tenant's memory: its architecture, how it learns, and the bounds that keep it stable (NUMERICS.md).
+
+    Raises:
+        InvalidArgumentError: a value is out of its range; names the field.
+    """
+
+    layers: int = 2
+    """Weight matrices of the MLP."""
+    width: int = 384
+    """Width of tokens and of every layer."""
+    chunk: int = 64
+    """Tokens per step: all gradients of a chunk are taken at its start state."""
+    theta: float = 0.064
+    """Step size on the chunk's mean gradient; a token's own is theta / chunk."""
+    eta: float = 0.9
+    """Momentum."""
+    half_life: float = 20_000.0
+    """Tokens written until half of what was learnt is forgotten; 0 means never. Sets how far the memory shrinks."""
+    replay: int = 4
+    """After every so many chunks the memory steps on a chunk of vectors of entries written so far; 0 means never."""
+    replay_gain: float = 2.0
+    """theta of a replayed chunk, as a multiple of theta."""
+    gate: Gate = "off"
+    """Which tokens write: all, those at a fixed threshold, or those at a moving quantile."""
+    gate_value: float = 0.0
+    """The fixed threshold, or the quantile below which a token does not write."""
+    curvature: float = 0.2
+    """c in theta_eff * lambda <= c (1 - eta)."""
+    radius: float = 16.0
+    """Largest Frobenius norm of what each layer has learnt."""
+    clip: float = 0.25
+    """Largest norm of one chunk's summed step over all layers, before momentum."""
+    seed: int = 0
+    """Seeds the initial weights, which are shared by all tenants of one shape."""
+
+    def __post_init__(self) -> None:
+        def check(field: str, *, ok: bool, message: str) -> None:
+            if not ok:
+                raise InvalidArgumentError(f"memory.{field}", message)
+
+        check("layers", ok=MIN_LAYERS <= self.layers <= MAX_LAYERS, message=f"must be {MIN_LAYERS} to {MAX_LAYERS}")
+        check("width", ok=self.width > 0, message="must be positive")
+        check("chunk", ok=self.chunk > 0, message="must be positive")
+        check("replay", ok=self.replay >= 0, message="must not be negative")
+        check("theta", ok=math.isfinite(self.theta) and self.theta > 0, message="must be a number above 0")
+        check("eta", ok=0 <= self.eta < 1, message="must be at least 0 and below 1")
+        check("half_life", ok=math.isfinite(self.half_life) and self.half_life >= 0, message="must not be negative")
+        check("gate", ok=self.gate in {"off", "fixed", "quantile"}, message="must be off, fixed or quantile")
+        check("gate_value", ok=math.isfinite(self.gate_value) and self.gate_value >= 0, message="must not be negative")
+        check("gate_value", ok=self.gate != "quantile" or self.gate_value < 1, message="a quantile must be below 1")
+        for field in ("replay_gain", "curvature", "radius", "clip"):
+            value = getattr(self, field)
+            check(field, ok=math.isfinite(value) and value > 0, message="must be a number above 0")
+
+    @property
+    def alpha(self) -> float:
+        """Decay per written token: 1 - 2^(-1 / half_life)."""
+        return 1 - 2 ** (-1 / self.half_life) if self.half_life else 0.0
