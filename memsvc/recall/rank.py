@@ -1,0 +1,155 @@
+"""From a query to ranked entries: dense and lexical signals, and the context of a session (DESIGN.md, Recall)."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsvc.errors import InvalidArgumentError
+from memsvc.recall.filter import Filter
+from memsvc.recall.index import Index
+from memsvc.recall.sessions import best_mean, neighbour_sum
+from memsvc.recall.words import query_terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankConfig:
+    """The weight of each signal. 0 switches one off.
+
+    Raises:
+        InvalidArgumentError: a value is out of its range; names the field.
+    """
+
+    surprise: float = 0.6
+    """Of the dense signal in surprise space."""
+    cosine: float = 0.4
+    """Of the plain dense signal."""
+    lexical: float = 0.7
+    """Of BM25."""
+    neighbour1: float = 0.3
+    """Of the scores of the entries just before and after in the session."""
+    neighbour2: float = 0.15
+    """Of the scores of the entries two places before and after."""
+    session: float = 0.6
+    """Of the mean of the session's best scores."""
+    session_top: int = 3
+    """How many of the session's scores are its best."""
+
+    def __post_init__(self) -> None:
+        for field in ("surprise", "cosine", "lexical", "neighbour1", "neighbour2", "session"):
+            if not (math.isfinite(getattr(self, field)) and getattr(self, field) >= 0):
+                raise InvalidArgumentError(f"rank.{field}", "must be a number of at least 0")
+        if self.session_top < 1:
+            raise InvalidArgumentError("rank.session_top", "must be at least 1")
+
+
+class Query(NamedTuple):
+    """What is looked for. Both vectors are unit, [d]."""
+
+    text: str
+    pooled: NDArray[np.float32]
+    """What the encoder makes of the text."""
+    surprise: NDArray[np.float32]
+    """What the memory does not expect of it: (I - M) on `pooled`, normalised."""
+
+
+class Ranked(NamedTuple):
+    """A hit. The four weighted parts sum to the score."""
+
+    number: int
+    score: float
+    surprise: float
+    cosine: float
+    lexical: float
+    context: float
+    """From the entry's neighbours and its session."""
+    span: tuple[int, int]
+    """Start and end, in code points, of the passage that the dense signals like best."""
+
+
+class _Scores(NamedTuple):
+    """Weighted parts of the first n entries, [n] each; and the dense score of their passages, [p]."""
+
+    surprise: NDArray[np.float64]
+    cosine: NDArray[np.float64]
+    lexical: NDArray[np.float64]
+    context: NDArray[np.float64]
+    passages: NDArray[np.float64]
+
+
+def rank(
+    index: Index,
+    query: Query,
+    config: RankConfig,
+    k: int,
+    filter: Filter | None = None,
+    *,
+    as_of: int | None = None,
+) -> list[Ranked]:
+    """Return the k best entries, best first; of equal scores the lower number first.
+
+    Every signal is z-scored over all entries; the filter only selects afterwards. With `as_of` the entries after that
+    seq do not exist: not as hits, in frequencies, lengths, neighbours, nor z-scores.
+    """
+    count = index.cut(as_of)
+    if not count or k < 1:
+        return []
+    parts = _score(index, query, config, count)
+    score = parts.surprise + parts.cosine + parts.lexical + parts.context
+    found = np.arange(count) if filter is None else np.flatnonzero(index.select(filter, count))
+    return [
+        Ranked(
+            number=index.number(i),
+            score=float(score[i]),
+            surprise=float(parts.surprise[i]),
+            cosine=float(parts.cosine[i]),
+            lexical=float(parts.lexical[i]),
+            context=float(parts.context[i]),
+            span=index.span(i, parts.passages),
+        )
+        for i in _best(score, found, k)
+    ]
+
+
+def _score(index: Index, query: Query, config: RankConfig, count: int) -> _Scores:
+    surprise = cosine = lexical = np.zeros(count)
+    passages = np.zeros(index.passages)
+    if config.surprise or config.cosine:
+        # Both products in one pass: they take as long as reading the vectors does.
+        products = index.products(np.stack([query.surprise, query.pooled]), count)
+        surprise, surprise_passages = _dense(index, products[0], config.surprise, count)
+        cosine, cosine_passages = _dense(index, products[1], config.cosine, count)
+        passages = surprise_passages + cosine_passages
+    if config.lexical:
+        lexical = config.lexical * standardise(index.lexical.scores(query_terms(query.text), count))
+    own = surprise + cosine + lexical
+    context = neighbour_sum(own, index.sessions, (config.neighbour1, config.neighbour2))
+    if config.session:
+        context += config.session * best_mean(own, index.sessions, config.session_top)
+    return _Scores(surprise, cosine, lexical, context, passages)
+
+
+def _dense(
+    index: Index, products: NDArray[np.float64], weight: float, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    best = index.best(products, count)
+    mean, scale = best.mean(), weight / (best.std() + 1e-9)
+    return (best - mean) * scale, products * scale
+
+
+def standardise(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return z-scores, population standard deviation; all 0 where all scores are equal."""
+    standard: NDArray[np.float64] = (scores - scores.mean()) / (scores.std() + 1e-9)
+    return standard
+
+
+def _best(score: NDArray[np.float64], found: NDArray[np.int64], k: int) -> list[int]:
+    """Return up to k of the found positions by descending score, ties by ascending position."""
+    scores = -score[found]
+    if k < len(found):
+        found = found[scores <= np.partition(scores, k - 1)[k - 1]]
+        scores = -score[found]
+    best: list[int] = found[np.argsort(scores, kind="stable")[:k]].tolist()
+    return best

@@ -1,0 +1,185 @@
+"""Entries as columns: what an index appends, and what a segment of it stores."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from memsvc.errors import DataLossError
+from memsvc.recall.metadata import parse_object
+from memsvc.recall.words import entry_terms
+
+FORMAT = 1
+"""First byte of a segment. A reader refuses what is newer than it knows."""
+
+_ALIGNMENT = 8
+
+
+class NewEntry(NamedTuple):
+    """An entry to index. Its metadata must have passed `metadata.parse_object`."""
+
+    number: int
+    seq: int
+    time_us: int
+    session: str
+    """Empty: the entry stands alone."""
+    role: str
+    text: str
+    metadata_json: str
+    vectors: NDArray[np.float32]
+    """[p, d] unit rows, one for each passage; at least one."""
+    spans: NDArray[np.int32]
+    """[p, 2] start and end of each passage in the text, in code points."""
+    tokens: int
+
+
+class Rows(NamedTuple):
+    """n entries with p passages. Strings are numbered within; the tables of strings come last."""
+
+    number: NDArray[np.int64]
+    seq: NDArray[np.int64]
+    time_us: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    passages: NDArray[np.int32]
+    """[n], how many passages each entry has."""
+    vectors: NDArray[np.float32]
+    """[p, d]"""
+    spans: NDArray[np.int32]
+    """[p, 2]"""
+    session: NDArray[np.uint32]
+    role: NDArray[np.uint32]
+    term_count: NDArray[np.int32]
+    """[n], how many distinct terms each entry has."""
+    term: NDArray[np.uint32]
+    times: NDArray[np.uint32]
+    key_count: NDArray[np.int32]
+    """[n], how many metadata keys each entry has."""
+    key: NDArray[np.uint32]
+    value: NDArray[np.uint32]
+    sessions: list[str]
+    roles: list[str]
+    terms: list[str]
+    keys: list[str]
+    values: list[str]
+    """Metadata values as JSON."""
+
+
+def gather(entries: Sequence[NewEntry]) -> Rows:
+    """Lay out entries as columns.
+
+    Raises:
+        InvalidArgumentError: an entry's metadata is not a JSON object.
+    """
+    sessions, roles, terms, keys, values = (_Table() for _ in range(5))
+    counts = [Counter(entry_terms(entry.text)) for entry in entries]
+    metadata = [parse_object(entry.metadata_json, "metadata_json") for entry in entries]
+    return Rows(
+        number=np.array([e.number for e in entries], np.int64),
+        seq=np.array([e.seq for e in entries], np.int64),
+        time_us=np.array([e.time_us for e in entries], np.int64),
+        tokens=np.array([e.tokens for e in entries], np.int32),
+        passages=np.array([len(e.vectors) for e in entries], np.int32),
+        vectors=np.concatenate([e.vectors for e in entries], dtype=np.float32),
+        spans=np.concatenate([e.spans for e in entries], dtype=np.int32),
+        session=sessions.numbers(e.session for e in entries),
+        role=roles.numbers(e.role for e in entries),
+        term_count=np.array([len(c) for c in counts], np.int32),
+        term=terms.numbers(term for c in counts for term in c),
+        times=np.array([n for c in counts for n in c.values()], np.uint32),
+        key_count=np.array([len(m) for m in metadata], np.int32),
+        key=keys.numbers(key for m in metadata for key in m),
+        value=values.numbers(json.dumps(v, sort_keys=True) for m in metadata for v in m.values()),
+        sessions=list(sessions),
+        roles=list(roles),
+        terms=list(terms),
+        keys=list(keys),
+        values=list(values),
+    )
+
+
+def pack(rows: Rows) -> bytes:
+    """Return the rows as bytes: a version byte, a msgpack header with its length, and the arrays, little-endian."""
+    arrays: list[bytes] = []
+    header: list[Any] = []
+    for item in rows:
+        if isinstance(item, list):
+            header.append(item)
+            continue
+        data = item.astype(item.dtype.newbyteorder("<"), copy=False).tobytes()
+        header.append([item.dtype.newbyteorder("<").str, list(item.shape)])
+        arrays += [data, bytes(-len(data) % _ALIGNMENT)]
+    head = msgpack.packb(header, unicode_errors="surrogatepass")
+    lead = bytes([FORMAT]) + len(head).to_bytes(_ALIGNMENT - 1, "little")
+    return b"".join([lead, head, bytes(-len(head) % _ALIGNMENT), *arrays])
+
+
+def unpack(data: bytes) -> Rows:
+    """Return the rows that `pack` wrote, as views of the bytes where possible.
+
+    Raises:
+        DataLossError: the bytes are damaged, or of a newer format.
+    """
+    if not data or data[0] != FORMAT:
+        raise DataLossError(f"a segment of format {data[:1].hex() or 'nothing'}; this version reads {FORMAT:02x}")
+    try:
+        size = int.from_bytes(data[1:_ALIGNMENT], "little")
+        at = _ALIGNMENT + size + -size % _ALIGNMENT
+        header = msgpack.unpackb(data[_ALIGNMENT : _ALIGNMENT + size], unicode_errors="surrogatepass")
+        items: list[Any] = []
+        for item in header[: -len(_TABLES)]:
+            kind, shape = item
+            count = int(np.prod(shape, dtype=np.int64))
+            items.append(np.frombuffer(data, np.dtype(kind), count, at).reshape(shape))
+            at += count * np.dtype(kind).itemsize
+            at += -at % _ALIGNMENT
+        rows = Rows(*items, *header[-len(_TABLES) :])
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise DataLossError("a segment of the index does not unpack") from error
+    if at != len(data) or not _consistent(rows):
+        raise DataLossError("a segment of the index does not fit together")
+    return rows
+
+
+_TABLES = ("sessions", "roles", "terms", "keys", "values")
+
+
+def _consistent(rows: Rows) -> bool:
+    n, p = len(rows.number), len(rows.vectors)
+    columns = (
+        rows.seq,
+        rows.time_us,
+        rows.tokens,
+        rows.passages,
+        rows.session,
+        rows.role,
+        rows.term_count,
+        rows.key_count,
+    )
+    numbered = (
+        (rows.session, rows.sessions),
+        (rows.role, rows.roles),
+        (rows.term, rows.terms),
+        (rows.key, rows.keys),
+        (rows.value, rows.values),
+    )
+    return (
+        all(isinstance(table, list) and all(isinstance(name, str) for name in table) for _, table in numbered)
+        and all(c.shape == (n,) for c in columns)
+        and rows.vectors.ndim == 2
+        and rows.spans.shape == (p, 2)
+        and (rows.passages.min(initial=1) > 0 and rows.passages.sum() == p)
+        and rows.term_count.sum() == len(rows.term) == len(rows.times)
+        and rows.key_count.sum() == len(rows.key) == len(rows.value)
+        and all(not len(ids) or ids.max() < len(table) for ids, table in numbered)
+    )
+
+
+class _Table(dict[str, int]):
+    """Strings, numbered in the order of their first use."""
+
+    def numbers(self, strings: Any) -> NDArray[np.uint32]:
+        return np.fromiter((self.setdefault(s, len(self)) for s in strings), np.uint32)
