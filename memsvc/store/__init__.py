@@ -1,0 +1,1 @@
+"""Durability: the log and the snapshots."""

@@ -1,0 +1,250 @@
+"""The embedded store: SQLite in one data directory, of one process.
+
+    caller ── append ──> committer (log.db, FULL) ── group commit, then the answers
+           ── reads ───> log reader               ── never waits for a commit
+           ── save ────> views writer (views.db)  ── megabytes that no append waits for
+           ── load ────> views reader
+                         checkpointer (log.db)    ── keeps the write-ahead log short
+
+Each has a connection and a thread of its own. A cancelled caller disturbs none of them.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from memsvc.errors import MemsvcError, UnavailableError
+from memsvc.store import log_read, log_write, views
+from memsvc.store.base import Appended, LoadedSnapshot, Payload, Record, RecordKind, Snapshot, StoredEntry, TenantRow
+from memsvc.store.checkpoint import EVERY_BYTES, Checkpointer
+from memsvc.store.committer import Committer
+from memsvc.store.compact import MIN_DEAD_BYTES
+from memsvc.store.database import connect, truncate_wal
+from memsvc.store.faults import translate, translate_views
+from memsvc.store.lock import DirectoryLock
+from memsvc.store.recovery import recover
+from memsvc.store.schema import LOG, PAGE_BYTES, VIEWS
+from memsvc.store.worker import Worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+
+def wall_clock_us() -> int:
+    """Return microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqliteOptions:
+    """What an operator or a test may set."""
+
+    clock_us: Callable[[], int] = wall_clock_us
+    """Microseconds since the epoch; may step back."""
+    max_log_bytes: int | None = None
+    """log.db grows no further than this; None for as far as the disk goes."""
+    verify_bytes: int = 256 * 1024 * 1024
+    """Databases up to this size are checked whole at start-up; of larger ones only the small tables."""
+    checkpoint_bytes: int = EVERY_BYTES
+    """About what is appended between two checkpoints."""
+    compact_bytes: int = MIN_DEAD_BYTES
+    """At start-up log.db is written anew if at least this much of it, and half, is the room of deleted text."""
+
+
+class SqliteStore:
+    """Implements `memsvc.store.base.Store`; see there for what each method promises."""
+
+    def __init__(self, directory: Path, options: SqliteOptions, resources: ExitStack) -> None:
+        """Start on a directory that is locked and recovered; use `open`."""
+        self._log_path = log = directory / LOG.name
+        view = directory / VIEWS.name
+        self._clock_us = options.clock_us
+        self._resources = resources
+        self._reader = self._worker("memsvc-log-reader", connect(log, LOG, read_only=True), translate)
+        self._living = connect(log, LOG, read_only=True)
+        resources.callback(self._living.close)
+        self._views = self._worker("memsvc-views-writer", connect(view, VIEWS), translate_views)
+        self._views_reader = self._worker("memsvc-views-reader", connect(view, VIEWS, read_only=True), translate_views)
+        checkpointer = Checkpointer(connect(log, LOG), options.checkpoint_bytes)
+        resources.callback(checkpointer.close)
+        connection = connect(log, LOG)
+        connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+        if options.max_log_bytes is not None:
+            connection.execute(f"PRAGMA max_page_count = {options.max_log_bytes // PAGE_BYTES}").fetchall()
+        self._committer = Committer(connection, checkpointer)
+        resources.callback(self._committer.close)  # the first to be closed: it still uses the checkpointer
+        self._inode = self._log_path.stat().st_ino
+        self._deletions: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @classmethod
+    def open(cls, directory: Path, options: SqliteOptions | None = None) -> "SqliteStore":
+        """Open a data directory, made if need be, and finish what a crash left unfinished. Blocks.
+
+        Raises:
+            FailedPreconditionError: it is in use (reason DATA_DIRECTORY_IN_USE), of a newer format (DATA_FORMAT_NEWER),
+                or another program's (DATA_FORMAT_UNKNOWN).
+            DataLossError: the log is damaged.
+            UnavailableError: it cannot be read or written.
+        """
+        options = options or SqliteOptions()
+        with ExitStack() as resources:
+            resources.callback(DirectoryLock(directory).release)
+            try:
+                recover(directory, verify_bytes=options.verify_bytes, compact_bytes=options.compact_bytes)
+                store = cls(directory, options, resources)
+            except sqlite3.Error as error:
+                raise translate(error) from error
+            except OSError as error:
+                raise UnavailableError(f"the data directory {directory} cannot be used: {error.strerror}") from error
+            store._resources = resources.pop_all()
+            return store
+
+    async def create_tenant(self, tenant: str, config: bytes, body: bytes, request_id: str) -> TenantRow:
+        """See `Log.create_tenant`. An empty request_id is never remembered."""
+        return await self._write(
+            partial(log_write.create_tenant, tenant=tenant, config=config, body=body, request_id=request_id)
+        )
+
+    async def get_tenant(self, tenant: str) -> TenantRow | None:
+        """See `Log.get_tenant`."""
+        return await self._read(log_read.get_tenant, tenant)
+
+    async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
+        """See `Log.list_tenants`."""
+        return await self._read(log_read.list_tenants, after, limit)
+
+    async def delete_tenant(self, uid: str, request_id: str) -> None:
+        """See `Log.delete_tenant`. When it returns, the tenant's text is in no file of the directory any more.
+
+        Raises:
+            UnavailableError: it could not be finished; a retry with the same request_id goes on, and so does a restart.
+        """
+        task = asyncio.create_task(self._delete(uid, request_id))
+        self._deletions.add(task)
+        task.add_done_callback(self._deletions.discard)
+        await asyncio.shield(task)  # a cancelled caller leaves no half of a tenant
+
+    async def find_deleted(self, tenant: str, request_id: str) -> bool:
+        """See `Log.find_deleted`."""
+        return await self._read(log_read.find_deleted, tenant, request_id, self._clock_us())
+
+    async def append(self, uid: str, kind: RecordKind, body: bytes = b"", payloads: Sequence[Payload] = ()) -> Appended:
+        """See `Log.append`."""
+        payloads = tuple(payloads)
+        size = len(body) + sum(len(payload.data) for payload in payloads)
+        return await self._write(partial(log_write.append, uid=uid, kind=kind, body=body, payloads=payloads), size=size)
+
+    async def head(self, uid: str) -> int:
+        """See `Log.head`."""
+        return await self._read(log_read.head, uid)
+
+    async def heads(self) -> dict[str, int]:
+        """See `Log.heads`."""
+        return await self._read(log_read.heads)
+
+    async def read(self, uid: str, after_seq: int, max_bytes: int) -> list[Record]:
+        """See `Log.read`."""
+        return await self._read(log_read.read, uid, after_seq, max_bytes)
+
+    async def entries(self, uid: str, numbers: Sequence[int]) -> list[StoredEntry]:
+        """See `Log.entries`."""
+        return await self._read(log_read.entries, uid, tuple(numbers))
+
+    async def entry_by_id(self, uid: str, id: str) -> StoredEntry | None:
+        """See `Log.entry_by_id`."""
+        return await self._read(log_read.entry_by_id, uid, id)
+
+    async def scan(self, uid: str, after_number: int, limit: int) -> list[StoredEntry]:
+        """See `Log.scan`."""
+        return await self._read(log_read.scan, uid, after_number, limit)
+
+    async def save(self, uid: str, snapshot: Snapshot) -> None:
+        """See `Snapshots.save`.
+
+        Raises:
+            NotFoundError: no such tenant.
+            FailedPreconditionError: a blob was left out that the store does not hold (reason BLOB_MISSING), or is not
+                what it holds (BLOB_CHANGED).
+            UnavailableError: the store cannot write; the older snapshots stand.
+        """
+        await self._views.run(self._save_if_living, uid, snapshot)
+
+    async def load(self, uid: str) -> LoadedSnapshot:
+        """See `Snapshots.load`. What is corrupt is told once and dropped, so that a later save writes it again."""
+        loaded = await self._views_reader.run(views.load, uid)
+        if loaded.corrupt:
+            try:
+                await self._views.run(views.drop_damaged, uid)
+            except MemsvcError as error:
+                _logger.warning("a damaged snapshot stays where it is: %s", error)
+        return loaded
+
+    async def seqs(self) -> dict[str, int]:
+        """See `Snapshots.seqs`."""
+        return await self._views_reader.run(views.seqs)
+
+    async def check(self) -> None:
+        """See `Store.check`. It commits a few bytes."""
+        try:
+            moved = self._log_path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            moved = True
+        if moved:
+            raise UnavailableError(
+                f"{self._log_path} was removed or replaced under this process", reason="DATA_DIRECTORY_LOST"
+            )
+        await self._write(log_write.touch)
+        await self._read(log_read.get_tenant, "")
+
+    async def size(self, uid: str) -> int:
+        """See `Store.size`."""
+        return await self._read(log_read.size, uid) + await self._views_reader.run(views.size, uid)
+
+    async def close(self) -> None:
+        """See `Store.close`. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.gather(*self._deletions, return_exceptions=True)
+        await asyncio.to_thread(self._resources.close)
+
+    async def _write(self, operation: Callable[..., T], size: int = 0) -> T:
+        """Run operation(connection, now_us=...) in the committer's next group; the clock is read there."""
+        return await self._committer.run(lambda connection: operation(connection, now_us=self._clock_us()), size=size)
+
+    async def _read(
+        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._reader.run(query, *args, **kwargs)
+
+    async def _delete(self, uid: str, request_id: str) -> None:
+        condemn = partial(log_write.condemn_tenant, uid=uid, request_id=request_id)
+        await self._committer.run(lambda connection: condemn(connection, now_us=self._clock_us()))
+        purge = partial(log_write.purge_slice, uid=uid)
+        while not await self._committer.run(purge, size=log_write.SLICE_ROWS * PAGE_BYTES):
+            pass
+        await self._views.run(views.drop_tenant, uid)
+        await self._views.run(truncate_wal)
+        await self._committer.run(truncate_wal, alone=True)
+
+    def _save_if_living(self, connection: sqlite3.Connection, uid: str, snapshot: Snapshot) -> None:
+        # On the thread that also drops a deleted tenant's views, once its name is gone: in either order none is left.
+        log_read.head(self._living, uid)
+        views.save(connection, uid, snapshot)
+
+    def _worker(
+        self, name: str, connection: sqlite3.Connection, translate: Callable[[sqlite3.Error], MemsvcError]
+    ) -> Worker:
+        worker = Worker(name, connection, translate)
+        self._resources.callback(worker.close)
+        return worker

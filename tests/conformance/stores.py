@@ -1,0 +1,40 @@
+"""The stores that must conform, and what the suites share."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from memsvc.store.base import Appended, Payload, RecordKind, Store
+from memsvc.store.sqlite import SqliteOptions, SqliteStore
+
+DAY_US = 24 * 3600 * 1_000_000
+
+
+class Clock:
+    """A wall clock that a test moves, also backwards."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_700_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+StoreFactory = Callable[[Path, Clock], Awaitable[Store]]
+
+
+async def open_sqlite(directory: Path, clock: Clock) -> Store:
+    return SqliteStore.open(directory, SqliteOptions(clock_us=clock))
+
+
+FACTORIES: dict[str, StoreFactory] = {"sqlite": open_sqlite}
+
+
+def payload(id: str, text: str = "") -> Payload:
+    """A payload whose content hash follows from its text."""
+    data = f"data of {text}".encode()
+    return Payload(id=id, content_hash=hashlib.sha256(data).digest(), data=data)
+
+
+async def write(store: Store, uid: str, *payloads: Payload) -> Appended:
+    return await store.append(uid, RecordKind.WRITE, b"", payloads)
