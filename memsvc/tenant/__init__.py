@@ -1,0 +1,1 @@
+"""What one tenant is: its records and the view they fold to."""

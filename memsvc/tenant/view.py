@@ -1,0 +1,349 @@
+"""What one tenant's log folds to: index, gate, statistics, the waiting tail, and, unless a slot has them, the weights.
+
+A record is folded in three moves, so that an engine may do other work in between and group the steps of many tenants:
+
+    for each entry, in order:  chunks = view.feed(...)        its tokens join the tail; full chunks come out
+    for each chunk, in order:  view.stepped(chunk, ...)       after the memory has taken the chunk
+    at the record's end:       view.finish(record, ...)       its entries become visible, all at once
+
+Nothing here knows the time, other tenants, or how the stream was cut into requests.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from memsvc.errors import DataLossError
+from memsvc.memory.config import MemoryConfig
+from memsvc.memory.gate import GateState, observe
+from memsvc.recall.index import Index
+from memsvc.recall.rows import NewEntry
+from memsvc.store.base import Record, RecordKind, Snapshot
+from memsvc.tenant.record import Content, decode_create, decode_numerics
+
+FORMAT = 1
+RECENT_TOKENS = 4096
+
+Floats = NDArray[np.float32]
+
+
+class Chunk(NamedTuple):
+    """One full chunk of b tokens, ready to step the memory."""
+
+    tokens: Floats
+    """[b, d], unit rows."""
+    owners: NDArray[np.int64]
+    """[b], the entry number of each token; empty in a chunk that is replayed."""
+
+
+class Replay(NamedTuple):
+    """A place in the stream where the memory goes over what was written: draw its chunk when its turn comes."""
+
+    ordinal: int
+    """0, 1, 2 ... in a tenant."""
+    rows: int
+    """Passages written before it; the chunk is drawn from these."""
+
+
+class Stepped(NamedTuple):
+    """What the memory said of one chunk (a row of memory.step.ChunkResult)."""
+
+    surprise: NDArray[np.floating[Any]]
+    """[b]."""
+    wrote: NDArray[np.bool_]
+    """[b]."""
+    bounded: bool
+    clipped: bool
+    projected: bool
+    finite: bool
+
+
+class Indexed(NamedTuple):
+    """One entry of a record, encoded: what the index keeps of it."""
+
+    number: int
+    content: Content
+    vectors: Floats
+    """[p, d], one unit row per passage."""
+    spans: NDArray[np.int32]
+    """[p, 2], code points."""
+    tokens: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals:
+    """Running statistics of a view; part of its state."""
+
+    tokens: int = 0
+    unknown: int = 0
+    stepped: int = 0
+    wrote: int = 0
+    surprise: float = 0.0
+    chunks: int = 0
+    bounded: int = 0
+    clipped: int = 0
+    projected: int = 0
+    skipped: int = 0
+    recent: float = 0.0
+    """Mean surprise of the last full window of RECENT_TOKENS tokens."""
+    window_surprise: float = 0.0
+    window_tokens: int = 0
+
+
+class View:
+    """One tenant's view, folded up to and including `applied_seq`."""
+
+    def __init__(self, width: int) -> None:
+        self.config = MemoryConfig(width=width)
+        self.fingerprint = ""
+        self.applied_seq = 0
+        self.index = Index(width)
+        self.gate = GateState()
+        self.totals = Totals()
+        self.weights: bytes | None = None
+        """The packed weights while no slot holds them; None as well while nothing was stepped."""
+        self._content = bytes(32)
+        self._tail = np.empty((0, width), np.float32)
+        self._owners = np.empty(0, np.int64)
+        self._surprises: dict[int, tuple[float, int, int]] = {}
+        self._cut = 0
+        """Chunks handed out."""
+        self._open_vectors: list[Floats] = []
+        """Per entry fed and not finished, its passages' vectors."""
+        self._rows = 0
+        """Passages fed."""
+
+    @property
+    def replay_config(self) -> MemoryConfig:
+        """The memory's settings for a chunk that is replayed."""
+        return replace(self.config, theta=self.config.theta * self.config.replay_gain)
+
+    @property
+    def tail(self) -> Floats:
+        """The tokens that wait for their chunk to fill, [n < b, d]."""
+        return self._tail
+
+    @property
+    def tail_owners(self) -> NDArray[np.int64]:
+        """The entry number of each token in the tail, [n]."""
+        return self._owners
+
+    # --- fold -----------------------------------------------------------------------------------------------------
+
+    def feed(self, number: int, states: Floats, vectors: Floats, tokens: int, unknown: int) -> list[Chunk | Replay]:
+        """Stream one entry's token states [n, d] into the tail; return the chunks that are full now, and replays.
+
+        `vectors` [p, d] are its passages'; `tokens` and `unknown` count the text's tokens, and those that the encoder
+        does not know. Where chunks and replays fall depends on the stream of entries alone, never on its records.
+        """
+        self.totals.tokens += tokens
+        self.totals.unknown += unknown
+        waiting = np.concatenate([self._tail, states])
+        owners = np.concatenate([self._owners, np.full(len(states), number, np.int64)])
+        b, every = self.config.chunk, self.config.replay
+        full = len(waiting) // b * b
+        self._tail, self._owners = waiting[full:].copy(), owners[full:].copy()
+        out: list[Chunk | Replay] = []
+        for i in range(0, full, b):
+            out.append(Chunk(waiting[i : i + b], owners[i : i + b]))
+            self._cut += 1
+            if every and self._cut % every == 0 and self._rows:
+                out.append(Replay(self._cut // every, self._rows))
+        self._open_vectors.append(vectors)
+        self._rows += len(vectors)
+        return out
+
+    def draw(self, replay: Replay) -> Chunk:
+        """Return a replay's chunk: b vectors of passages written before it, drawn by a hash of their places."""
+        b = self.config.chunk
+        places = np.arange(replay.ordinal * b, (replay.ordinal + 1) * b, dtype=np.uint64)
+        rows = (_splitmix(places + np.uint64(self.config.seed)) % np.uint64(replay.rows)).astype(np.int64)
+        indexed = self.index.vectors
+        recent = rows >= len(indexed)
+        tokens = np.empty((b, indexed.dim), np.float32)
+        tokens[~recent] = indexed.take(rows[~recent])
+        if recent.any():
+            tokens[recent] = np.concatenate(self._open_vectors)[rows[recent] - len(indexed)]
+        return Chunk(tokens, np.empty(0, np.int64))
+
+    def stepped(self, chunk: Chunk, result: Stepped) -> None:
+        """Take into the statistics what the memory said of a chunk; chunks come back in the order they went out."""
+        totals = self.totals
+        if not len(chunk.owners):
+            totals.skipped += not result.finite
+            return
+        totals.chunks += 1
+        if not result.finite:
+            totals.skipped += 1
+            return
+        totals.bounded += result.bounded
+        totals.clipped += result.clipped
+        totals.projected += result.projected
+        totals.stepped += len(chunk.owners)
+        totals.wrote += int(result.wrote.sum())
+        totals.surprise += float(result.surprise.sum())
+        totals.window_surprise += float(result.surprise.sum())
+        totals.window_tokens += len(chunk.owners)
+        if totals.window_tokens >= RECENT_TOKENS:
+            totals.recent = totals.window_surprise / totals.window_tokens
+            totals.window_surprise, totals.window_tokens = 0.0, 0
+        self.gate = observe(self.gate, self.config, result.surprise)
+        starts = np.flatnonzero(np.diff(chunk.owners, prepend=-1))
+        sums = np.add.reduceat(result.surprise.astype(np.float64), starts)
+        wrote = np.add.reduceat(result.wrote.astype(np.int64), starts)
+        lengths = np.diff(starts, append=len(chunk.owners))
+        for owner, total, n, w in zip(chunk.owners[starts], sums, lengths, wrote, strict=True):
+            self._add_surprise(int(owner), float(total), int(n), int(w))
+
+    def _add_surprise(self, number: int, total: float, tokens: int, wrote: int) -> None:
+        # An entry of the record under way is not in the index yet.
+        before = self._surprises.get(number, (0.0, 0, 0))
+        self._surprises[number] = (before[0] + total, before[1] + tokens, before[2] + wrote)
+
+    def finish(self, record: Record, entries: Sequence[Indexed] = ()) -> None:
+        """Make a record's entries visible and move on to its seq.
+
+        Raises:
+            DataLossError: the record does not follow the last one, or cannot be read.
+        """
+        if record.seq != self.applied_seq + 1:
+            raise DataLossError(f"record {record.seq} does not follow record {self.applied_seq}")
+        match record.kind:
+            case RecordKind.CREATE:
+                self.config, self.fingerprint = decode_create(record.body, self.config.width)
+            case RecordKind.NUMERICS:
+                self.fingerprint, _ = decode_numerics(record.body)
+            case RecordKind.WRITE:
+                self._index(record, entries)
+        for number, (total, tokens, wrote) in self._surprises.items():
+            self.index.add_surprise(number, total, tokens, wrote)
+        self._surprises.clear()
+        self.applied_seq = record.seq
+
+    def _index(self, record: Record, entries: Sequence[Indexed]) -> None:
+        new = []
+        for stored, entry in zip(record.entries, entries, strict=True):
+            content = entry.content
+            time_us = record.commit_us if content.time_us is None else content.time_us
+            new.append(
+                NewEntry(
+                    number=entry.number,
+                    seq=record.seq,
+                    time_us=time_us,
+                    session=content.session,
+                    role=content.role,
+                    text=content.text,
+                    metadata_json=content.metadata_json,
+                    vectors=entry.vectors,
+                    spans=entry.spans,
+                    tokens=entry.tokens,
+                )
+            )
+            self._content = hashlib.sha256(self._content + stored.payload.content_hash).digest()
+        self.index.add(new)
+        del self._open_vectors[: len(new)]
+
+    # --- identity -------------------------------------------------------------------------------------------------
+
+    def state_hash(self, weights: bytes | None) -> str:
+        """SHA-256 over weights, momentum, tail, statistics and the entries' content in order (docs/concepts.md).
+
+        Never over seq, uid, snapshots, clocks, nor what the server assigned. `weights` are the packed ones, None when
+        nothing was stepped.
+        """
+        digest = hashlib.sha256(self._content)
+        for part in (
+            weights or b"",
+            self._tail.tobytes(),
+            msgpack.packb([self.gate.to_values(), astuple(self.totals)]),
+        ):
+            digest.update(struct.pack("<Q", len(part)))
+            digest.update(part)
+        return digest.hexdigest()
+
+    # --- snapshots ------------------------------------------------------------------------------------------------
+
+    def snapshot(self, weights: bytes | None, encoder: str, segments: "Segments") -> Snapshot:
+        """Save the view at a record's boundary.
+
+        `encoder` names what the vectors mean; `segments` remembers which parts of the index are stored already and is
+        brought up to date.
+        """
+        fresh = self.index.segments(segments.entries)
+        names = [*segments.names, *fresh]
+        meta = {
+            "format": FORMAT,
+            "encoder": encoder,
+            "fingerprint": self.fingerprint,
+            "config": asdict(self.config),
+            "content": self._content,
+            "gate": self.gate.to_values(),
+            "totals": list(astuple(self.totals)),
+            "owners": self._owners.tolist(),
+            "segments": names,
+            "weights": weights is not None,
+        }
+        blobs: dict[str, bytes | None] = {**dict.fromkeys(segments.names), **fresh}
+        blobs[f"tail-{self.applied_seq}"] = self._tail.tobytes()
+        blobs[f"surprise-{self.applied_seq}"] = self.index.surprise_bytes()
+        if weights is not None:
+            blobs[f"weights-{self.applied_seq}"] = weights
+        segments.names, segments.entries = names, len(self.index)
+        return Snapshot(seq=self.applied_seq, meta=msgpack.packb(meta), blobs=blobs)
+
+    @classmethod
+    def restore(cls, snapshot: Snapshot, width: int, encoder: str) -> "tuple[View, Segments] | None":
+        """Return the view that was saved, or None where its vectors mean nothing to this encoder.
+
+        Raises:
+            DataLossError: the snapshot verifies but does not fit together.
+        """
+        meta = msgpack.unpackb(snapshot.meta)
+        if meta["format"] != FORMAT or meta["encoder"] != encoder or meta["config"]["width"] != width:
+            return None
+
+        def blob(name: str) -> bytes:
+            data = snapshot.blobs.get(name)
+            if data is None:
+                raise DataLossError(f"the snapshot at {snapshot.seq} lacks its part {name}")
+            return data
+
+        view = cls(width)
+        view.config = MemoryConfig(**meta["config"])
+        view.fingerprint = meta["fingerprint"]
+        view.applied_seq = snapshot.seq
+        view.index = Index.load(width, [blob(name) for name in meta["segments"]], blob(f"surprise-{snapshot.seq}"))
+        view.gate = GateState.from_values(meta["gate"])
+        view.totals = _totals(meta["totals"])
+        view.weights = blob(f"weights-{snapshot.seq}") if meta["weights"] else None
+        view._cut, view._rows = view.totals.chunks, view.index.passages
+        view._content = meta["content"]
+        view._tail = np.frombuffer(blob(f"tail-{snapshot.seq}"), np.float32).reshape(-1, width).copy()
+        view._owners = np.array(meta["owners"], np.int64)
+        return view, Segments(names=list(meta["segments"]), entries=len(view.index))
+
+
+@dataclass(slots=True, kw_only=True)
+class Segments:
+    """Which parts of an index are in the store already."""
+
+    names: list[str]
+    entries: int
+
+
+def _splitmix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix 64-bit integers well (Steele, Lea & Flood 2014); ours, so that no library's change moves a draw."""
+    x = x * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _totals(values: Iterable[Any]) -> Totals:
+    return Totals(**dict(zip((field.name for field in fields(Totals)), values, strict=True)))
