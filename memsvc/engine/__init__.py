@@ -1,0 +1,1 @@
+"""Schedules, runs and serves the work of many tenants on one device."""

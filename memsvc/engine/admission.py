@@ -1,0 +1,73 @@
+"""How many bytes of text may wait to be applied, per tenant and in all; past that, a write is refused or waits."""
+
+import asyncio
+from collections.abc import Sequence
+
+from memsvc.engine.opened import OpenTenant
+from memsvc.errors import ResourceExhaustedError
+from memsvc.store.base import Payload
+
+RETRY_S = 0.5
+
+
+class Admission:
+    """Counts what is on its way from the writers to the views.
+
+    Args:
+        tenant_bytes: what may wait of one tenant.
+        total_bytes: what may wait of all.
+    """
+
+    def __init__(self, tenant_bytes: int, total_bytes: int) -> None:
+        self._tenant_bytes, self._total_bytes = tenant_bytes, total_bytes
+        self._queued = 0
+        self._waiting: dict[asyncio.Future[None], None] = {}
+
+    def admit(self, tenant: OpenTenant, payloads: Sequence[Payload]) -> None:
+        """Count a batch in.
+
+        Raises:
+            ResourceExhaustedError: there is no room for it.
+        """
+        size = batch_size(payloads)
+        if not self._fits(tenant, size):
+            raise ResourceExhaustedError(
+                "too much text waits to be applied; try again shortly, or use WriteStream, which waits by itself",
+                retry_after=RETRY_S,
+                reason="QUEUE_FULL",
+                metadata={"pending_bytes": str(tenant.pending_bytes), "limit": str(self._tenant_bytes)},
+            )
+        self._queued += size
+
+    async def wait(self, tenant: OpenTenant, payloads: Sequence[Payload]) -> None:
+        """Wait until there is room for a batch, and count it in."""
+        size = batch_size(payloads)
+        while not self._fits(tenant, size) and tenant.failure is None:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[future] = None
+            try:
+                await future
+            finally:
+                self._waiting.pop(future, None)
+        self._queued += size
+
+    def release(self, size: int) -> None:
+        """Count bytes out: they are applied, or were never appended."""
+        self._queued -= size
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def window(self, tenant: OpenTenant) -> int:
+        """Return how many bytes the tenant may write now without waiting."""
+        return max(0, min(self._tenant_bytes - tenant.pending_bytes, self._total_bytes - self._queued))
+
+    def _fits(self, tenant: OpenTenant, size: int) -> bool:
+        # An empty queue takes any batch: a message bounds its size.
+        mine = not tenant.pending_bytes or tenant.pending_bytes + size <= self._tenant_bytes
+        return mine and (not self._queued or self._queued + size <= self._total_bytes)
+
+
+def batch_size(payloads: Sequence[Payload]) -> int:
+    """Return the bytes that a batch will wait with."""
+    return sum(len(payload.data) for payload in payloads)

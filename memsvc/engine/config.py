@@ -1,0 +1,35 @@
+"""How the engine runs."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from memsvc.memory.config import MemoryConfig
+from memsvc.recall.rank import RankConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How the engine runs. Nothing here changes any tenant's state but the encoder and the memory's defaults."""
+
+    encoder: str = "minilm"
+    encoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int = 2
+    """torch threads."""
+    slots: int = 32
+    """Tenants whose weights are held ready for steps."""
+    tenant_queue_bytes: int = 1 << 20
+    """Text of one tenant that may wait to be applied."""
+    queue_bytes: int = 16 << 20
+    """Text of all tenants that may wait to be applied."""
+    max_open_tenants: int = 2048
+    """Tenants whose views are held in memory."""
+    unload_idle_s: float = 600.0
+    """A tenant unused for so long leaves the memory."""
+    snapshot_tokens: int = 65_536
+    """A tenant that streams is snapshotted after so many tokens."""
+    snapshot_idle_s: float = 1.0
+    """A tenant that stopped streaming is snapshotted after so long."""
+    snapshot_min_tokens: int = 1_000
+    """Fewer tokens than that are folded again rather than saved."""
+    recall: RankConfig = field(default_factory=RankConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)

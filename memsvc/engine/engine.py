@@ -1,0 +1,357 @@
+"""The engine as the server sees it: tenants by name, durable writes, reads that see them. Lives on the event loop.
+
+The store is the truth and is always written first; the thread holds views of it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import numpy as np
+
+from memsvc.engine.admission import Admission, batch_size
+from memsvc.engine.config import EngineConfig
+from memsvc.engine.context import Quoted, pack
+from memsvc.engine.keeper import Keeper
+from memsvc.engine.opened import OpenTenant
+from memsvc.engine.results import Hit, Recalled, Stats, Surprise, Written
+from memsvc.engine.thread import EngineThread
+from memsvc.errors import MemsvcError, NotFoundError
+from memsvc.memory.config import MemoryConfig
+from memsvc.recall.encoder import load_encoder
+from memsvc.recall.filter import Filter
+from memsvc.recall.rank import Ranked, rank
+from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, StoredEntry, TenantRow
+from memsvc.tenant.record import Content, decode_payload, encode_create
+
+UNKNOWN_WARNING = 0.05
+
+
+class Engine:
+    """Writes, recalls and looks after tenants.
+
+    Args:
+        store: where the logs are; closed by whoever opened it.
+        config: how to run.
+    """
+
+    def __init__(self, store: Store, config: EngineConfig) -> None:
+        self.store, self.config = store, config
+        self.thread = EngineThread(
+            lambda: load_encoder(config.encoder, threads=config.threads, dtype=config.encoder_dtype),
+            config.slots,
+            config.threads,
+        )
+        self._open: dict[str, asyncio.Task[OpenTenant]] = {}
+        self._admission = Admission(config.tenant_queue_bytes, config.queue_bytes)
+        self._keeper = Keeper(self, store, config)
+
+    async def start(self) -> None:
+        """Load the encoder and begin to fold what a crash left unfolded.
+
+        Raises:
+            MemsvcError: the encoder cannot be loaded, or the store cannot be read.
+        """
+        await self.thread.start()
+        self._keeper.start()
+
+    async def close(self) -> None:
+        """Snapshot what is not, and end the thread. Calls must have ended before."""
+        await self._keeper.stop()
+        for tenant in self.opened():
+            with suppress(MemsvcError):
+                await self._keeper.snapshot(tenant)
+        await self.thread.stop()
+
+    # --- tenants --------------------------------------------------------------------------------------------------
+
+    async def create_tenant(self, tenant: str, memory: MemoryConfig, request_id: str) -> TenantRow:
+        """Create a tenant.
+
+        Raises:
+            AlreadyExistsError: there is one of that id.
+        """
+        runner = self.thread.runner
+        body = encode_create(replace(memory, width=runner.encoder.dim), runner.fingerprint)
+        return await asyncio.shield(self.store.create_tenant(tenant, body, body, request_id))
+
+    async def get_tenant(self, tenant: str) -> TenantRow:
+        """Return a tenant.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        row = await self.store.get_tenant(tenant)
+        if row is None:
+            raise NotFoundError("tenant: there is none of that id", reason="TENANT_NOT_FOUND")
+        return row
+
+    async def delete_tenant(self, tenant: str, request_id: str) -> None:
+        """Delete a tenant.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        row = await self.store.get_tenant(tenant)
+        if row is None:
+            if await self.store.find_deleted(tenant, request_id):
+                return
+            raise NotFoundError("tenant: there is none of that id", reason="TENANT_NOT_FOUND")
+        await asyncio.shield(self._delete(row, request_id))
+
+    async def _delete(self, row: TenantRow, request_id: str) -> None:
+        if (task := self._open.pop(row.tenant, None)) is not None:
+            with suppress(MemsvcError):
+                await (await task).close(deleted=True)
+        await self.store.delete_tenant(row.uid, request_id)
+
+    @asynccontextmanager
+    async def using(self, tenant: str) -> AsyncIterator[OpenTenant]:
+        """Hold a tenant open."""
+        task = self._open.get(tenant)
+        if task is not None and task.done() and (task.exception() or task.result().failure):
+            del self._open[tenant]
+            task = None
+        if task is None:
+            task = self._open[tenant] = asyncio.create_task(self._load(tenant))
+        opened = await asyncio.shield(task)
+        opened.users += 1
+        try:
+            yield opened
+        finally:
+            opened.users -= 1
+            opened.last_used = asyncio.get_running_loop().time()
+
+    async def _load(self, tenant: str) -> OpenTenant:
+        try:
+            opened = OpenTenant(await self.get_tenant(tenant), self.store, self.thread, self._admission.release)
+            await opened.open()
+        except BaseException:
+            self._open.pop(tenant, None)
+            raise
+        return opened
+
+    def opened(self) -> list[OpenTenant]:
+        """Return the tenants that are open now."""
+        done = (task for task in self._open.values() if task.done() and not task.cancelled())
+        return [task.result() for task in done if task.exception() is None]
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    async def write(self, tenant: str, payloads: Sequence[Payload], *, applied: bool = False) -> Written:
+        """Append a batch as one record; durable when it returns, recallable too with `applied`.
+
+        Raises:
+            NotFoundError: no such tenant.
+            AlreadyExistsError: an id is known with other content; nothing was written.
+            ResourceExhaustedError: too much text waits to be applied; nothing was written.
+            UnavailableError: the store cannot write; nothing was written.
+        """
+        async with self.using(tenant) as opened:
+            self._admission.admit(opened, payloads)
+            appended = await asyncio.shield(self._append(opened, payloads))
+            surprise = await self._surprise(opened, appended) if applied else None
+        return _written(payloads, appended, surprise)
+
+    async def write_waiting(self, tenant: str, payloads: Sequence[Payload]) -> "asyncio.Task[Written]":
+        """Wait for room, then start to append a batch: for streams, whose writer would rather wait than be refused."""
+        async with self.using(tenant) as opened:
+            await self._admission.wait(opened, payloads)
+
+            async def append() -> Written:
+                return _written(payloads, await self._append(opened, payloads), None)
+
+            return asyncio.create_task(append())
+
+    async def window(self, tenant: str) -> int:
+        """Return how many bytes of text the tenant may write now without waiting."""
+        async with self.using(tenant) as opened:
+            return self._admission.window(opened)
+
+    async def _append(self, opened: OpenTenant, payloads: Sequence[Payload]) -> Appended:
+        size = batch_size(payloads)
+        record: Record | None = None
+        try:
+            appended = await opened.append(RecordKind.WRITE, b"", tuple(payloads))
+            record = appended.record
+            return appended
+        finally:
+            # What was skipped or refused never reaches the queue.
+            self._admission.release(size - (record.size if record else 0))
+
+    async def _surprise(self, opened: OpenTenant, appended: Appended) -> tuple[Surprise | None, ...]:
+        await opened.wait_applied(max(appended.seqs))
+        return await self.thread.call_at_boundary(opened.uid, lambda: self._surprise_of(opened, appended.numbers))
+
+    def _surprise_of(self, opened: OpenTenant, numbers: Sequence[int]) -> tuple[Surprise | None, ...]:
+        """On the thread: mean surprise and gate share of entries, waiting tokens included."""
+        view = opened.view
+        waiting = self.thread.runner.tail_surprise(opened.uid)
+        results: list[Surprise | None] = []
+        for number in numbers:
+            total, tokens, wrote = view.index.surprise_of(number)
+            tail = waiting[view.tail_owners == number]
+            if count := tokens + len(tail):
+                mean = (total + float(tail.sum(dtype=np.float64))) / count
+                share = (wrote + int((tail >= view.gate.threshold).sum())) / count
+                results.append(Surprise(mean, share))
+            else:
+                results.append(None)
+        return tuple(results)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def recall(
+        self,
+        tenant: str,
+        query: str,
+        *,
+        k: int,
+        filter: Filter | None = None,
+        min_seq: int | None = None,
+        neighbours: int = 0,
+        max_tokens: int = 0,
+    ) -> Recalled:
+        """Find the k best entries, once all up to min_seq is applied (None: the log's head now).
+
+        Raises:
+            NotFoundError: no such tenant.
+            OutOfRangeError: min_seq is beyond the log's head.
+            UnavailableError: the view failed; asking again folds it afresh.
+        """
+        async with self.using(tenant) as opened:
+            await opened.wait_applied(opened.head_seq if min_seq is None else min_seq)
+            applied, ranked, around = await self.thread.call(
+                lambda: self._rank(opened, query, k, filter, neighbours), read=True
+            )
+            numbers = {r.number for r in ranked} | {n for before, after in around for n in (*before, *after)}
+            entries = {e.number: e for e in await self.store.entries(opened.uid, sorted(numbers))}
+            hits = tuple(
+                Hit(
+                    ranked=r,
+                    entry=entries[r.number],
+                    before=tuple(entries[n] for n in before if n in entries),
+                    after=tuple(entries[n] for n in after if n in entries),
+                )
+                for r, (before, after) in zip(ranked, around, strict=True)
+                if r.number in entries
+            )
+            context = ""
+            if max_tokens and hits:
+                count = self.thread.runner.encoder.count_tokens
+                quotes = [_quoted(hit.entry) for hit in hits]
+                context = await self.thread.call(lambda: pack(quotes, max_tokens, count), read=True)
+        return Recalled(applied_seq=applied, hits=hits, context=context)
+
+    def applied_seq(self, tenant: str) -> int | None:
+        """Return the last record applied of a tenant that is open."""
+        task = self._open.get(tenant)
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        return task.result().applied_seq
+
+    def _rank(
+        self, opened: OpenTenant, text: str, k: int, filter: Filter | None, neighbours: int
+    ) -> tuple[int, list[Ranked], list[tuple[list[int], list[int]]]]:
+        """On the thread: encode the query, rank, and look up neighbours."""
+        view = opened.view
+        if not len(view.index):
+            return view.applied_seq, [], []
+        query = self.thread.runner.query(opened.uid, text)
+        ranked = rank(view.index, query, self.config.recall, k, filter)
+        around: list[tuple[list[int], list[int]]] = [
+            view.index.neighbours(r.number, neighbours) if neighbours else ([], []) for r in ranked
+        ]
+        return view.applied_seq, ranked, around
+
+    async def get_entry(self, tenant: str, id: str) -> StoredEntry:
+        """Return one entry.
+
+        Raises:
+            NotFoundError: no such tenant or entry.
+        """
+        row = await self.get_tenant(tenant)
+        entry = await self.store.entry_by_id(row.uid, id)
+        if entry is None:
+            raise NotFoundError("id: the tenant has no such entry", reason="ENTRY_NOT_FOUND")
+        return entry
+
+    async def list_entries(
+        self, uid: str, after_number: int, limit: int, filter: Filter, max_bytes: int
+    ) -> tuple[list[StoredEntry], int | None]:
+        """Return a page of entries in seq order, and the number to go on after (None at the end)."""
+        found: list[StoredEntry] = []
+        size = 0
+        while True:
+            page = await self.store.scan(uid, after_number, limit + 1)
+            for entry in page:
+                content = decode_payload(entry.payload)
+                if filter.matches(content.session, content.role, time_of(entry, content), content.metadata_json):
+                    size += len(entry.payload.data)
+                    if len(found) == limit or (found and size > max_bytes):
+                        return found, after_number
+                    found.append(entry)
+                after_number = entry.number
+            if len(page) <= limit:
+                return found, None
+
+    async def stats(self, tenant: str, *, state_hash: bool) -> Stats:
+        """Return live figures, of a moment between two records.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        async with self.using(tenant) as opened:
+            return await self.thread.call_at_boundary(opened.uid, lambda: self._stats(opened, state_hash=state_hash))
+
+    def _stats(self, opened: OpenTenant, *, state_hash: bool) -> Stats:
+        view, runner = opened.view, self.thread.runner
+        warnings = list(opened.warnings)
+        if view.totals.tokens and view.totals.unknown / view.totals.tokens > UNKNOWN_WARNING:
+            share = view.totals.unknown / view.totals.tokens
+            warnings.append(
+                f"the encoder does not know {share:.0%} of the text's tokens; another encoder would serve it better"
+            )
+        return Stats(
+            entries=len(view.index),
+            passages=view.index.passages,
+            tail_tokens=len(view.tail),
+            head_seq=opened.head_seq,
+            applied_seq=view.applied_seq,
+            snapshot_seq=opened.snapshot_seq,
+            pending_bytes=opened.pending_bytes,
+            totals=replace(view.totals),
+            gate_threshold=view.gate.threshold,
+            weight_norms=runner.norms(opened.uid),
+            state_hash=view.state_hash(runner.weights(opened.uid)) if state_hash else "",
+            fingerprint=view.fingerprint,
+            warnings=tuple(warnings),
+        )
+
+    def forget(self, tenant: OpenTenant) -> None:
+        """Count a tenant as open no longer."""
+        task = self._open.get(tenant.row.tenant)
+        if task is not None and task.done() and task.result() is tenant:
+            del self._open[tenant.row.tenant]
+
+
+def time_of(entry: StoredEntry, content: Content) -> int:
+    """Return the event's time of an entry in microseconds: its own, or when it was committed."""
+    return entry.commit_us if content.time_us is None else content.time_us
+
+
+def _written(payloads: Sequence[Payload], appended: Appended, surprise: tuple[Surprise | None, ...] | None) -> Written:
+    return Written(
+        seq=appended.record.seq if appended.record else max(appended.seqs),
+        ids=tuple(payload.id for payload in payloads),
+        seqs=appended.seqs,
+        skipped=appended.skipped,
+        surprise=surprise,
+    )
+
+
+def _quoted(entry: StoredEntry) -> Quoted:
+    content = decode_payload(entry.payload)
+    order = (entry.seq, entry.number)
+    return Quoted(entry.payload.id, content.session, content.role, time_of(entry, content), order, content.text)

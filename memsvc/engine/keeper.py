@@ -1,0 +1,101 @@
+"""Keeps views short to fold and few in memory: snapshots, unloading, and catching up after a crash."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memsvc.engine.config import EngineConfig
+from memsvc.engine.opened import OpenTenant
+from memsvc.errors import MemsvcError
+from memsvc.store.base import Snapshot, Store
+
+if TYPE_CHECKING:
+    from memsvc.engine.engine import Engine
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 1.0
+BYTES_PER_TOKEN = 4
+PAGE = 1000
+
+
+class Keeper:
+    """Looks after the tenants that an engine has open."""
+
+    def __init__(self, engine: "Engine", store: Store, config: EngineConfig) -> None:
+        self._engine, self._store, self._config = engine, store, config
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin."""
+        self._tasks = [asyncio.create_task(self._rounds()), asyncio.create_task(self._catch_up())]
+
+    async def stop(self) -> None:
+        """End."""
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _rounds(self) -> None:
+        while True:
+            await asyncio.sleep(ROUND_S)
+            now = asyncio.get_running_loop().time()
+            opened = sorted(self._engine.opened(), key=lambda t: t.last_used)
+            surplus = len(opened) - self._config.max_open_tenants
+            for i, tenant in enumerate(opened):
+                try:
+                    await self._keep(tenant, now, surplus=i < surplus)
+                except Exception:
+                    log.exception("tenant %s: could not be snapshotted or unloaded", tenant.uid)
+
+    async def _keep(self, tenant: OpenTenant, now: float, *, surplus: bool) -> None:
+        """Snapshot a tenant that has streamed enough or is written no more; unload one that nobody uses."""
+        if tenant.failure is not None:
+            self._engine.forget(tenant)
+            return
+        behind = tenant.view.totals.tokens - tenant.snapshot_tokens
+        # Readers do not count: a tenant whose figures are watched is saved all the same.
+        rests = not tenant.pending_bytes and now - tenant.last_written >= self._config.snapshot_idle_s
+        if behind >= self._config.snapshot_tokens or rests:
+            await self.snapshot(tenant)
+        if tenant.idle and (surplus or now - tenant.last_used >= self._config.unload_idle_s):
+            self._engine.forget(tenant)
+            await tenant.close()
+
+    async def snapshot(self, tenant: OpenTenant) -> None:
+        """Save the tenant's view as it stands after some record, if that spares a fold worth sparing.
+
+        Raises:
+            UnavailableError: the store cannot write, or the view failed.
+        """
+        runner, view, segments = self._engine.thread.runner, tenant.view, replace(tenant.segments)
+        if tenant.failure is not None or view.totals.tokens - tenant.snapshot_tokens < self._config.snapshot_min_tokens:
+            return
+
+        def save() -> tuple[Snapshot, int]:
+            saved = view.snapshot(runner.weights(tenant.uid), runner.encoder.fingerprint, segments)
+            return saved, view.totals.tokens
+
+        snapshot, tokens = await self._engine.thread.call_at_boundary(tenant.uid, save)
+        await self._store.save(tenant.uid, snapshot)
+        tenant.segments, tenant.snapshot_seq, tenant.snapshot_tokens = segments, snapshot.seq, tokens
+
+    async def _catch_up(self) -> None:
+        """After a start: fold the long tails that a crash left, so that no first recall waits for them."""
+        enough = self._config.snapshot_min_tokens * BYTES_PER_TOKEN
+        heads, saved = await self._store.heads(), await self._store.seqs()
+        after = ""
+        while rows := await self._store.list_tenants(after, PAGE):
+            for row in rows:
+                after_seq = saved.get(row.uid, 0)
+                if heads.get(row.uid, 0) <= max(1, after_seq):
+                    continue
+                tail = await self._store.read(row.uid, after_seq, enough)
+                if sum(record.size for record in tail) >= enough:
+                    with suppress(MemsvcError):
+                        async with self._engine.using(row.tenant) as opened:
+                            await opened.wait_applied(opened.head_seq)
+            after = rows[-1].tenant

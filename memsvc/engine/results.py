@@ -1,0 +1,67 @@
+"""What the engine answers."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from memsvc.recall.rank import Ranked
+from memsvc.store.base import StoredEntry
+from memsvc.tenant.view import Totals
+
+
+class Surprise(NamedTuple):
+    """What the memory said of one entry."""
+
+    mean: float
+    """Mean surprise of its tokens."""
+    gate_share: float
+    """Share of its tokens that write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of a batch."""
+
+    seq: int
+    ids: tuple[str, ...]
+    seqs: tuple[int, ...]
+    skipped: tuple[bool, ...]
+    surprise: tuple[Surprise | None, ...] | None = None
+    """Per entry, if it was waited for; None for an entry without tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One entry found, with its neighbours."""
+
+    ranked: Ranked
+    entry: StoredEntry
+    before: tuple[StoredEntry, ...]
+    after: tuple[StoredEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """The answer to a recall."""
+
+    applied_seq: int
+    hits: tuple[Hit, ...]
+    context: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Live figures of one tenant."""
+
+    entries: int
+    passages: int
+    tail_tokens: int
+    head_seq: int
+    applied_seq: int
+    snapshot_seq: int
+    pending_bytes: int
+    totals: Totals
+    gate_threshold: float
+    weight_norms: tuple[float, ...]
+    state_hash: str
+    fingerprint: str
+    warnings: tuple[str, ...]

@@ -1,0 +1,187 @@
+"""The one module that owns devices: the encoder, the slots' weights, every tensor. Runs on the engine's thread."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from memsvc.engine.slots import Lease, SlotTable
+from memsvc.memory.config import MemoryConfig
+from memsvc.memory.state import MemoryStack
+from memsvc.memory.step import read, surprise, update
+from memsvc.recall.encoder import Encoded, Encoder, Passage, Split
+from memsvc.recall.rank import Query
+from memsvc.tenant.view import Chunk, Stepped, View
+
+Shape = tuple[int, int, int]
+
+
+class Runner:
+    """Encodes, steps and reads. Whose turn it is, is not its business.
+
+    Args:
+        encoder: turns text into vectors.
+        slots: how many tenants' weights are held ready, for each shape of memory.
+    """
+
+    def __init__(self, encoder: Encoder, slots: int) -> None:
+        self.encoder = encoder
+        self._slots = slots
+        self._stacks: dict[Shape, tuple[MemoryStack, SlotTable]] = {}
+        self._views: dict[str, View] = {}
+        self.fingerprint = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        """Name the numerics: equal fingerprints promise equal bits (NUMERICS.md, Determinism)."""
+        facts = [
+            self.encoder.fingerprint,
+            torch.__version__,
+            "cpu",
+            torch.backends.cpu.get_cpu_capability(),
+            str(torch.get_num_threads()),
+            "float32",
+        ]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+    # --- tenants --------------------------------------------------------------------------------------------------
+
+    def attach(self, uid: str, view: View) -> None:
+        """Make a view known, so that its weights can be evicted into it."""
+        self._views[uid] = view
+
+    def detach(self, uid: str) -> None:
+        """Forget a view and empty its slot."""
+        view = self._views.pop(uid)
+        if (held := self._stacks.get(_shape(view.config))) is not None:
+            held[1].drop(uid)
+
+    def weights(self, uid: str) -> bytes | None:
+        """Return the tenant's packed weights as they are now, None while nothing was stepped."""
+        view = self._views[uid]
+        if (held := self._stacks.get(_shape(view.config))) is not None:
+            stack, table = held
+            if (slot := table.find(uid)) is not None:
+                return stack.dump(slot)
+        return view.weights
+
+    @contextmanager
+    def _leased(self, uids: Sequence[str]) -> Iterator[tuple[MemoryStack, list[int], Callable[[], None]]]:
+        """Hold slots for tenants of one shape; yields stack, slots, and what to call once the weights changed."""
+        shape = _shape(self._views[uids[0]].config)
+        if shape not in self._stacks:
+            stack = MemoryStack(self._views[uids[0]].config, self._slots)
+            self._stacks[shape] = (stack, SlotTable(self._slots))
+        stack, table = self._stacks[shape]
+        leases: list[Lease] = []
+        try:
+            # One by one: an error in the middle must leave what is pinned so far in the list.
+            for uid in uids:
+                leases.append(self._lease(stack, table, uid))  # noqa: PERF401
+
+            def changed() -> None:
+                for lease in leases:
+                    table.changed(lease)
+                    self._views[lease.uid].weights = None
+
+            yield stack, [lease.slot for lease in leases], changed
+        finally:
+            for lease in leases:
+                table.release(lease)
+
+    def _lease(self, stack: MemoryStack, table: SlotTable, uid: str) -> Lease:
+        acquired = table.acquire(uid)
+        if acquired is None:
+            raise RuntimeError(f"more than {len(table)} tenants in one step")
+        lease, load, evict = acquired
+        if evict is not None:
+            self._views[evict].weights = stack.dump(lease.slot)
+        if load:
+            weights = self._views[uid].weights
+            if weights is None:
+                stack.clear(lease.slot)
+            else:
+                stack.load(lease.slot, weights)
+            table.loaded(lease)
+        return lease
+
+    @property
+    def width(self) -> int:
+        """Tenants that one step may hold."""
+        return self._slots
+
+    def shape_of(self, uid: str) -> Shape:
+        """Return what tenants must share to be stepped together: layers, width, chunk."""
+        config = self._views[uid].config
+        return (config.layers, config.width, config.chunk)
+
+    # --- work -----------------------------------------------------------------------------------------------------
+
+    def split(self, texts: Sequence[str]) -> list[Split]:
+        """Tokenise."""
+        return self.encoder.split(texts)
+
+    def encode(self, passages: Sequence[Passage]) -> list[Encoded]:
+        """Encode passages of one rung."""
+        return self.encoder.encode(passages)
+
+    def step(self, uids: Sequence[str], chunks: Sequence[Chunk]) -> list[Stepped]:
+        """Step one chunk for each of some tenants of one shape, each tenant once."""
+        views = [self._views[uid] for uid in uids]
+        with self._leased(uids) as (stack, slots, changed):
+            tokens = torch.from_numpy(np.stack([chunk.tokens for chunk in chunks]))
+            replayed = [not len(chunk.owners) for chunk in chunks]
+            configs = [v.replay_config if again else v.config for v, again in zip(views, replayed, strict=True)]
+            # What is replayed was let in once already.
+            thresholds = [0.0 if again else v.gate.threshold for v, again in zip(views, replayed, strict=True)]
+            result = update(stack, slots, configs, thresholds, tokens)
+            changed()
+        surprises, wrote = result.surprise.numpy(), result.wrote.numpy()
+        flags = zip(*(column.tolist() for column in result[2:]), strict=True)
+        return [Stepped(surprises[row], wrote[row], *flag) for row, flag in enumerate(flags)]
+
+    def tail_surprise(self, uid: str) -> NDArray[np.float32]:
+        """Return the surprise [n] of the tokens that wait in the tail: the bits that their step will have."""
+        view = self._views[uid]
+        if not len(view.tail):
+            return np.empty(0, np.float32)
+        with self._leased([uid]) as (stack, (slot,), _):
+            return surprise(stack, slot, view.config, torch.from_numpy(view.tail)).numpy()
+
+    def query(self, uid: str, text: str) -> Query:
+        """Return the query as encoded, and as what the tenant's memory does not expect of it, q − M(q).
+
+        A text beyond the encoder's window is the mean of its passages.
+        """
+        (split,) = self.split([text])
+        pooled = np.stack([self.encode([passage])[0].pooled for passage in split.passages]).mean(0)
+        pooled /= np.linalg.norm(pooled) or 1.0
+        if self._views[uid].totals.chunks == 0:
+            return Query(text, pooled, pooled)
+        q = torch.from_numpy(pooled)[None]
+        with self._leased([uid]) as (stack, (slot,), _):
+            residual = F.normalize(q - read(stack, slot, q), dim=-1)
+        return Query(text, pooled, residual[0].numpy())
+
+    def norms(self, uid: str) -> tuple[float, ...]:
+        """Return the Frobenius norm of what each layer has learnt; empty while nothing was stepped."""
+        if self._views[uid].totals.chunks == 0:
+            return ()
+        with self._leased([uid]) as (stack, (slot,), _):
+            return tuple(float(torch.linalg.matrix_norm(delta)) for delta in stack.delta[slot])
+
+    def check_integrity(self) -> None:
+        """Assert what must always hold of the slots.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        for _, table in self._stacks.values():
+            table.check_integrity()
+
+
+def _shape(config: MemoryConfig) -> Shape:
+    return (config.layers, config.width, config.seed)

@@ -1,0 +1,183 @@
+"""The engine's one thread: it owns every tensor and every view, and does no I/O.
+
+Reads go first; between them, ingest goes on in units of work short enough to keep reads from waiting long.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from memsvc.engine.ingest import Ingest, Lane
+from memsvc.engine.runner import Runner
+from memsvc.errors import UnavailableError
+from memsvc.recall.encoder import Encoder
+from memsvc.store.base import Record
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+READ_RECENTLY_S = 2.0
+UNIT_S = 0.08
+"""A unit of encoding while nobody reads: long enough for efficient matrix products."""
+UNIT_READ_S = 0.02
+"""A unit of encoding while there are readers (DESIGN.md, The ways through it)."""
+CALIBRATION_TEXT = "the quick brown fox jumps over the lazy dog and runs through the wide green field "
+
+
+class EngineThread:
+    """Runs jobs and ingest; everything it is given comes through `call`, `push` and their like, from the event loop.
+
+    Args:
+        encoder: makes the encoder; called on the thread.
+        slots: how many tenants' weights are held ready.
+        threads: torch threads.
+    """
+
+    def __init__(self, encoder: Callable[[], Encoder], slots: int, threads: int) -> None:
+        self._make_encoder, self._slots, self._threads = encoder, slots, threads
+        self._wake = threading.Condition()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._stopping = False
+        self._last_read = 0.0
+        self._rate = 4000.0
+        self._thread = threading.Thread(target=self._main, name="memsvc-engine", daemon=True)
+        self.runner: Runner
+        self.ingest: Ingest
+
+    async def start(self) -> None:
+        """Load the encoder, measure its speed, start serving.
+
+        Raises:
+            MemsvcError: the encoder cannot be loaded.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._thread.start()
+        await self._ready
+
+    async def stop(self) -> None:
+        """End the thread after the unit of work under way."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    # --- from the event loop --------------------------------------------------------------------------------------
+
+    def call(self, job: Callable[[], Result], *, read: bool = False) -> asyncio.Future[Result]:
+        """Run a job on the thread, before any further ingest; `read` marks one that answers a question."""
+        future: asyncio.Future[Result] = self._loop.create_future()
+
+        def run() -> None:
+            if read:
+                self._last_read = time.monotonic()
+            self._settle(future, job)
+
+        self._post(self._jobs, run)
+        return future
+
+    def call_at_boundary(self, uid: str, job: Callable[[], Result]) -> asyncio.Future[Result]:
+        """Run a job when the tenant's view stands between two records."""
+        future: asyncio.Future[Result] = self._loop.create_future()
+
+        def enter() -> None:
+            if self.ingest.lane(uid) is None:
+                self._settle(future, lambda: self._gone(uid))
+            else:
+                self.ingest.at_boundary(uid, lambda: self._settle(future, job))
+
+        self._post(self._jobs, enter)
+        return future
+
+    def _gone(self, uid: str) -> Result:  # type: ignore[type-var]  # it never returns
+        raise UnavailableError(f"the view of tenant {uid} is being folded afresh", reason="VIEW_DETACHED")
+
+    def push(self, uid: str, record: Record) -> None:
+        """Queue a committed record of an attached tenant; a tenant's records in the order of their seq."""
+        self._post(self._inbox, lambda: self.ingest.push(uid, record))
+
+    def attach(self, lane: Lane) -> asyncio.Future[None]:
+        """Take a tenant in."""
+        return self.call(lambda: self.ingest.attach(lane))
+
+    def detach(self, uid: str) -> asyncio.Future[None]:
+        """Let a tenant go."""
+        return self.call(lambda: self.ingest.detach(uid))
+
+    def notify(self, callback: Callable[[], None]) -> None:
+        """From the thread: run something on the event loop."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback)
+
+    def _post(self, queue: deque[Callable[[], None]], item: Callable[[], None]) -> None:
+        with self._wake:
+            queue.append(item)
+            self._wake.notify()
+
+    # --- on the thread --------------------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            torch.set_num_threads(self._threads)
+            self.runner = Runner(self._make_encoder(), self._slots)
+            self.ingest = Ingest(self.runner)
+            self._calibrate()
+        except BaseException as error:
+            failure = error
+            self.notify(lambda: self._ready.set_exception(failure))
+            return
+        self.notify(lambda: self._ready.set_result(None))
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """One turn: jobs first, then one unit of ingest, or sleep until there is something to do; False at the end."""
+        with self._wake:
+            while not (self._jobs or self._inbox or self._stopping) and self.ingest.idle:
+                self._wake.wait()
+            if self._stopping:
+                return False
+            jobs, inbox = list(self._jobs), list(self._inbox)
+            self._jobs.clear()
+            self._inbox.clear()
+        for item in (*inbox, *jobs):
+            item()
+        try:
+            self.ingest.unit(self._unit_tokens())
+        except Exception as error:
+            log.exception("a unit of ingest failed")
+            self.ingest.fail_all(error)
+        return True
+
+    def _settle(self, future: asyncio.Future[Result], job: Callable[[], Result]) -> None:
+        if future.cancelled():
+            return
+        try:
+            result = job()
+        except Exception as error:
+            failure = error
+            self.notify(lambda: None if future.done() else future.set_exception(failure))
+        else:
+            self.notify(lambda: None if future.done() else future.set_result(result))
+
+    def _unit_tokens(self) -> int:
+        reading = time.monotonic() - self._last_read < READ_RECENTLY_S
+        return int(self._rate * (UNIT_READ_S if reading else UNIT_S))
+
+    def _calibrate(self) -> None:
+        """Measure the encoder, warm, so that a unit of work can be sized in tokens."""
+        (split,) = self.runner.split([CALIBRATION_TEXT * 2])
+        batch = [split.passages[0]] * 4
+        self.runner.encode(batch)
+        start = time.perf_counter()
+        self.runner.encode(batch)
+        tokens = sum(len(p.ids) for p in batch)
+        self._rate = max(1000.0, tokens / (time.perf_counter() - start))
