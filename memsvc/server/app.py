@@ -1,0 +1,118 @@
+"""The server's life: listen, warm up, serve, drain."""
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import suppress
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from memsvc import limits
+from memsvc.engine.engine import Engine
+from memsvc.errors import UnavailableError
+from memsvc.server.config import Settings
+from memsvc.server.health import Health
+from memsvc.server.interceptors import CallInterceptor
+from memsvc.server.memory_service import MemoryService
+from memsvc.server.tenant_service import TenantService
+from memsvc.store.sqlite import SqliteStore
+from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
+
+log = structlog.get_logger("memsvc.server")
+
+OPTIONS = [
+    ("grpc.max_receive_message_length", limits.MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", 2 * limits.MAX_MESSAGE_BYTES),
+    # Two servers on one port would share its calls without a word.
+    ("grpc.so_reuseport", 0),
+    # A stalled stream buffers 5 MiB with the probe, 124 KiB without.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.max_concurrent_streams", 1024),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+]
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        MemsvcError: the data directory, the encoder or the port cannot be had.
+    """
+    _configure_logging(settings)
+    asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, on the running loop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = SqliteStore.open(settings.data)
+    try:
+        await _serve(settings, store, stop)
+    finally:
+        await store.close()
+
+
+async def _serve(settings: Settings, store: SqliteStore, stop: asyncio.Event) -> None:
+    engine = Engine(store, settings.engine())
+    calls = CallInterceptor()
+    health = Health(calls)
+    memory = MemoryService(engine)
+    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
+    memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
+    tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    names = [module.DESCRIPTOR.services_by_name for module in (memory_pb2, tenants_pb2, health_pb2)]
+    services = [service.full_name for by_name in names for service in by_name.values()]
+    reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server)
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{address}:{settings.port}")
+    except RuntimeError as error:
+        raise UnavailableError(f"port {settings.port} on {settings.host} cannot be had; is it taken?") from error
+    await server.start()
+    await health.alive()
+    try:
+        await engine.start()
+    except BaseException:
+        await server.stop(None)
+        raise
+    await health.ready()
+    watch = asyncio.create_task(health.watch(store))
+    log.info("serving", address=f"{address}:{port}", data=str(settings.data), encoder=settings.encoder)
+    print(f"memsvc listening on {address}:{port}", flush=True)
+
+    await stop.wait()
+    log.info("draining")
+    watch.cancel()
+    with suppress(asyncio.CancelledError):
+        await watch
+    await health.drain()
+    memory.draining.set()
+    await server.stop(settings.drain_s)
+    await engine.close()
+    log.info("stopped")
+
+
+def _configure_logging(settings: Settings) -> None:
+    """Structured logs on stderr: ids and figures, never text or secrets."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
+    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

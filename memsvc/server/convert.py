@@ -1,0 +1,124 @@
+"""From what the engine returns to messages."""
+
+from urllib.parse import quote
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from memsvc.engine.engine import time_of
+from memsvc.engine.results import Hit, Stats, Written
+from memsvc.memory.config import MemoryConfig
+from memsvc.store.base import StoredEntry, TenantRow
+from memsvc.tenant.record import decode_create, decode_payload
+from memsvc.v1 import memory_pb2, types_pb2
+
+GATES = {
+    "off": types_pb2.GATE_POLICY_OFF,
+    "fixed": types_pb2.GATE_POLICY_FIXED,
+    "quantile": types_pb2.GATE_POLICY_QUANTILE,
+}
+
+
+def timestamp(us: int) -> Timestamp:
+    """Return microseconds since the epoch as a Timestamp."""
+    return Timestamp(seconds=us // 1_000_000, nanos=us % 1_000_000 * 1_000)
+
+
+def tenant_name(tenant: str) -> str:
+    """Return a tenant's resource name."""
+    return f"tenants/{quote(tenant, safe='')}"
+
+
+def entry(tenant: str, stored: StoredEntry) -> types_pb2.Entry:
+    """Return an entry."""
+    content = decode_payload(stored.payload)
+    return types_pb2.Entry(
+        name=f"{tenant_name(tenant)}/entries/{quote(stored.payload.id, safe='')}",
+        id=stored.payload.id,
+        text=content.text,
+        session=content.session,
+        role=content.role,
+        time=timestamp(time_of(stored, content)),
+        metadata_json=content.metadata_json,
+        seq=stored.seq,
+        commit_time=timestamp(stored.commit_us),
+    )
+
+
+def hit(tenant: str, value: Hit) -> memory_pb2.Hit:
+    """Return a hit."""
+    ranked = value.ranked
+    return memory_pb2.Hit(
+        entry=entry(tenant, value.entry),
+        score=ranked.score,
+        parts=memory_pb2.ScoreParts(
+            surprise=ranked.surprise, cosine=ranked.cosine, lexical=ranked.lexical, context=ranked.context
+        ),
+        passage=memory_pb2.Span(start=ranked.span[0], end=ranked.span[1]),
+        before=[entry(tenant, e) for e in value.before],
+        after=[entry(tenant, e) for e in value.after],
+    )
+
+
+def write_response(written: Written) -> memory_pb2.WriteResponse:
+    """Return what became of a batch."""
+    response = memory_pb2.WriteResponse(seq=written.seq)
+    for i, (id, seq, skipped) in enumerate(zip(written.ids, written.seqs, written.skipped, strict=True)):
+        result = response.results.add(id=id, seq=seq, skipped=skipped)
+        if written.surprise is not None and (surprise := written.surprise[i]) is not None:
+            result.surprise, result.gate_share = surprise
+    return response
+
+
+def memory(config: MemoryConfig) -> types_pb2.MemoryConfig:
+    """Return a memory's settings."""
+    return types_pb2.MemoryConfig(
+        layers=config.layers,
+        theta=config.theta,
+        eta=config.eta,
+        half_life=config.half_life,
+        gate=GATES[config.gate],
+        gate_value=config.gate_value,
+    )
+
+
+def tenant(row: TenantRow, width: int) -> types_pb2.Tenant:
+    """Return a tenant without its figures."""
+    config, _ = decode_create(row.config, width)
+    return types_pb2.Tenant(
+        name=tenant_name(row.tenant),
+        tenant=row.tenant,
+        uid=row.uid,
+        create_time=timestamp(row.created_us),
+        memory=memory(config),
+    )
+
+
+def stats(value: Stats) -> types_pb2.TenantStats:
+    """Return a tenant's figures."""
+    totals = value.totals
+    stepped = totals.stepped or 1
+    mean = totals.surprise / stepped
+    return types_pb2.TenantStats(
+        entries=value.entries,
+        passages=value.passages,
+        tokens=totals.tokens,
+        tail_tokens=value.tail_tokens,
+        head_seq=value.head_seq,
+        applied_seq=value.applied_seq,
+        snapshot_seq=value.snapshot_seq,
+        pending_bytes=value.pending_bytes,
+        unknown_token_share=totals.unknown / totals.tokens if totals.tokens else 0.0,
+        surprise_mean=mean,
+        surprise_recent=totals.recent or mean,
+        gate_share=totals.wrote / stepped,
+        gate_threshold=value.gate_threshold,
+        chunks=totals.chunks,
+        curvature_bounded=totals.bounded,
+        clipped=totals.clipped,
+        radius_projected=totals.projected,
+        skipped=totals.skipped,
+        weight_norms=value.weight_norms,
+        state_hash=value.state_hash,
+        fingerprint=value.fingerprint,
+        warnings=value.warnings,
+    )

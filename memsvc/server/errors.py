@@ -1,0 +1,57 @@
+"""One table from the tree of errors to gRPC codes, and the status that carries their details."""
+
+from typing import NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from memsvc import errors
+
+CODES: dict[type[errors.MemsvcError], grpc.StatusCode] = {
+    errors.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.OutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
+    errors.ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.DataLossError: grpc.StatusCode.DATA_LOSS,
+}
+DOMAIN = "memsvc"
+
+
+def code(error: errors.MemsvcError) -> grpc.StatusCode:
+    """Return the gRPC code of an error."""
+    return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.INTERNAL)
+
+
+def status(error: errors.MemsvcError) -> status_pb2.Status:
+    """Return the error as google.rpc.Status, with ErrorInfo and, where they apply, BadRequest and RetryInfo."""
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
+    ]
+    if isinstance(error, errors.InvalidArgumentError):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.description)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.ResourceExhaustedError):
+        delay = Duration()
+        delay.FromMilliseconds(int(error.retry_after * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = []
+    for detail in details:
+        packed.append(Any())
+        packed[-1].Pack(detail)
+    return status_pb2.Status(code=code(error).value[0], message=str(error), details=packed)
+
+
+async def abort(context: "grpc.aio.ServicerContext[object, object]", error: errors.MemsvcError) -> NoReturn:
+    """End the call with the error: code, message and details in one go (a later abort drops earlier trailers)."""
+    trailing = [("grpc-status-details-bin", status(error).SerializeToString())]
+    if isinstance(error, errors.ResourceExhaustedError):
+        trailing.append(("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))))
+    await context.abort(code(error), str(error), tuple(trailing))
+    raise AssertionError("abort returns never")

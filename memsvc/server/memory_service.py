@@ -1,0 +1,175 @@
+"""MemoryService: each method is validate, ask the engine, convert."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import grpc
+
+from memsvc import limits
+from memsvc.engine.engine import Engine
+from memsvc.engine.results import Written
+from memsvc.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+from memsvc.server import convert, validate
+from memsvc.server.interceptors import deadline
+from memsvc.v1 import memory_pb2, memory_pb2_grpc, types_pb2
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+BATCHES_IN_FLIGHT = 64
+"""Batches of one stream on their way to the disk."""
+
+
+class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
+    """Writes and recalls."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.draining = asyncio.Event()
+        """Set at a shutdown: open write streams end after what they have under way."""
+
+    @property
+    def _dim(self) -> int:
+        return self._engine.thread.runner.encoder.dim
+
+    async def Write(self, request: memory_pb2.WriteRequest, context: Context) -> memory_pb2.WriteResponse:
+        """Append a batch."""
+        tenant = validate.name("tenant", request.tenant)
+        payloads = validate.payloads("entries", request.entries, self._dim)
+        applied = request.wait == memory_pb2.WRITE_WAIT_APPLIED
+        try:
+            async with await deadline(context):
+                written = await self._engine.write(tenant, payloads, applied=applied)
+        except TimeoutError:
+            raise DeadlineExceededError(
+                "the deadline passed while waiting; write again under the same ids to learn what became of the batch"
+            ) from None
+        return convert.write_response(written)
+
+    async def WriteStream(
+        self, request_iterator: AsyncIterator[memory_pb2.WriteStreamRequest], context: Context
+    ) -> AsyncIterator[memory_pb2.WriteStreamResponse]:
+        """Append many batches."""
+        try:
+            first = await anext(request_iterator)
+        except StopAsyncIteration:
+            return
+        if first.WhichOneof("message") != "open":
+            raise InvalidArgumentError("open", "must be the first message of the stream")
+        tenant = validate.name("tenant", first.open.tenant)
+        answers: asyncio.Queue[int | asyncio.Task[Written] | BaseException | None] = asyncio.Queue(BATCHES_IN_FLIGHT)
+        window = await self._engine.window(tenant)
+        yield memory_pb2.WriteStreamResponse(window=window, opened=memory_pb2.WriteStreamOpened())
+        reader = asyncio.create_task(self._read_stream(tenant, request_iterator, answers))
+        committed = 0
+        try:
+            while (answer := await answers.get()) is not None:
+                if isinstance(answer, BaseException):
+                    raise answer
+                response = memory_pb2.WriteStreamResponse()
+                if isinstance(answer, int):
+                    response.flushed.token = answer
+                else:
+                    written = await asyncio.shield(answer)
+                    committed = max(committed, written.seq)
+                    response.ack.CopyFrom(convert.write_response(written))
+                response.committed_seq = committed
+                response.window = await self._engine.window(tenant)
+                yield response
+        finally:
+            reader.cancel()
+
+    async def _read_stream(
+        self,
+        tenant: str,
+        requests: AsyncIterator[memory_pb2.WriteStreamRequest],
+        answers: "asyncio.Queue[int | asyncio.Task[Written] | BaseException | None]",
+    ) -> None:
+        """Put what is to be answered into the queue, in order; None at the end of the stream."""
+        try:
+            drained = asyncio.create_task(self.draining.wait())
+            try:
+                while (request := await _next(requests, drained)) is not None:
+                    match request.WhichOneof("message"):
+                        case "batch":
+                            payloads = validate.payloads("batch.entries", request.batch.entries, self._dim)
+                            await answers.put(await self._engine.write_waiting(tenant, payloads))
+                        case "flush":
+                            await answers.put(request.flush.token)
+                        case "open":
+                            raise InvalidArgumentError("open", "must be the first message of the stream only")
+                        case _:
+                            raise InvalidArgumentError("message", "must be set")
+            finally:
+                drained.cancel()
+            await answers.put(None)
+        except Exception as error:
+            await answers.put(error)
+
+    async def Recall(self, request: memory_pb2.RecallRequest, context: Context) -> memory_pb2.RecallResponse:
+        """Find entries."""
+        tenant = validate.name("tenant", request.tenant)
+        query = validate.text("query", request.query)
+        k = validate.between("k", request.k, 1, limits.MAX_K, default=10)
+        neighbours = validate.between("neighbours", request.neighbours, 0, limits.MAX_NEIGHBOURS)
+        max_tokens = validate.between("max_tokens", request.max_tokens, 0, limits.MAX_CONTEXT_TOKENS)
+        filter = validate.filter(request.filter) if request.HasField("filter") else None
+        min_seq = request.min_seq if request.HasField("min_seq") else None
+        if min_seq is not None and min_seq < 0:
+            raise InvalidArgumentError("min_seq", "must not be negative")
+        try:
+            async with await deadline(context):
+                found = await self._engine.recall(
+                    tenant, query, k=k, filter=filter, min_seq=min_seq, neighbours=neighbours, max_tokens=max_tokens
+                )
+        except TimeoutError:
+            applied = self._engine.applied_seq(tenant)
+            raise DeadlineExceededError(
+                "the deadline passed before the tenant's view reached min_seq",
+                metadata={} if applied is None else {"applied_seq": str(applied)},
+            ) from None
+        response = memory_pb2.RecallResponse(
+            applied_seq=found.applied_seq, hits=[convert.hit(tenant, hit) for hit in found.hits], context=found.context
+        )
+        if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
+            raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
+        return response
+
+    async def GetEntry(self, request: memory_pb2.GetEntryRequest, context: Context) -> types_pb2.Entry:
+        """Return one entry."""
+        tenant = validate.name("tenant", request.tenant)
+        id = validate.name("id", request.id)
+        return convert.entry(tenant, await self._engine.get_entry(tenant, id))
+
+    async def ListEntries(
+        self, request: memory_pb2.ListEntriesRequest, context: Context
+    ) -> memory_pb2.ListEntriesResponse:
+        """List entries in seq order."""
+        tenant = validate.name("tenant", request.tenant)
+        limit = validate.between("page_size", request.page_size, 1, limits.MAX_PAGE_SIZE, default=100)
+        filter = validate.filter(request.filter)
+        row = await self._engine.get_tenant(tenant)
+        shape = hashlib.sha256(request.filter.SerializeToString(deterministic=True)).hexdigest()[:16]
+        after = validate.read_page_token(request.page_token, row.uid, shape) or 0
+        entries, more = await self._engine.list_entries(row.uid, after, limit, filter, limits.MAX_MESSAGE_BYTES // 2)
+        return memory_pb2.ListEntriesResponse(
+            entries=[convert.entry(tenant, stored) for stored in entries],
+            next_page_token="" if more is None else validate.page_token(row.uid, shape, more),
+        )
+
+
+async def _next(
+    requests: AsyncIterator[memory_pb2.WriteStreamRequest], drained: "asyncio.Task[Any]"
+) -> memory_pb2.WriteStreamRequest | None:
+    """Return the next message, or None at the end of the stream.
+
+    Raises:
+        UnavailableError: the server is shutting down.
+    """
+    reading = asyncio.ensure_future(anext(requests, None))
+    done, _ = await asyncio.wait({reading, drained}, return_when=asyncio.FIRST_COMPLETED)
+    if reading in done:
+        return await reading
+    reading.cancel()
+    raise UnavailableError("the server is shutting down; write what was not acknowledged again", reason="DRAINING")

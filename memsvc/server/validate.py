@@ -1,0 +1,163 @@
+"""From a request's fields to what the engine takes, or an error that names the field."""
+
+import base64
+import binascii
+import json
+import math
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from memsvc import limits
+from memsvc.errors import FailedPreconditionError, InvalidArgumentError
+from memsvc.recall.filter import Filter
+from memsvc.store.base import Payload
+from memsvc.tenant.record import Content, encode_payload
+from memsvc.v1 import types_pb2
+
+MIN_TIME_US, MAX_TIME_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
+def name(field: str, value: str, limit: int = limits.MAX_ID_BYTES, *, required: bool = True) -> str:
+    """Check an id or label: so many bytes of UTF-8 at most, no control characters."""
+    if required and not value:
+        raise InvalidArgumentError(field, "must not be empty")
+    if len(value.encode()) > limit:
+        raise InvalidArgumentError(field, f"must be at most {limit} bytes of UTF-8")
+    if any(unicodedata.category(c) == "Cc" for c in value):
+        raise InvalidArgumentError(field, "must not contain control characters")
+    return value
+
+
+def text(field: str, value: str) -> str:
+    """Check a text: 1 byte to 64 KiB."""
+    if not value:
+        raise InvalidArgumentError(field, "must not be empty")
+    size = len(value.encode())
+    if size > limits.MAX_TEXT_BYTES:
+        raise InvalidArgumentError(field, f"is {size} bytes; at most {limits.MAX_TEXT_BYTES} are accepted, so split it")
+    return value
+
+
+def between(field: str, value: int, low: int, high: int, default: int | None = None) -> int:
+    """Check a number; 0 takes the default where there is one."""
+    if value == 0 and default is not None:
+        return default
+    if not low <= value <= high:
+        raise InvalidArgumentError(field, f"is {value}; must be {low} to {high}")
+    return value
+
+
+def micros(field: str, value: Timestamp) -> int:
+    """Return a time in microseconds since the epoch."""
+    if not 0 <= value.nanos < 1_000_000_000:
+        raise InvalidArgumentError(field, "has nanos outside 0 to 999,999,999")
+    us = value.seconds * 1_000_000 + value.nanos // 1_000
+    if not MIN_TIME_US <= us <= MAX_TIME_US:
+        raise InvalidArgumentError(field, "must lie in the years 1 to 9999")
+    return us
+
+
+def metadata(field: str, value: str) -> str:
+    """Check metadata: a JSON object up to 16 KiB, kept as given."""
+    if len(value.encode()) > limits.MAX_METADATA_BYTES:
+        raise InvalidArgumentError(field, f"must be at most {limits.MAX_METADATA_BYTES} bytes")
+    if not value:
+        return value
+
+    def refuse(constant: str) -> NoReturn:
+        raise InvalidArgumentError(field, f"{constant} is not JSON")
+
+    try:
+        parsed = json.loads(value, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgumentError(field, "is not JSON") from error
+    if not isinstance(parsed, dict):
+        raise InvalidArgumentError(field, "must be a JSON object")
+    return value
+
+
+def vector(field: str, values: Sequence[float], dim: int) -> bytes:
+    """Return a given embedding, normalised, as little-endian float32."""
+    if not values:
+        return b""
+    if len(values) != dim:
+        raise InvalidArgumentError(field, f"has {len(values)} values; this server's encoder has {dim}")
+    array = np.asarray(values, "<f4")
+    norm = float(np.linalg.norm(array.astype(np.float64)))
+    if not math.isfinite(norm) or norm == 0:
+        raise InvalidArgumentError(field, "must be finite and not zero")
+    return (array / np.float32(norm)).astype("<f4").tobytes()
+
+
+def payloads(field: str, entries: Sequence[types_pb2.Entry], dim: int) -> list[Payload]:
+    """Check a batch and pack it for the store; ids are assigned where absent."""
+    if not entries:
+        raise InvalidArgumentError(field, "must not be empty")
+    if len(entries) > limits.MAX_BATCH_ENTRIES:
+        raise InvalidArgumentError(field, f"has {len(entries)}; a batch has at most {limits.MAX_BATCH_ENTRIES}")
+    return [_payload(f"{field}[{i}]", entry, dim) for i, entry in enumerate(entries)]
+
+
+def _payload(at: str, entry: types_pb2.Entry, dim: int) -> Payload:
+    for output_only in ("name", "seq", "commit_time"):
+        present = entry.HasField("commit_time") if output_only == "commit_time" else getattr(entry, output_only)
+        if present:
+            raise InvalidArgumentError(f"{at}.{output_only}", "is output only")
+    content = Content(
+        text=text(f"{at}.text", entry.text),
+        session=name(f"{at}.session", entry.session, limits.MAX_SESSION_BYTES, required=False),
+        role=name(f"{at}.role", entry.role, limits.MAX_ROLE_BYTES, required=False),
+        time_us=micros(f"{at}.time", entry.time) if entry.HasField("time") else None,
+        metadata_json=metadata(f"{at}.metadata_json", entry.metadata_json),
+        vector=vector(f"{at}.vector", entry.vector, dim),
+    )
+    if entry.id:
+        return encode_payload(name(f"{at}.id", entry.id), content)
+    return encode_payload(uuid.uuid4().hex, content, id_assigned=True)
+
+
+def filter(value: types_pb2.Filter) -> Filter:
+    """Check a filter."""
+    after = micros("filter.after", value.after) if value.HasField("after") else None
+    before = micros("filter.before", value.before) if value.HasField("before") else None
+    return Filter.parse(
+        session=value.session if value.HasField("session") else None,
+        role=value.role if value.HasField("role") else None,
+        after_us=after,
+        before_us=before,
+        metadata_json=value.metadata_json,
+    )
+
+
+def page_token(*values: Any) -> str:
+    """Pack where a listing goes on."""
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def read_page_token(token: str, *expected: Any) -> Any:
+    """Return a page token's last value, None for an empty one, after checking those before it.
+
+    Raises:
+        InvalidArgumentError: it is none of ours, or the other fields have changed since.
+        FailedPreconditionError: the tenant was deleted and created again since.
+    """
+    if not token:
+        return None
+    try:
+        values = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, binascii.Error) as error:
+        raise InvalidArgumentError("page_token", "was not returned by this method") from error
+    if not isinstance(values, list) or len(values) != len(expected) + 1:
+        raise InvalidArgumentError("page_token", "was not returned by this method")
+    if expected and values[0] != expected[0]:
+        raise FailedPreconditionError(
+            "page_token: the tenant was deleted and created again since", reason="OTHER_TENANT"
+        )
+    if values[1:-1] != list(expected[1:]):
+        raise InvalidArgumentError("page_token", "every other field must be as it was for the last page")
+    return values[-1]

@@ -1,0 +1,88 @@
+"""Real servers for tests: subprocesses on free loopback ports, stopped by whoever started them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+from memsvc_client import MemoryClient
+
+from memsvc.v1 import memory_pb2_grpc, tenants_pb2_grpc
+
+START_S = 120
+
+
+class Server:
+    """`memsvc serve` on a data directory; the encoder needs no model unless asked otherwise."""
+
+    def __init__(self, data: Path, **settings: object) -> None:
+        self.data = data
+        self._settings = {"encoder": "kmer", "threads": 1, **settings}
+        self.process: subprocess.Popen[str]
+        self.target = ""
+
+    def start(self) -> "Server":
+        self.process = self.spawn()
+        line = self.process.stdout.readline() if self.process.stdout else ""
+        if "listening on " not in line:
+            _, errors = self.process.communicate(timeout=START_S)
+            raise RuntimeError(f"the server did not start: {errors}")
+        self.target = line.strip().rpartition(" ")[2]
+        return self
+
+    def spawn(self) -> "subprocess.Popen[str]":
+        """Start the process without waiting for it to serve."""
+        env = {**os.environ, **{f"MEMSVC_{key.upper()}": str(value) for key, value in self._settings.items()}}
+        command = [sys.executable, "-m", "memsvc.cli.main", "serve", "--port", "0", "--data", str(self.data)]
+        with (self.data.parent / f"{self.data.name}.log").open("a") as log:
+            return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+
+    @property
+    def log(self) -> str:
+        return (self.data.parent / f"{self.data.name}.log").read_text()
+
+    def client(self, **options) -> MemoryClient:
+        return MemoryClient(self.target, **options)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is flushed, nobody is told."""
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> int:
+        """SIGTERM, and wait for the drain; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._reap()
+
+    def _reap(self) -> int:
+        code = self.process.wait(timeout=60)
+        if self.process.stdout:
+            self.process.stdout.close()
+        return code
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        else:
+            self._reap()
+
+
+class Stubs:
+    """The raw services, for what the client would not let through."""
+
+    def __init__(self, target: str) -> None:
+        self.channel = grpc.insecure_channel(target)
+        self.memory = memory_pb2_grpc.MemoryServiceStub(self.channel)
+        self.tenants = tenants_pb2_grpc.TenantServiceStub(self.channel)
+
+    def __enter__(self) -> "Stubs":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.channel.close()
