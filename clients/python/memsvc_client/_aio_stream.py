@@ -1,0 +1,145 @@
+"""The asyncio write stream: the twin of `_stream`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, suppress
+from typing import Self, TypeAlias
+
+import grpc
+import grpc.aio
+
+from memsvc.v1.memory_pb2 import WriteStreamRequest, WriteStreamResponse
+from memsvc_client._core import GRACE, Core, StreamBroken
+from memsvc_client._exchange import Exchange
+from memsvc_client.types import Item, Receipt
+
+_Open: TypeAlias = "Callable[[], grpc.aio.StreamStreamCall[WriteStreamRequest, WriteStreamResponse]]"
+
+
+async def write_stream(
+    core: Core,
+    open_call: _Open,
+    exchange: Exchange,
+    items: Iterable[Item] | AsyncIterable[Item],
+    timeout: float,  # noqa: ASYNC109  for each answer, not for the whole
+) -> AsyncGenerator[Receipt, None]:
+    """Yield a receipt for each batch, reconnecting where the stream breaks. Closing the generator cancels the call."""
+    retry = None
+    async with aclosing(_each(items)) as source:
+        while True:
+            acknowledged = exchange.acknowledged
+            try:
+                async with _Link(core, open_call, timeout) as link:
+                    await link.send(exchange.restart())
+                    while not exchange.done:
+                        for request in exchange.requests():
+                            await link.send(request)
+                        if exchange.hungry and not link.has_answer:
+                            await _feed(exchange, source)
+                        elif receipt := exchange.receive(await link.receive()):
+                            yield receipt
+                    await link.finish()
+                    return
+            except StreamBroken as broken:
+                if retry is None or exchange.acknowledged > acknowledged:
+                    retry = core.retry(timeout)
+                delay = core.pause(retry, broken.failure)
+            await asyncio.sleep(delay)
+
+
+async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def _feed(exchange: Exchange, source: AsyncIterator[Item]) -> None:
+    try:
+        item = await anext(source)
+    except StopAsyncIteration:
+        exchange.end()
+    else:
+        exchange.add(item)
+
+
+class _Link:
+    """One call. A task collects the answers: cancelling a read, as a timeout does, would cancel the call."""
+
+    def __init__(self, core: Core, open_call: _Open, timeout: float) -> None:
+        self._core = core
+        self._timeout = timeout
+        self._inbox: asyncio.Queue[WriteStreamResponse | StreamBroken] = asyncio.Queue()
+        self._refused = False
+        self._call = open_call()
+        self._reader = asyncio.create_task(self._read())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._call.cancel()
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether `receive` returns at once."""
+        return not self._inbox.empty()
+
+    async def send(self, request: WriteStreamRequest) -> None:
+        """Send a message. A call that is over does not take it; `receive` then says why it is over.
+
+        Raises:
+            DeadlineExceededError: the server does not take it in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._call.write(request)
+        except TimeoutError:
+            raise self._core.silence(self._timeout) from None
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            self._refused = True
+
+    async def receive(self) -> WriteStreamResponse:
+        """Return the next answer.
+
+        Raises:
+            StreamBroken: the call is over.
+            DeadlineExceededError: there is none in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._inbox.get()
+        except TimeoutError:
+            raise self._core.silence(self._timeout) from None
+        if isinstance(answer, StreamBroken):
+            raise answer
+        return answer
+
+    async def finish(self) -> None:
+        """Half-close, and let the server end the call."""
+        with suppress(Exception):  # gRPC's own, of no public class, where the server was faster
+            await self._call.done_writing()
+        await asyncio.wait([self._reader], timeout=GRACE)
+
+    async def _read(self) -> None:
+        try:
+            while isinstance(response := await self._call.read(), WriteStreamResponse):
+                self._inbox.put_nowait(response)
+        except grpc.RpcError as failure:
+            # A refused message puts an INTERNAL error of gRPC's own in the place of the server's status.
+            lost = self._refused and failure.code() is grpc.StatusCode.INTERNAL
+            self._inbox.put_nowait(StreamBroken(None if lost else failure))
+        except asyncio.CancelledError:  # also what gRPC raises here when the client is closed
+            self._inbox.put_nowait(StreamBroken(_cancelled()))
+            raise
+        else:
+            self._inbox.put_nowait(StreamBroken(None))
+
+
+def _cancelled() -> grpc.RpcError:
+    empty = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, empty, empty, details="the client is closed")

@@ -1,0 +1,196 @@
+"""The asyncio client: the twin of `client`."""
+# ruff: noqa: ASYNC109  the timeout goes to the server too, as a deadline
+
+from __future__ import annotations  # gRPC's classes take type arguments in their stubs only
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
+from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
+from memsvc_client import _aio_stream, _replies, _requests
+from memsvc_client._channel import open_aio_channel
+from memsvc_client._core import Core, Page, PageRequest
+from memsvc_client._exchange import Exchange
+from memsvc_client._retry import RetryPolicy
+from memsvc_client.errors import AlreadyExistsError
+from memsvc_client.types import Entry, Item, Recall, Receipt, StoredEntry, Tenant, TenantStats
+
+if TYPE_CHECKING:
+    from memsvc.v1.memory_pb2 import ListEntriesRequest, WriteStreamRequest, WriteStreamResponse
+    from memsvc.v1.memory_pb2_grpc import MemoryServiceAsyncStub
+    from memsvc.v1.tenants_pb2_grpc import TenantServiceAsyncStub
+
+_Request = TypeVar("_Request")
+_Reply = TypeVar("_Reply")
+_PageRequest = TypeVar("_PageRequest", bound=PageRequest)
+_Page = TypeVar("_Page", bound=Page)
+
+
+class AsyncMemoryClient:
+    """Writes text into tenants' memories and recalls it; `MemoryClient` for asyncio, method for method.
+
+        async with AsyncMemoryClient("127.0.0.1:50051") as client:
+            await client.write("ada", "The key is under the mat.")
+            recall = await client.recall("ada", "Where is the key?")
+            async for entry in client.list_entries("ada"):
+                print(entry.text)
+
+    A client belongs to the event loop that it is first used in. It connects at its first call.
+
+    Args:
+        target: the server's address.
+        timeout: seconds that a call may take, all its tries together; each call takes its own as `timeout`.
+        retry: how to try again.
+
+    Raises:
+        MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
+    """
+
+    def __init__(self, target: str, *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
+        self._core = Core(target, timeout, retry or RetryPolicy())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._core.target!r})"
+
+    async def close(self) -> None:
+        """Close the connection. Calls under way fail."""
+        await self._channel.close()
+
+    async def create_tenant(self, tenant: str, exist_ok: bool = False, *, timeout: float | None = None) -> None:
+        """Create a tenant, as `MemoryClient.create_tenant` does."""
+        try:
+            await self._call(self._tenants.CreateTenant, _requests.create_tenant(tenant), timeout)
+        except AlreadyExistsError:
+            if not exist_ok:
+                raise
+
+    async def write(
+        self,
+        tenant: str,
+        entries: Entry | str | Iterable[Entry | str],
+        wait: Literal["durable", "applied"] = "durable",
+        *,
+        timeout: float | None = None,
+    ) -> Receipt:
+        """Write a batch, all of it or none, as `MemoryClient.write` does."""
+        request = _requests.write(tenant, entries, wait)
+        return _replies.receipt(await self._call(self._memory.Write, request, timeout), applied=wait == "applied")
+
+    def write_stream(
+        self, tenant: str, entries: Iterable[Item] | AsyncIterable[Item], *, timeout: float | None = None
+    ) -> AsyncGenerator[Receipt, None]:
+        """Write many batches over one stream, as `MemoryClient.write_stream` does; the iterable may be async."""
+        items = [entries] if isinstance(entries, Entry | str) else entries
+        seconds = self._core.seconds(timeout)
+        return _aio_stream.write_stream(self._core, self._open_stream, Exchange(tenant), items, seconds)
+
+    async def recall(  # noqa: PLR0917
+        self,
+        tenant: str,
+        query: str,
+        k: int = 10,
+        session: str | None = None,
+        role: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        neighbours: int = 0,
+        min_seq: int | None = None,
+        max_tokens: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Recall:
+        """Return the entries that a query asks for, best first, as `MemoryClient.recall` does."""
+        entry_filter = _requests.entry_filter(session, role, after, before, metadata)
+        request = _requests.recall(tenant, query, k, entry_filter, neighbours, min_seq, max_tokens)
+        return _replies.recall(await self._call(self._memory.Recall, request, timeout))
+
+    async def get_entry(self, tenant: str, id: str, *, timeout: float | None = None) -> StoredEntry:
+        """Return one entry, as `MemoryClient.get_entry` does."""
+        return _replies.entry(await self._call(self._memory.GetEntry, _requests.get_entry(tenant, id), timeout))
+
+    def list_entries(  # noqa: PLR0917
+        self,
+        tenant: str,
+        session: str | None = None,
+        role: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> AsyncIterator[StoredEntry]:
+        """Yield the entries that match, in seq order, as `MemoryClient.list_entries` does."""
+        request = _requests.list_entries(tenant, _requests.entry_filter(session, role, after, before, metadata))
+        return self._entries(request, self._core.seconds(timeout))
+
+    async def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
+        """Return a tenant's live figures, as `MemoryClient.stats` does."""
+        return _replies.stats((await self._call(self._tenants.GetTenant, _requests.get_stats(tenant), timeout)).stats)
+
+    def list_tenants(self, *, timeout: float | None = None) -> AsyncIterator[Tenant]:
+        """Yield all tenants in the byte order of their ids, as `MemoryClient.list_tenants` does."""
+        return self._each_tenant(self._core.seconds(timeout))
+
+    async def delete_tenant(self, tenant: str, *, timeout: float | None = None) -> None:
+        """Delete a tenant, as `MemoryClient.delete_tenant` does."""
+        await self._call(self._tenants.DeleteTenant, _requests.delete_tenant(tenant), timeout)
+
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        return open_aio_channel(self._core.target)
+
+    @cached_property
+    def _memory(self) -> MemoryServiceAsyncStub:
+        return MemoryServiceStub(self._channel)
+
+    @cached_property
+    def _tenants(self) -> TenantServiceAsyncStub:
+        return TenantServiceStub(self._channel)
+
+    def _open_stream(self) -> grpc.aio.StreamStreamCall[WriteStreamRequest, WriteStreamResponse]:
+        return self._memory.WriteStream()
+
+    async def _entries(self, request: ListEntriesRequest, timeout: float) -> AsyncIterator[StoredEntry]:
+        async for page in self._pages(self._memory.ListEntries, request, timeout):
+            for message in page.entries:
+                yield _replies.entry(message)
+
+    async def _each_tenant(self, timeout: float) -> AsyncIterator[Tenant]:
+        async for page in self._pages(self._tenants.ListTenants, _requests.list_tenants(), timeout):
+            for message in page.tenants:
+                yield _replies.tenant(message)
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply], request: _Request, timeout: float | None
+    ) -> _Reply:
+        retry = self._core.retry(timeout)
+        while True:
+            try:
+                return await method(request, timeout=retry.remaining)
+            except grpc.RpcError as failure:
+                delay = self._core.pause(retry, failure)
+            await asyncio.sleep(delay)
+
+    async def _pages(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_PageRequest, _Page], request: _PageRequest, timeout: float
+    ) -> AsyncIterator[_Page]:
+        more = True
+        while more:
+            page = await self._call(method, request, timeout)
+            yield page
+            request.page_token = page.next_page_token
+            more = bool(page.next_page_token)

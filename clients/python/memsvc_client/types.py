@@ -1,0 +1,218 @@
+"""What goes into a tenant's memory and what comes out of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, overload
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Entry:
+    """One piece of text to remember: a turn of a conversation, a passage of a document, a note."""
+
+    text: str
+    """1 byte to 64 KiB of UTF-8."""
+    id: str | None = None
+    """1-256 bytes of UTF-8 without control characters, unique in the tenant. The client assigns one when it is None."""
+    session: str | None = None
+    """What the text belongs to: a conversation, a document's path. Neighbours in it give each other context."""
+    role: str | None = None
+    """Who speaks, for example `user`."""
+    time: datetime | None = None
+    """When the event happened, with a time zone; the server stamps the commit time when it is None."""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """A JSON object of at most 16 KiB, kept as given."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r}, text={_brief(self.text)}, session={self.session!r})"
+
+
+Item = Entry | str | Sequence[Entry | str]
+"""What a write stream is fed with: entries, and lists of entries that are one batch each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StoredEntry(Entry):
+    """An entry as the server keeps it. It can be written again, to another tenant too."""
+
+    id: str
+    """Its id in the tenant."""
+    time: datetime
+    """When the event happened, in UTC, to the microsecond."""
+    seq: int
+    """The log record that holds it."""
+    commit_time: datetime
+    """When that record was committed, in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch. All of it is durable."""
+
+    seq: int
+    """The record that holds the batch; when every entry was known already, the last record that holds one of them."""
+    ids: tuple[str, ...]
+    """The entries' ids, in order."""
+    seqs: tuple[int, ...] = ()
+    """For each entry the record that holds it: an earlier one when it was known already."""
+    skipped: tuple[bool, ...] = ()
+    """For each entry whether it was known with the same content, be it by an earlier try of this very call."""
+    surprise: tuple[float | None, ...] | None = None
+    """With `wait="applied"`: each entry's mean surprise per token."""
+    gate_share: tuple[float | None, ...] | None = None
+    """With `wait="applied"`: the share of each entry's tokens that write to the memory."""
+
+
+class ScoreParts(NamedTuple):
+    """The weighted parts of a score, which is their sum."""
+
+    surprise: float
+    """Similarity in surprise space: what the memory does not already expect of the query."""
+    cosine: float
+    """Plain cosine similarity."""
+    lexical: float
+    """BM25 over words."""
+    context: float
+    """What its neighbours and its session lend it."""
+
+
+class Span(NamedTuple):
+    """A part of a text: `text[start:end]`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One entry found."""
+
+    entry: StoredEntry
+    score: float
+    parts: ScoreParts
+    span: Span
+    """The passage that matched best, in a long entry."""
+    before: tuple[StoredEntry, ...] = field(default=(), repr=False)
+    """With `neighbours`: entries before it in its session, nearest last."""
+    after: tuple[StoredEntry, ...] = field(default=(), repr=False)
+    """With `neighbours`: entries after it in its session, nearest first."""
+
+    @property
+    def id(self) -> str:
+        """The entry's id."""
+        return self.entry.id
+
+    @property
+    def text(self) -> str:
+        """The entry's whole text."""
+        return self.entry.text
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Recall(Sequence[Hit]):
+    """The answer to a recall: a sequence of hits, best first."""
+
+    hits: tuple[Hit, ...]
+    applied_seq: int
+    """The record up to which the answer knows everything."""
+    context: str = ""
+    """With `max_tokens`: the hits in time order, packed to the budget and fenced as data, for a prompt."""
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __repr__(self) -> str:
+        return f"<Recall of {len(self)} hits, applied_seq={self.applied_seq}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryConfig:
+    """The settings of a tenant's memory; None where the server does not say."""
+
+    layers: int | None
+    """Weight matrices of the memory's MLP."""
+    theta: float | None
+    """Step size on the mean gradient of a chunk."""
+    eta: float | None
+    """Momentum."""
+    half_life: float | None
+    """Tokens written until half of what was learnt is forgotten; 0 means never."""
+    gate: str | None
+    """Which tokens write: `off` (all of them), `fixed` or `quantile`."""
+    gate_value: float | None
+    """The fixed threshold, or the quantile below which tokens do not write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A tenant: one log, one Titans memory, one index."""
+
+    tenant: str
+    """Its id."""
+    uid: str
+    """Assigned by the server; a tenant deleted and created again has another one."""
+    create_time: datetime
+    """When it was created, in UTC."""
+    memory: MemoryConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantStats:
+    """Live figures of one tenant."""
+
+    entries: int
+    """Entries that recall can return."""
+    passages: int
+    """Passages in the index; a long entry has several."""
+    tokens: int
+    """Tokens that have streamed through the memory, the waiting tail included."""
+    tail_tokens: int
+    """Tokens waiting for their chunk to fill."""
+    head_seq: int
+    """The log's head: the last committed record."""
+    applied_seq: int
+    """The last record that recall knows."""
+    snapshot_seq: int
+    """The newest snapshot, 0 for none."""
+    pending_bytes: int
+    """Bytes of text committed and not yet applied."""
+    unknown_token_share: float
+    """Share of the text's tokens that the encoder does not know."""
+    surprise_mean: float
+    """Mean surprise (gradient norm) of all tokens stepped."""
+    surprise_recent: float
+    """Mean surprise over the last 4,096 tokens stepped."""
+    gate_share: float
+    """Share of the stepped tokens that wrote."""
+    gate_threshold: float
+    """The gate's threshold now."""
+    chunks: int
+    """Chunks stepped."""
+    curvature_bounded: int
+    """Chunks whose step the curvature bound reduced."""
+    clipped: int
+    """Chunks whose step the clip reduced."""
+    radius_projected: int
+    """Chunks after which the radius projected the weights."""
+    skipped: int
+    """Non-finite chunks that were skipped."""
+    weight_norms: tuple[float, ...]
+    """Frobenius norm of what was learnt, per layer."""
+    state_hash: str
+    """SHA-256 over the tenant's state; equal states have equal hashes."""
+    fingerprint: str
+    """The numerics under which those bytes are promised."""
+    warnings: tuple[str, ...]
+    """What an operator should know, in words."""
+
+
+def _brief(text: str) -> str:
+    """Return the start of a text, for a repr."""
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}... ({len(text)} characters)"

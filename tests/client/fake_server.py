@@ -1,0 +1,263 @@
+"""A memsvc server without memory: the protos over dictionaries, with failures on demand."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc, types_pb2
+
+COMMIT_SECONDS = 1_700_000_000
+
+
+@dataclass
+class Fail:
+    """A call that fails, with details as a server of ours would send them."""
+
+    code: grpc.StatusCode
+    message: str = "scripted"
+    details: Iterable[Message] = ()
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
+    late: bool = False
+    """Do what was asked, and lose the reply."""
+
+    def abort(self, context: grpc.ServicerContext) -> None:
+        trailers = self.trailers
+        if self.details:
+            status = status_pb2.Status(code=self.code.value[0], message=self.message)
+            for detail in self.details:
+                packed = AnyMessage()
+                packed.Pack(detail)
+                status.details.append(packed)
+            trailers = (*trailers, ("grpc-status-details-bin", status.SerializeToString()))
+        context.set_trailing_metadata(trailers)
+        context.abort(self.code, self.message)
+
+
+class Hang:
+    """A call that is never answered."""
+
+
+Requests = Iterator[memory_pb2.WriteStreamRequest]
+Responses = Iterator[memory_pb2.WriteStreamResponse]
+Plan = Callable[[Requests, grpc.ServicerContext], Responses]
+
+
+@dataclass
+class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantServiceServicer):
+    """What was asked is in `calls`; what shall happen to the next calls is in `script`, by method."""
+
+    page: int = 3
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    streams: list[list[memory_pb2.WriteStreamRequest]] = field(default_factory=list)
+    script: dict[str, deque[Any]] = field(default_factory=dict)
+    plans: deque[Plan] = field(default_factory=deque)
+    tenants: dict[str, dict[str, types_pb2.Entry]] = field(default_factory=dict)
+    seq: int = 0
+    stats: types_pb2.TenantStats = field(default_factory=types_pb2.TenantStats)
+    recall_response: memory_pb2.RecallResponse = field(default_factory=memory_pb2.RecallResponse)
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when a stream is over for the server, however it ended."""
+
+    def start(self) -> str:
+        self._pool = ThreadPoolExecutor(8)
+        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
+        memory_pb2_grpc.add_MemoryServiceServicer_to_server(self, self._server)
+        tenants_pb2_grpc.add_TenantServiceServicer_to_server(self, self._server)
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+        return f"127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+        self._pool.shutdown()
+
+    def fail(self, method: str, *steps: Any) -> None:
+        """Script the next calls of a method; None lets one pass."""
+        self.script.setdefault(method, deque()).extend(steps)
+
+    def asked(self, method: str) -> list[Any]:
+        """Return the requests of a method, in order."""
+        return [request for name, request in self.calls if name == method]
+
+    def texts(self, tenant: str) -> list[str]:
+        """Return what a tenant holds, in order."""
+        return [entry.text for entry in self.tenants[tenant].values()]
+
+    def _answer(self, method: str, request: Any, context: grpc.ServicerContext, do: Callable[[], Any]) -> Any:
+        self.calls.append((method, request))
+        steps = self.script.get(method)
+        step = steps.popleft() if steps else None
+        if isinstance(step, Hang):
+            gone = threading.Event()
+            if context.add_callback(gone.set):
+                gone.wait(30)
+            context.abort(grpc.StatusCode.CANCELLED, "nobody waits")
+        if step is not None and not step.late:
+            step.abort(context)
+        reply = do()
+        if step is not None:
+            step.abort(context)
+        return reply
+
+    def _tenant(self, name: str, context: grpc.ServicerContext) -> dict[str, types_pb2.Entry]:
+        if name not in self.tenants:
+            Fail(grpc.StatusCode.NOT_FOUND, "no such tenant").abort(context)
+        return self.tenants[name]
+
+    def append(self, tenant: str, entries: Iterable[types_pb2.Entry], applied: bool = False) -> Any:
+        held = self.tenants[tenant]
+        results = []
+        self.seq += 1
+        for entry in entries:
+            skipped = entry.id in held
+            if not skipped:
+                held[entry.id] = kept = types_pb2.Entry()
+                kept.CopyFrom(entry)
+                kept.seq = self.seq
+                kept.commit_time.seconds = COMMIT_SECONDS + self.seq
+                if not kept.HasField("time"):
+                    kept.time.CopyFrom(kept.commit_time)
+            result = memory_pb2.WriteResult(id=entry.id, seq=held[entry.id].seq, skipped=skipped)
+            if applied:
+                result.surprise, result.gate_share = len(entry.text) / 8, 0.5
+            results.append(result)
+        return memory_pb2.WriteResponse(seq=max(r.seq for r in results), results=results)
+
+    def CreateTenant(self, request, context):  # noqa: N802
+        def do():
+            if request.tenant.tenant in self.tenants:
+                Fail(grpc.StatusCode.ALREADY_EXISTS, "there is one").abort(context)
+            self.tenants[request.tenant.tenant] = {}
+            return types_pb2.Tenant(tenant=request.tenant.tenant)
+
+        return self._answer("CreateTenant", request, context, do)
+
+    def GetTenant(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant, context)
+            return types_pb2.Tenant(tenant=request.tenant, stats=self.stats)
+
+        return self._answer("GetTenant", request, context, do)
+
+    def ListTenants(self, request, context):  # noqa: N802
+        def do():
+            start = int(request.page_token or 0)
+            names = sorted(self.tenants)
+            tenants = [
+                types_pb2.Tenant(
+                    tenant=name,
+                    uid=f"uid-{name}",
+                    create_time={"seconds": COMMIT_SECONDS},
+                    memory=types_pb2.MemoryConfig(layers=2, theta=0.5, gate=types_pb2.GATE_POLICY_QUANTILE),
+                )
+                for name in names[start : start + self.page]
+            ]
+            more = start + self.page < len(names)
+            return tenants_pb2.ListTenantsResponse(
+                tenants=tenants, next_page_token=str(start + self.page) if more else ""
+            )
+
+        return self._answer("ListTenants", request, context, do)
+
+    def DeleteTenant(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant, context)
+            del self.tenants[request.tenant]
+            return Empty()
+
+        return self._answer("DeleteTenant", request, context, do)
+
+    def Write(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant, context)
+            return self.append(request.tenant, request.entries, request.wait == memory_pb2.WRITE_WAIT_APPLIED)
+
+        return self._answer("Write", request, context, do)
+
+    def Recall(self, request, context):  # noqa: N802
+        return self._answer("Recall", request, context, lambda: self.recall_response)
+
+    def GetEntry(self, request, context):  # noqa: N802
+        def do():
+            entries = self._tenant(request.tenant, context)
+            if request.id not in entries:
+                Fail(grpc.StatusCode.NOT_FOUND, "no such entry").abort(context)
+            return entries[request.id]
+
+        return self._answer("GetEntry", request, context, do)
+
+    def ListEntries(self, request, context):  # noqa: N802
+        def do():
+            entries = list(self._tenant(request.tenant, context).values())
+            start = int(request.page_token or 0)
+            more = start + self.page < len(entries)
+            return memory_pb2.ListEntriesResponse(
+                entries=entries[start : start + self.page], next_page_token=str(start + self.page) if more else ""
+            )
+
+        return self._answer("ListEntries", request, context, do)
+
+    def WriteStream(self, request_iterator, context):  # noqa: N802
+        log: list[memory_pb2.WriteStreamRequest] = []
+        self.streams.append(log)
+        plan = self.plans.popleft() if self.plans else self.stream()
+
+        def requests() -> Requests:
+            for request in request_iterator:
+                log.append(request)
+                yield request
+
+        try:
+            yield from plan(requests(), context)
+        finally:
+            self.over.set()
+
+    def stream(
+        self,
+        window: int = 1 << 20,
+        acks: int | None = None,
+        fail: Fail | None = None,
+        hold: threading.Event | None = None,
+    ) -> Plan:
+        """Return a plan that appends batches and acknowledges them.
+
+        Args:
+            window: what to offer.
+            acks: end the stream after so many, in place of the next.
+            fail: how to end it then; without it, as if all were well.
+            hold: acknowledge nothing before it is set.
+        """
+
+        def plan(requests: Requests, context: grpc.ServicerContext) -> Responses:
+            opening = next(requests)
+            tenant = opening.open.tenant
+            self._tenant(tenant, context)
+            yield memory_pb2.WriteStreamResponse(window=window, opened=memory_pb2.WriteStreamOpened())
+            done = 0
+            for request in requests:
+                kind = request.WhichOneof("message")
+                if kind == "flush":
+                    yield memory_pb2.WriteStreamResponse(window=window, flushed={"token": request.flush.token})
+                    continue
+                if hold is not None:
+                    hold.wait(30)
+                if done == acks and fail is None:
+                    return
+                if done == acks and fail is not None and not fail.late:
+                    fail.abort(context)
+                ack = self.append(tenant, request.batch.entries)
+                if done == acks and fail is not None:
+                    fail.abort(context)
+                yield memory_pb2.WriteStreamResponse(committed_seq=ack.seq, window=window, ack=ack)
+                done += 1
+
+        return plan
