@@ -1,0 +1,60 @@
+"""`memsvc bench`: every published figure, one command each. It prints one result and succeeds if its checks hold."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from memsvc_bench.report import Result, render
+
+from memsvc.cli.options import AsJson
+from memsvc.cli.output import FAILED, fail, stdout
+
+
+def bench_app() -> typer.Typer:
+    """Return the command group."""
+    app = typer.Typer(help="Measure what the documentation claims, on this machine.", no_args_is_help=True)
+    for command in (locomo, documents):
+        app.command()(command)
+    return app
+
+
+def publish(run: Callable[[], Result], *, as_json: bool) -> None:
+    """Run a benchmark, print its result, and end the command: with 0 only if all its checks hold."""
+    try:
+        result = run()
+    except typer.Exit:  # a RuntimeError too: what went wrong is said already
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        fail(str(error))
+    if as_json:
+        sys.stdout.write(result.to_json() + "\n")
+    else:
+        stdout().print(render(result))
+    raise typer.Exit(0 if result.ok else FAILED)
+
+
+def locomo(
+    *,
+    data: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
+    ],
+    conversations: Annotated[
+        str, typer.Option(help="Only these, by their ids.", metavar="A,B…", show_default=False)
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Measure recall on real conversations, beside its controls."""
+    # A benchmark brings the server's libraries.
+    from memsvc_bench import locomo as benchmark  # noqa: PLC0415
+
+    chosen = [name.strip() for name in conversations.split(",") if name.strip()]
+    publish(lambda: benchmark.bench(data, chosen), as_json=as_json)
+
+
+def documents(*, as_json: AsJson = False) -> None:
+    """Measure recall on Python's own help, beside its controls."""
+    from memsvc_bench import documents as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)

@@ -1,0 +1,54 @@
+"""The entry point: `memsvc COMMAND`."""
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from memsvc.cli.bench import bench_app
+from memsvc.cli.demo import demo
+from memsvc.cli.ingest import ingest
+from memsvc.cli.recall import recall
+from memsvc.cli.serve import serve
+from memsvc.cli.stats import entries, stats
+from memsvc.cli.tenants import tenants_app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"memsvc {metadata.version('memsvc')}")
+        raise typer.Exit
+
+
+def make_app() -> typer.Typer:
+    """Return the command line with all its commands."""
+    app = typer.Typer(
+        help="memsvc: stream text into a tenant's memory and recall it.",
+        no_args_is_help=True,
+        # Rich traces show values of variables, and with them a tenant's text.
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for command in (serve, ingest, recall, entries, stats, demo):
+        app.command()(command)
+    app.add_typer(tenants_app(), name="tenants")
+    app.add_typer(bench_app(), name="bench")
+    return app
+
+
+def main() -> None:
+    """Run the command line."""
+    make_app()()
+
+
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Hold the options that go before a command."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The arguments and options that several commands share."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+
+Target = Annotated[str, typer.Option(envvar="MEMSVC_TARGET", help="Where the server listens.", metavar="HOST:PORT")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
+TenantId = Annotated[str, typer.Argument(help="The tenant's id.", metavar="TENANT", show_default=False)]
+
+
+def parse_time(value: str) -> datetime:
+    """Read an ISO 8601 time; without a zone it is UTC.
+
+    Raises:
+        typer.BadParameter: it is no such time.
+    """
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no ISO 8601 time, such as 2026-03-01 or 2026-03-01T09:30:00Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def parse_object(value: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        found = json.loads(value)
+    except ValueError as error:
+        raise typer.BadParameter(f'not JSON ({error}); give an object such as \'{{"lang": "en"}}\'') from None
+    if not isinstance(found, dict):
+        raise typer.BadParameter('must be a JSON object, such as \'{"lang": "en"}\'')
+    return found
+
+
+Session = Annotated[str | None, typer.Option(help="Only this session.", show_default=False)]
+Role = Annotated[str | None, typer.Option(help="Only this role.", show_default=False)]
+After = Annotated[
+    datetime | None,
+    typer.Option(parser=parse_time, help="Only entries at or after this time.", metavar="TIME", show_default=False),
+]
+Before = Annotated[
+    datetime | None,
+    typer.Option(parser=parse_time, help="Only entries before this time.", metavar="TIME", show_default=False),
+]
+Metadata = Annotated[
+    dict[str, Any] | None,
+    typer.Option(
+        parser=parse_object,
+        help='Only entries whose metadata match: \'{"page": {"$gte": 3}}\'; $eq $ne $gt $gte $lt $lte.',
+        metavar="JSON",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,72 @@
+"""`memsvc serve`: the server, until it is told to stop."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from memsvc.cli.output import USAGE, fail
+from memsvc.errors import MemsvcError
+
+
+def serve(
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Directory for everything it keeps (default memsvc-data).", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one (default 50051).", show_default=False)
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Loopback address to listen on (default 127.0.0.1).", show_default=False)
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="minilm, kmer, or hf:NAME for one from Hugging Face (default minilm).", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Compute threads (default 2, or 1 where there is one core).", show_default=False),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error (default info).", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="TOML file with these settings and more.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object a line.")] = False,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    A flag goes before a variable of the environment (MEMSVC_DATA, MEMSVC_PORT, …), that before the file.
+    Prints where it listens on stdout, and logs to stderr.
+    """
+    given: dict[str, Any] = {
+        "data": data,
+        "port": port,
+        "host": host,
+        "encoder": encoder,
+        "threads": threads,
+        "log_level": log_level,
+        "log_json": as_json or None,
+    }
+    # The server brings torch and the encoder's libraries: seconds that no other command should pay.
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from memsvc.server.app import run  # noqa: PLC0415
+    from memsvc.server.config import CONFIG_VARIABLE, Settings  # noqa: PLC0415
+
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config)
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        fail("\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()), USAGE)
+    except tomllib.TOMLDecodeError as error:
+        fail(f"{config}: {error}", USAGE)
+    try:
+        run(settings)
+    except MemsvcError as error:
+        fail(str(error))

@@ -1,0 +1,60 @@
+"""`memsvc stats` and `memsvc entries`: what a tenant holds."""
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from memsvc.cli.connection import connect
+from memsvc.cli.options import DEFAULT_TARGET, After, AsJson, Before, Metadata, Role, Session, Target, TenantId
+from memsvc.cli.output import clean, note, pairs, plain, print_json, show, stderr, stdout, table
+
+
+def stats(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
+    """Show a tenant's live figures."""
+    with connect(target) as client:
+        found = client.stats(tenant)
+    if as_json:
+        print_json(found)
+        return
+    figures = {name: value for name, value in plain(found).items() if name != "warnings"}
+    stdout().print(pairs(figures))
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+
+
+def entries(
+    tenant: TenantId,
+    *,
+    session: Session = None,
+    role: Role = None,
+    after: After = None,
+    before: Before = None,
+    metadata: Metadata = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the oldest.")] = 100,
+    target: Target = DEFAULT_TARGET,
+    as_json: AsJson = False,
+) -> None:
+    """List a tenant's entries in the order they were written."""
+    with connect(target) as client:
+        listed = client.list_entries(tenant, session=session, role=role, after=after, before=before, metadata=metadata)
+        found = list(islice(listed, limit + 1))
+    more = len(found) > limit
+    found = found[:limit]
+    if as_json:
+        print_json({"entries": found, "more": more})
+        return
+    rows = table("seq", "time", "session", "role", "id", "text", right={"seq"})
+    for entry in found:
+        columns = (entry.session or "", entry.role or "", entry.id, _brief(entry.text))
+        rows.add_row(str(entry.seq), show(entry.time), *(Text(clean(value)) for value in columns))
+    if found:
+        stdout().print(rows)
+    if more or not found:
+        stderr().print(f"… and more; raise --limit above {limit:,}" if more else "no entries match")
+
+
+def _brief(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"
