@@ -1,0 +1,1 @@
+"""Every published figure: one module, one command, peers side by side."""

@@ -1,0 +1,68 @@
+"""Results as Markdown, for the documentation: `python -m memsvc_bench.markdown bench/results/service.json …`."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """Return a result, as `Result.to_json` gives it, as Markdown: the machine, figures, tables, checks."""
+    parts = [f"`{result['command']}`", _machine(result["machine"])]
+    scalars = {name: value for name, value in result["figures"].items() if not isinstance(value, Mapping)}
+    rows = [(name, value) for name, value in result["figures"].items() if isinstance(value, Mapping)]
+    if scalars:
+        parts.append(_table(["figure", "value"], [[_words(name), _show(value)] for name, value in scalars.items()]))
+    for columns, group in groupby(rows, key=lambda row: list(row[1])):
+        lines = [[name, *(_show(row[column]) for column in columns)] for name, row in group]
+        parts.append(_table(["", *map(_words, columns)], lines))
+    if result["checks"]:
+        lines = [[c["name"], _show(c["value"]), c["target"], "yes" if c["ok"] else "**no**"] for c in result["checks"]]
+        parts.append(_table(["check", "value", "target", "holds"], lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def main(paths: Sequence[str]) -> None:
+    """Print the results in these files."""
+    print("\n".join(render(json.loads(Path(path).read_text())) for path in paths), end="")
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    flags = f" ({', '.join(machine['cpu_flags'])})" if machine["cpu_flags"] else ""
+    return (
+        f"{machine['cpu']}{flags}, {machine['cores']} cores, {machine['memory_gib']} GiB; {machine['system']}; "
+        f"Python {machine['python']}; {versions}"
+    )
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    def rows() -> Iterator[str]:
+        yield "| " + " | ".join(header) + " |"
+        yield "|---" + "|---:" * (len(header) - 1) + "|"
+        for line in lines:
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+
+    return "\n".join(rows())
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _show(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return ", ".join(map(_show, value)) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,123 @@
+"""A memsvc server in a process of its own, to be measured and killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_LISTENING = re.compile(r"memsvc listening on (\S+)")
+_LOG_TAIL_BYTES = 4_000
+_STOP_TIMEOUT = 60.0
+
+
+class ServerProcess:
+    """`memsvc serve` over one data directory; start, kill and start it again.
+
+    As a context manager it starts the server, and kills it on the way out if it still runs.
+
+    Args:
+        data: the data directory; the server's log is written beside it, as `<data>.log`.
+        options: further options of `memsvc serve`.
+        start_timeout: seconds until a server that does not listen is taken for failed.
+    """
+
+    def __init__(self, data: Path, options: Sequence[str] = (), *, start_timeout: float = 120.0) -> None:
+        self.data = data
+        self.log = data.with_name(f"{data.name}.log")
+        self._options = tuple(options)
+        self._start_timeout = start_timeout
+        self._process: subprocess.Popen[str] | None = None
+        self._target = ""
+
+    @property
+    def target(self) -> str:
+        """Where it listens: `127.0.0.1:PORT`; another port after every start."""
+        return self._target
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None when it does not run."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> float:
+        """Start the server and return the seconds until it listens.
+
+        Raises:
+            RuntimeError: it runs already, ended, or did not listen in time; says what it logged last.
+        """
+        if self._process is not None:
+            raise RuntimeError("the server runs already")
+        command = [sys.executable, "-m", "memsvc.cli.main", "serve", "--port", "0", "--data", str(self.data)]
+        began = time.monotonic()
+        with self.log.open("ab") as log:
+            # In a session of its own: a Ctrl-C is for the caller, which ends the server in its own order.
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [*command, *self._options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        line = self._first_line()
+        if (match := _LISTENING.search(line)) is None:
+            self.kill()
+            raise RuntimeError(f"the server did not start; its log ends with:\n{self._log_tail()}")
+        self._target = match[1]
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it with SIGKILL, at whatever it is doing. Nothing happens if it does not run."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it with SIGTERM and wait until it has drained; after a minute, end it with SIGKILL."""
+        self._end(signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill it if it still runs."""
+        self.kill()
+
+    def _first_line(self) -> str:
+        """The first line on its standard output; empty when there is none in time."""
+        process = self._process
+        if process is None or process.stdout is None:
+            return ""
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)  # type: ignore[union-attr]  # checked above
+        reader.start()
+        reader.join(self._start_timeout)
+        return lines[0] if lines else ""
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process, self._target = self._process, None, ""
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def _log_tail(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - _LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace").strip()
