@@ -4,18 +4,20 @@ import asyncio
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import torch
 from memsvc_client import Entry, MemoryClient, MemsvcError
 
 from memsvc.engine.fold import fold
-from memsvc.engine.runner import Runner
+from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.recall.encoder import load_encoder
 from memsvc.store.base import Record
 from memsvc.store.sqlite import SqliteStore
+from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.server_process import ServerProcess
 
 TENANTS = ("unary", "stream")
@@ -73,6 +75,28 @@ class _Load:
             pass
 
 
+def bench(*, times: int, seed: int) -> Result:
+    """`memsvc bench crash`.
+
+    Raises:
+        RuntimeError: a server did not start.
+    """
+    with TemporaryDirectory() as scratch:
+        outcome = kills(Path(scratch) / "data", times=times, seed=seed)
+    return Result(
+        machine=describe_machine(),
+        command=f"memsvc bench crash --times {times} --seed {seed}",
+        figures={"kills": times, "entries_acknowledged": outcome.acknowledged, "entries_stored": outcome.stored},
+        checks=[
+            Check.at_least("acknowledged entries", outcome.acknowledged, 1),
+            Check.at_most("lost", len(outcome.lost), 0),
+            Check.at_most("stored twice", len(outcome.duplicated), 0),
+            Check.at_most("out of order", outcome.out_of_order, 0),
+            Check.holds("the state is the fold of the log", outcome.states_equal),
+        ],
+    )
+
+
 def kills(data: Path, *, times: int, seed: int, encoder: str = "minilm") -> Outcome:
     """Kill a server so many times at random moments under load, then look at what is left."""
     rng = random.Random(seed)
@@ -108,7 +132,7 @@ def kills(data: Path, *, times: int, seed: int, encoder: str = "minilm") -> Outc
         lost=[f"{t}/{id}" for t in TENANTS for id in sorted(set(acknowledged[t]) - set(stored[t]))],
         duplicated=[f"{t}/{id}" for t in TENANTS for id in sorted(set(stored[t])) if stored[t].count(id) > 1],
         out_of_order=sum(_inversions(acknowledged[t], stored[t]) for t in TENANTS),
-        states_equal=asyncio.run(_fold_all(data, encoder)) == states,
+        states_equal=_fold_all(data, encoder) == states,
     )
 
 
@@ -119,9 +143,15 @@ def _inversions(acknowledged: list[str], stored: list[str]) -> int:
     return sum(a > b for a, b in pairwise(places))
 
 
-async def _fold_all(data: Path, encoder: str) -> dict[str, str]:
+def _fold_all(data: Path, encoder: str) -> dict[str, str]:
     """Fold every tenant's log from the start, here; returns the state hashes."""
-    torch.set_num_threads(THREADS)
+    # A thread of its own: how it computes must not stay with the caller's.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(_fold(data, encoder))).result()
+
+
+async def _fold(data: Path, encoder: str) -> dict[str, str]:
+    prepare_thread(THREADS)
     runner = Runner(load_encoder(encoder, threads=THREADS, dtype="auto"), slots=len(TENANTS))
     store = SqliteStore.open(data)
     hashes = {}

@@ -18,12 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from memsvc_client import Entry, MemoryClient
 from numpy.typing import NDArray
 
 from memsvc.engine.fold import fold
-from memsvc.engine.runner import Runner
+from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc.recall.rank import Query, RankConfig, rank
@@ -64,32 +63,32 @@ def service(streams: Sequence[Stream], client: MemoryClient) -> Recall:
             client.write(tenant, entries[start : start + BATCH])
         for question in stream.questions:
             hits = client.recall(tenant, question.text, k=max(KS))
-            rows.append(_recall([int(hit.id) for hit in hits], question.gold))
+            rows.append(recall_at([int(hit.id) for hit in hits], question.gold))
     return Recall("service", np.array(rows))
 
 
 def in_process(streams: Sequence[Stream], encoder: Encoder, memory: MemoryConfig, ranking: RankConfig) -> list[Recall]:
     """Rank every question in each control's way, with the service's own code and without the service."""
     runner = Runner(encoder, slots=len(streams))
-    views = [_folded(runner, stream, replace(memory, width=encoder.dim)) for stream in streams]
+    views = [folded(runner, stream, replace(memory, width=encoder.dim)) for stream in streams]
     rows: dict[str, list[list[float]]] = defaultdict(list)
     for i, stream in enumerate(streams):
         view = views[i]
-        controls = _Controls.of(view.index.vectors.slice(0, view.index.passages))
+        controls = Controls.of(view.index.vectors.slice(0, view.index.passages))
         other = streams[(i + 1) % len(streams)].name if len(streams) > 1 else None
         for question in stream.questions:
-            queries = _queries(runner, controls, stream.name, other, question.text)
+            queries = queries_of(runner, controls, stream.name, other, question.text)
             for name, query in queries.items():
                 # With plain cosine in surprise space's place there is nothing to mix.
                 ways = {f"full: {name}": ranking, f"dense: {name}": DENSE}
                 for way, config in ways.items():
                     found = rank(view.index, query, config, max(KS))
-                    rows[way].append(_recall([r.number - 1 for r in found], question.gold))
+                    rows[way].append(recall_at([r.number - 1 for r in found], question.gold))
             for signal in ("lexical", "neighbours", "session"):
                 found = rank(view.index, queries["memory"], without(ranking, signal), max(KS))
-                rows[f"full: memory, no {signal}"].append(_recall([r.number - 1 for r in found], question.gold))
+                rows[f"full: memory, no {signal}"].append(recall_at([r.number - 1 for r in found], question.gold))
             found = rank(view.index, queries["memory"], replace(DENSE, surprise=0, lexical=1), max(KS))
-            rows["BM25"].append(_recall([r.number - 1 for r in found], question.gold))
+            rows["BM25"].append(recall_at([r.number - 1 for r in found], question.gold))
     return [Recall(name, np.array(values)) for name, values in rows.items()]
 
 
@@ -145,7 +144,7 @@ def measure(
         MemoryClient(server.target, timeout=120.0) as client,
     ):
         recalls = [service(streams, client)]
-    torch.set_num_threads(THREADS)
+    prepare_thread(THREADS)
     encoder = load_encoder("minilm", threads=THREADS, dtype="auto")
     recalls += in_process(streams, encoder, MemoryConfig(width=encoder.dim), RankConfig())
     full = [r for r in recalls if not r.name.startswith("dense:")]
@@ -187,11 +186,12 @@ def costs(recalls: Sequence[Recall]) -> list[Check]:
     ]
 
 
-def _recall(found: Sequence[int], gold: frozenset[int]) -> list[float]:
+def recall_at(found: Sequence[int], gold: frozenset[int]) -> list[float]:
+    """Return the share of the answering entries among the first k found, for each k of KS."""
     return [len(gold.intersection(found[:k])) / len(gold) for k in KS]
 
 
-def _folded(runner: Runner, stream: Stream, memory: MemoryConfig) -> View:
+def folded(runner: Runner, stream: Stream, memory: MemoryConfig) -> View:
     """Fold the stream as the service would."""
     records = [Record(seq=1, commit_us=0, kind=RecordKind.CREATE, body=encode_create(memory, runner.fingerprint))]
     for start in range(0, len(stream.entries), BATCH):
@@ -208,7 +208,7 @@ def _folded(runner: Runner, stream: Stream, memory: MemoryConfig) -> View:
     return fold(runner, stream.name, records)
 
 
-class _Controls(NamedTuple):
+class Controls(NamedTuple):
     """What the controls know of a stream's entries, [n, d], offline."""
 
     mean: Floats
@@ -217,13 +217,15 @@ class _Controls(NamedTuple):
     """[d, d]: C(C + λI)⁻¹."""
 
     @classmethod
-    def of(cls, entries: Floats) -> "_Controls":
+    def of(cls, entries: Floats) -> "Controls":
+        """Fit them to the entries' vectors, [n, d]."""
         moment = entries.T @ entries / len(entries)
         ridge = np.linalg.solve(moment + RIDGE * np.eye(len(moment), dtype=moment.dtype), moment).T
         return cls(entries.mean(0), ridge)
 
 
-def _queries(runner: Runner, controls: _Controls, uid: str, other: str | None, text: str) -> dict[str, Query]:
+def queries_of(runner: Runner, controls: Controls, uid: str, other: str | None, text: str) -> dict[str, Query]:
+    """Return the question as each control puts it."""
     query = runner.query(uid, text)
     q = query.pooled
     queries = {

@@ -15,7 +15,7 @@ from memsvc.cli.output import FAILED, fail, stdout
 def bench_app() -> typer.Typer:
     """Return the command group."""
     app = typer.Typer(help="Measure what the documentation claims, on this machine.", no_args_is_help=True)
-    for command in (locomo, documents):
+    for command in (locomo, documents, memory, service, footprint, stability, crash):
         app.command()(command)
     return app
 
@@ -58,3 +58,56 @@ def documents(*, as_json: AsJson = False) -> None:
     from memsvc_bench import documents as benchmark  # noqa: PLC0415
 
     publish(benchmark.bench, as_json=as_json)
+
+
+def memory(
+    *,
+    data: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Measure the learned memory by its settings, beside cosine and the best linear memory."""
+    from memsvc_bench import memory as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def service(
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A LoCoMo file, whose turns are written.", metavar="FILE"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure throughput and latency, beside the encoder alone and FAISS."""
+    from memsvc_bench import service as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def footprint(*, as_json: AsJson = False) -> None:
+    """Measure what tenants cost while nobody uses them, on disk and in memory."""
+    from memsvc_bench import footprint as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
+
+
+def stability(*, as_json: AsJson = False) -> None:
+    """Run adversarial streams through memories of every depth at full width."""
+    from memsvc_bench import stability as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
+
+
+def crash(
+    *,
+    times: Annotated[int, typer.Option(min=1, help="How many kills.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seeds the moments of the kills.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Kill a server under load, over and over, and check that nothing acknowledged is lost."""
+    from memsvc_bench import crash as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(times=times, seed=seed), as_json=as_json)

@@ -7,7 +7,7 @@ from memsvc.engine.runner import Runner
 from memsvc.store.base import Record
 from memsvc.tenant.view import View
 
-UNIT_TOKENS = 512
+UNIT_TOKENS = 2048
 
 
 def fold(runner: Runner, uid: str, records: Iterable[Record]) -> View:

@@ -62,7 +62,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Batch:
-    """Passages of one rung; places say whose they are."""
+    """Passages to encode together; places say whose they are."""
 
     passages: list[Passage] = field(default_factory=list)
     places: list[tuple[_Entry, int]] = field(default_factory=list)
@@ -84,7 +84,6 @@ class Ingest:
         self._scheduler: Scheduler[_Entry] = Scheduler()
         self._window: list[_Entry] = []
         self._batches: deque[_Batch] = deque()
-        self._rung_batches: dict[int, _Batch] = {}
         self._fed: deque[_Entry] = deque()
         self._actions: dict[str, deque[Chunk | Replay | _Finish]] = {}
         self._open: dict[str, list[Indexed]] = {}
@@ -147,22 +146,25 @@ class Ingest:
     # --- the phases -----------------------------------------------------------------------------------------------
 
     def _fill(self, max_tokens: int) -> None:
-        """Take entries, fairly, tokenise them, and sort their passages into batches of one rung."""
+        """Take entries, fairly, tokenise them, and make batches of their passages."""
         entries = [entry for _, entry in self._scheduler.take(WINDOW_TOKENS)]
         readable = [entry for entry in entries if self._guard(entry.lane, partial(_decode, entry))]
         texts = [entry for entry in readable if entry.content is not None and not self._given(entry.content)]
         splits = self._runner.split([entry.content.text for entry in texts if entry.content is not None])
-        rungs: dict[int, list[tuple[Passage, _Entry, int]]] = {}
+        rows: list[tuple[Passage, _Entry, int]] = []
         for entry, split in zip(texts, splits, strict=True):
             entry.split = split
             entry.encoded = [None] * len(split.passages)
-            for i, passage in enumerate(split.passages):
-                rungs.setdefault(self._runner.encoder.rung(passage), []).append((passage, entry, i))
-        for rung, rows in sorted(rungs.items()):
-            size = max(1, max_tokens // rung)
-            for start in range(0, len(rows), size):
-                part = rows[start : start + size]
-                self._batches.append(_Batch([p for p, _, _ in part], [(e, i) for _, e, i in part]))
+            rows += [(passage, entry, i) for i, passage in enumerate(split.passages)]
+        # Passages of like length go together: they fill up to what a forward pass takes.
+        tokens = max_tokens
+        for passage, entry, i in sorted(rows, key=lambda row: len(row[0].ids)):
+            tokens += len(passage.ids)
+            if tokens > max_tokens:
+                self._batches.append(_Batch())
+                tokens = len(passage.ids)
+            self._batches[-1].passages.append(passage)
+            self._batches[-1].places.append((entry, i))
         self._window = readable
 
     def _given(self, content: Content) -> bool:
@@ -194,6 +196,8 @@ class Ingest:
         view, uid = entry.lane.view, entry.lane.uid
         actions = self._actions.setdefault(uid, deque())
         entries = self._open.setdefault(uid, [])
+        if entry.record.kind is RecordKind.CREATE:
+            view.create(entry.record)
         if entry.content is not None:
             number = entry.record.entries[entry.position].number
             if entry.split is None:

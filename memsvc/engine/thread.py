@@ -11,10 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
-
 from memsvc.engine.ingest import Ingest, Lane
-from memsvc.engine.runner import Runner
+from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.errors import UnavailableError
 from memsvc.recall.encoder import Encoder
 from memsvc.store.base import Record
@@ -28,6 +26,7 @@ UNIT_S = 0.08
 """A unit of encoding while nobody reads: long enough for efficient matrix products."""
 UNIT_READ_S = 0.02
 """A unit of encoding while there are readers (DESIGN.md, The ways through it)."""
+CALIBRATION_TOKENS = 1000
 CALIBRATION_TEXT = "the quick brown fox jumps over the lazy dog and runs through the wide green field "
 
 
@@ -126,7 +125,7 @@ class EngineThread:
 
     def _main(self) -> None:
         try:
-            torch.set_num_threads(self._threads)
+            prepare_thread(self._threads)
             self.runner = Runner(self._make_encoder(), self._slots)
             self.ingest = Ingest(self.runner)
             self._calibrate()
@@ -174,8 +173,9 @@ class EngineThread:
 
     def _calibrate(self) -> None:
         """Measure the encoder, warm, so that a unit of work can be sized in tokens."""
+        # As many as make a forward pass worth its while: it may take as long for fewer.
         (split,) = self.runner.split([CALIBRATION_TEXT * 2])
-        batch = [split.passages[0]] * 4
+        batch = [split.passages[0]] * (CALIBRATION_TOKENS // len(split.passages[0].ids))
         self.runner.encode(batch)
         start = time.perf_counter()
         self.runner.encode(batch)

@@ -23,7 +23,7 @@ class MemoryConfig:
     """Weight matrices of the MLP."""
     width: int = 384
     """Width of tokens and of every layer."""
-    chunk: int = 64
+    chunk: int = 128
     """Tokens per step: all gradients of a chunk are taken at its start state."""
     theta: float = 0.064
     """Step size on the chunk's mean gradient; a token's own is theta / chunk."""
@@ -33,7 +33,7 @@ class MemoryConfig:
     """Tokens written until half of what was learnt is forgotten; 0 means never. Sets how far the memory shrinks."""
     replay: int = 4
     """After every so many chunks the memory steps on a chunk of vectors of entries written so far; 0 means never."""
-    replay_gain: float = 2.0
+    replay_gain: float = 4.0
     """theta of a replayed chunk, as a multiple of theta."""
     gate: Gate = "off"
     """Which tokens write: all, those at a fixed threshold, or those at a moving quantile."""

@@ -38,16 +38,12 @@ class Encoder(Protocol):
         """Return how many content tokens each text has."""
         ...
 
-    def rung(self, passage: Passage) -> int:
-        """Return the length that a passage is padded to."""
+    def encode(self, passages: Sequence[Passage]) -> list[Encoded]:
+        """Encode passages, in any order and company."""
         ...
 
-    def encode(self, passages: Sequence[Passage]) -> list[Encoded]:
-        """Encode passages of one rung.
-
-        Raises:
-            ValueError: they are of several rungs.
-        """
+    def encode_alone(self, passage: Passage) -> Encoded:
+        """Encode one passage at the least cost: for a query. Its bits need not be those that `encode` gives."""
         ...
 
 

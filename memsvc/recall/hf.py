@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,24 @@ import torch
 from numpy.typing import NDArray
 
 from memsvc.errors import FailedPreconditionError
+
+# First: it keeps transformers from fetching anything.
+from memsvc.recall.forward import choose, sample
 from memsvc.recall.passages import OVERLAP, RUNG, Encoded, Frame, Passage, Split
 
-# Nothing is fetched unless the operator says so. The library reads this once, when it is imported.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-import transformers
+import transformers  # isort: skip
 
 MAX_WINDOW = 512
 """Tokens of a passage at most, whatever the model allows: the work of attention grows with their square."""
 MINILM_WINDOW = 256
 """What the model was trained with."""
-MAX_ROWS = 64
-"""Passages in one forward pass."""
-FIXED_ROWS = 8
-"""Passages in every forward pass where a row's bits depend on how many there are."""
 
 
 class HuggingFaceEncoder:
-    """A transformer on the CPU. A passage is padded to its rung, so that its bits do not depend on its company."""
+    """A transformer on the CPU, with mean pooling."""
 
     def __init__(self, name: str, *, threads: int, dtype: str) -> None:
-        """Load the model, and check that rows do not depend on the batch. See `load_encoder`."""
+        """Load the model, and find out how to compute it. See `load_encoder`."""
         torch.set_num_threads(threads)
         self.name = name
         self._threads = threads
@@ -48,8 +43,11 @@ class HuggingFaceEncoder:
         self._cutter.no_truncation()
         self._cutter.no_padding()
         self._frame = self._find_frame(MINILM_WINDOW if name == "minilm" else window)
-        self._rows: int | None = None
-        self.dim = self._check()
+        try:
+            self._forward = choose(self._model, self._pad, self._frame.window)
+            self.dim = self._forward.alone(sample(0, 1)).shape[1]
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise FailedPreconditionError(f"the model of the encoder {self.name} does not encode text") from error
         self.fingerprint = self._fingerprint()
 
     def split(self, texts: Sequence[str]) -> list[Split]:
@@ -68,39 +66,21 @@ class HuggingFaceEncoder:
         """Return how many content tokens each text has."""
         return [len(e.ids) for e in self._cutter.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    def rung(self, passage: Passage) -> int:
-        """Return the length that a passage is padded to."""
-        return self._frame.rung(passage)
-
     def encode(self, passages: Sequence[Passage]) -> list[Encoded]:
-        """Encode passages of one rung.
-
-        Raises:
-            ValueError: they are of several rungs.
-        """
+        """Encode passages."""
         if not passages:
             return []
-        rung = self._frame.shared_rung(passages)
-        rows = self._rows or MAX_ROWS
-        batches = (passages[i : i + rows] for i in range(0, len(passages), rows))
-        return list(chain.from_iterable(self._encode(batch, rung) for batch in batches))
+        torch.set_num_threads(self._threads)
+        return [self._finish(h, p) for h, p in zip(self._forward([p.ids for p in passages]), passages, strict=True)]
+
+    def encode_alone(self, passage: Passage) -> Encoded:
+        """Encode one passage as fast as can be."""
+        torch.set_num_threads(self._threads)
+        return self._finish(self._forward.alone(passage.ids), passage)
 
     @property
     def _room(self) -> int:
         return self._frame.window - len(self._frame.prefix) - len(self._frame.suffix)
-
-    def _encode(self, passages: Sequence[Passage], rung: int) -> list[Encoded]:
-        ids = np.full((self._rows or len(passages), rung), self._pad, np.int64)
-        mask = np.zeros_like(ids)
-        mask[:, 0] = 1  # a row without a token would be nothing but infinities
-        for row, passage in enumerate(passages):
-            ids[row, : len(passage.ids)] = passage.ids
-            mask[row, : len(passage.ids)] = 1
-        torch.set_num_threads(self._threads)
-        with torch.inference_mode():
-            output = self._model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
-            hidden: NDArray[np.float32] = output.last_hidden_state.float().numpy()
-        return [self._finish(hidden[row, : len(p.ids)], p) for row, p in enumerate(passages)]
 
     def _finish(self, hidden: NDArray[np.float32], passage: Passage) -> Encoded:
         states = _unit(hidden[self._frame.content(passage)])
@@ -120,45 +100,19 @@ class HuggingFaceEncoder:
             raise FailedPreconditionError(f"the encoder {self.name} takes too few tokens at a time: {window}")
         return frame
 
-    def _check(self) -> int:
-        """Find how many rows a batch may have, and return the width of the states."""
-        try:
-            dim = len(self._encode([self._sample(0, RUNG)], RUNG)[0].pooled)
-            for rows in (None, FIXED_ROWS):
-                self._rows = rows
-                if self._independent():
-                    return dim
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-            raise FailedPreconditionError(f"the model of the encoder {self.name} does not encode text") from error
-        self._rows = 1
-        return dim
-
-    def _independent(self) -> bool:
-        """Whether passages have the same bits alone and in company, some padded and some not, on a few rungs."""
-        for rung in sorted({RUNG, min(5 * RUNG, self._frame.window), self._frame.window}):
-            passages = [self._sample(i, rung - i % RUNG) for i in range(5)]
-            together = self._encode(passages, rung)
-            for passage, other in zip(passages[:2], together, strict=False):
-                alone = self._encode([passage], rung)[0]
-                if not (np.array_equal(alone.states, other.states) and np.array_equal(alone.pooled, other.pooled)):
-                    return False
-        return True
-
-    def _sample(self, seed: int, length: int) -> Passage:
-        ids = np.random.default_rng(seed).integers(0, self._cutter.get_vocab_size(), max(length, 1))
-        return Passage(ids.astype(np.int32), 0, 0, 0)
-
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(self._cutter.to_str().encode())
         for key, tensor in sorted(self._model.state_dict().items()):
             digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        # Processors of one instruction set may still compute differently: what some passages come to tells.
+        for hidden in self._forward([sample(i, self._frame.window - 7 * i) for i in range(4)]):
+            digest.update(hidden.tobytes())
         facts = {
             "dtype": self._dtype,
             "frame": self._frame,
-            "rung": RUNG,
+            "forward": self._forward.kind,
             "overlap": OVERLAP,
-            "rows": self._rows,
             "threads": self._threads,
             "torch": torch.__version__,
             "transformers": transformers.__version__,

@@ -38,19 +38,13 @@ class KmerEncoder:
         """Return how many tokens each text has."""
         return [max(len(text.encode()) - K + 1, 1) if text else 0 for text in texts]
 
-    def rung(self, passage: Passage) -> int:
-        """Return the length that a passage counts for; all of one call must have the same."""
-        return self._frame.rung(passage)
-
     def encode(self, passages: Sequence[Passage]) -> list[Encoded]:
-        """Encode passages of one rung.
-
-        Raises:
-            ValueError: they are of several rungs.
-        """
-        if passages:
-            self._frame.shared_rung(passages)
+        """Encode passages."""
         return [self._encode(passage) for passage in passages]
+
+    def encode_alone(self, passage: Passage) -> Encoded:
+        """Encode one passage."""
+        return self._encode(passage)
 
     def _split(self, text: str) -> Split:
         raw = np.frombuffer(text.encode().lower(), np.uint8)

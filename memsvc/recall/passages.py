@@ -1,6 +1,5 @@
-"""Text of any length as pieces that an encoder takes, and the ladder of lengths that pieces are padded to."""
+"""Text of any length as pieces that an encoder takes."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,18 +80,3 @@ class Frame(NamedTuple):
     def content(self, passage: Passage) -> slice:
         """Return where in a passage's ids the content tokens are whose states are given."""
         return slice(len(self.prefix) + passage.skip, len(passage.ids) - len(self.suffix))
-
-    def rung(self, passage: Passage) -> int:
-        """Return the length that the passage is padded to."""
-        return min(-(-len(passage.ids) // RUNG) * RUNG, self.window)
-
-    def shared_rung(self, passages: Sequence[Passage]) -> int:
-        """Return the rung of all the passages.
-
-        Raises:
-            ValueError: they are of several, or there is none.
-        """
-        rungs = {self.rung(passage) for passage in passages}
-        if len(rungs) != 1:
-            raise ValueError("passages of one rung are encoded together")
-        return rungs.pop()

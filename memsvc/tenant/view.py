@@ -2,6 +2,7 @@
 
 A record is folded in three moves, so that an engine may do other work in between and group the steps of many tenants:
 
+    of the first record:       view.create(record)
     for each entry, in order:  chunks = view.feed(...)        its tokens join the tail; full chunks come out
     for each chunk, in order:  view.stepped(chunk, ...)       after the memory has taken the chunk
     at the record's end:       view.finish(record, ...)       its entries become visible, all at once
@@ -136,6 +137,14 @@ class View:
 
     # --- fold -----------------------------------------------------------------------------------------------------
 
+    def create(self, record: Record) -> None:
+        """Take the settings from the CREATE record, before anything is fed.
+
+        Raises:
+            DataLossError: it cannot be read.
+        """
+        self.config, self.fingerprint = decode_create(record.body, self.config.width)
+
     def feed(self, number: int, states: Floats, vectors: Floats, tokens: int, unknown: int) -> list[Chunk | Replay]:
         """Stream one entry's token states [n, d] into the tail; return the chunks that are full now, and replays.
 
@@ -215,8 +224,6 @@ class View:
         if record.seq != self.applied_seq + 1:
             raise DataLossError(f"record {record.seq} does not follow record {self.applied_seq}")
         match record.kind:
-            case RecordKind.CREATE:
-                self.config, self.fingerprint = decode_create(record.body, self.config.width)
             case RecordKind.NUMERICS:
                 self.fingerprint, _ = decode_numerics(record.body)
             case RecordKind.WRITE:

@@ -69,7 +69,7 @@ async def test_applied_tells_surprise_and_the_same_whatever_follows(engine: Engi
 async def test_a_repeated_text_surprises_less(engine: Engine) -> None:
     await create(engine)
     means = []
-    for i in range(6):
+    for i in range(12):
         batch = [payload(f"r{i}-{j}", f"the same {j} words again and again, nothing else {j}") for j in range(40)]
         written = await engine.write("t", batch, applied=True)
         assert written.surprise is not None

@@ -100,7 +100,7 @@ def test_a_cleared_slot_is_the_initial_memory_and_its_neighbours_stay():
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to tell resident memory")
 def test_unused_slots_cost_no_memory():
-    config = MemoryConfig(layers=2, width=384)
+    config = MemoryConfig(layers=2, width=384, chunk=64)
     tokens = torch.randn(1, 64, 384, generator=torch.Generator().manual_seed(0))
     slot = 2 * 2 * 384 * 384 * 4
     before = resident()

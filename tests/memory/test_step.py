@@ -99,7 +99,7 @@ def test_surprise_is_the_gradient_norm_that_autograd_finds():
 @pytest.mark.parametrize("n", [0, 1, 37, 64])
 @pytest.mark.parametrize("width", [48, 384])
 def test_a_tails_surprise_has_the_bits_that_its_chunk_will_have(n, width):
-    config = MemoryConfig(layers=3, width=width, theta=1.0)
+    config = MemoryConfig(layers=3, width=width, chunk=64, theta=1.0)
     stack = MemoryStack(config, 2)
     for i in range(3):
         update(stack, [1], [config], [0.0], draw_tokens(1, 64, width, seed=i))
@@ -117,8 +117,9 @@ def test_a_tails_surprise_has_the_bits_that_its_chunk_will_have(n, width):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_slot_is_bitwise_the_same_beside_any_neighbours(width, layers, rows, threads):
     torch.set_num_threads(threads)
-    config = MemoryConfig(layers=layers, width=width, theta=1.0, half_life=1000.0)
-    others = [MemoryConfig(layers=layers, width=width, theta=0.1 * (i + 1), eta=0.5, clip=0.1) for i in range(rows - 1)]
+    shape = {"layers": layers, "width": width, "chunk": 64}
+    config = MemoryConfig(**shape, theta=1.0, half_life=1000.0)
+    others = [MemoryConfig(**shape, theta=0.1 * (i + 1), eta=0.5, clip=0.1) for i in range(rows - 1)]
     alone, beside = MemoryStack(config, 1), MemoryStack(config, rows + 1)
     slots = [rows - 1, *range(rows - 1)]
     for i in range(3):

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from memsvc.errors import FailedPreconditionError
-from memsvc.recall import hf
+from memsvc.recall import forward, hf
 from memsvc.recall.encoder import Encoder, load_encoder
-from memsvc.recall.passages import RUNG, Passage
+from memsvc.recall.passages import RUNG
 
 TEXTS = [
     "Caroline: the support group was so powerful.",
@@ -73,25 +73,27 @@ def pooled(encoder: Encoder, text: str) -> np.ndarray:
     return encoder.encode(encoder.split([text])[0].passages[:1])[0].pooled
 
 
-def by_rung(encoder: Encoder, passages: list[Passage]) -> dict[int, list[Passage]]:
-    rungs: dict[int, list[Passage]] = {}
-    for passage in passages:
-        rungs.setdefault(encoder.rung(passage), []).append(passage)
-    return rungs
-
-
 @pytest.mark.parametrize("name", ["minilm", "tiny"])
 def test_bits_do_not_depend_on_the_batch(name, request) -> None:
     encoder = request.getfixturevalue(name)
     texts = [text[i:] for text in TEXTS for i in (0, 1, 3, 8, 20) if text[i:]] * 2
     passages = [split.passages[0] for split in encoder.split(texts)]
-    for together in by_rung(encoder, passages).values():
-        alone = [encoder.encode([p])[0] for p in together]
-        for start, stop in ((0, len(together)), (1, 4), (0, 2)):
-            part = encoder.encode(together[start:stop])
-            for one, other in zip(alone[start:stop], part, strict=True):
-                assert np.array_equal(one.states, other.states)
-                assert np.array_equal(one.pooled, other.pooled)
+    alone = [encoder.encode([p])[0] for p in passages]
+    for start, stop in ((0, len(passages)), (1, 4), (3, 30), (0, 2)):
+        part = encoder.encode(passages[start:stop])
+        for one, other in zip(alone[start:stop], part, strict=True):
+            assert np.array_equal(one.states, other.states)
+            assert np.array_equal(one.pooled, other.pooled)
+
+
+@pytest.mark.parametrize("name", ["minilm", "tiny"])
+def test_alone_is_the_same_but_for_rounding(name, request) -> None:
+    encoder = request.getfixturevalue(name)
+    for text in TEXTS:
+        passage = encoder.split([text])[0].passages[0]
+        (together,), alone = encoder.encode([passage]), encoder.encode_alone(passage)
+        assert together.pooled @ alone.pooled > 0.99
+        assert together.states.shape == alone.states.shape
 
 
 def test_minilm_is_what_sentence_transformers_makes_of_it() -> None:
@@ -161,7 +163,6 @@ def test_a_long_text_loses_no_token(name, request) -> None:
 
 def test_any_model_by_its_folder(tiny, tmp_path) -> None:
     assert tiny.dim == 32
-    assert [tiny.rung(s.passages[0]) for s in tiny.split(["a", "river " * 7, "river " * 500])] == [8, 16, 48]
     other = load_encoder(f"hf:{save_bert(tmp_path / 'b', hidden_size=48)}", threads=1)
     assert other.dim == 48
 
@@ -186,10 +187,9 @@ def test_the_fingerprint_names_what_the_bits_depend_on(tiny, tmp_path, minilm) -
     torch.set_num_threads(1)
 
 
-def test_rungs_are_not_mixed(tiny) -> None:
-    short, long = (tiny.split([text])[0].passages[0] for text in ("a", "river " * 20))
-    with pytest.raises(ValueError, match="rung"):
-        tiny.encode([short, long])
+def test_models_are_packed_where_they_can_be(tiny, minilm, tmp_path) -> None:
+    assert isinstance(minilm._forward, forward.Packed)
+    assert isinstance(tiny._forward, forward.Packed)
     assert tiny.encode([]) == []
 
 
@@ -209,7 +209,7 @@ class Dependent(torch.nn.Module):
         return output
 
 
-@pytest.mark.parametrize(("ok", "rows"), [((hf.FIXED_ROWS,), hf.FIXED_ROWS), ((), 1)])
+@pytest.mark.parametrize(("ok", "rows"), [((forward.FIXED_ROWS,), forward.FIXED_ROWS), ((), 1)])
 def test_where_rows_depend_on_the_batch_its_size_is_fixed(tmp_path, monkeypatch, ok, rows) -> None:
     load = hf._load
 

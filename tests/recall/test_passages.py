@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from memsvc.errors import InvalidArgumentError
 from memsvc.recall.encoder import load_encoder
-from memsvc.recall.passages import OVERLAP, RUNG, Frame
+from memsvc.recall.passages import OVERLAP, Frame
 
 KMER = load_encoder("kmer", threads=1)
 
@@ -41,9 +41,6 @@ def test_each_token_is_new_in_one_passage_and_the_spans_cover_the_text(tokens, w
             first, last = content[0] - 100, content[-1] - 100
             assert p.start == (bounds[first, 0] if p is not passages[0] else 0)
             assert p.end == (bounds[last, 1] if p is not passages[-1] else length)
-        assert len(p.ids) <= frame.rung(p) <= window
-        assert frame.rung(p) % RUNG == 0 or frame.rung(p) == window
-        assert frame.rung(p) - len(p.ids) < RUNG
 
 
 def test_kmer_tokens_are_overlapping_six_grams() -> None:
@@ -102,13 +99,6 @@ def test_kmer_bits_do_not_change() -> None:
     encoded = encode("ACGTACG")[0]
     signs = np.packbits(encoded.states[:, :64] > 0, axis=1)
     assert signs.tobytes().hex() == "d9cf49d70fe281f76e0b3b228ba24b5a"
-
-
-def test_rungs_are_not_mixed() -> None:
-    short, long = (KMER.split([text])[0].passages[0] for text in ("ACGT", "ACGT" * 20))
-    with pytest.raises(ValueError, match="rung"):
-        KMER.encode([short, long])
-    assert KMER.encode([]) == []
 
 
 @pytest.mark.parametrize("name", ["", "bert", "hf:", "MINILM", "kmer:8"])

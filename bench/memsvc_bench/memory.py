@@ -1,0 +1,149 @@
+"""The learned memory against its bar: dense recall by depth, step, momentum, forgetting, gate and replay.
+
+Every variant changes one setting of the default. Text is encoded once; each variant folds the same streams anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from memsvc.engine.runner import Runner, prepare_thread
+from memsvc.memory.config import MemoryConfig
+from memsvc.recall import passages as pieces
+from memsvc.recall.encoder import Encoded, Encoder, Split, load_encoder
+from memsvc.recall.rank import rank
+from memsvc_bench import documents, locomo
+from memsvc_bench.corpus import Passage, Question, Stream
+from memsvc_bench.report import Check, Result, describe_machine
+from memsvc_bench.retrieval import DENSE, KS, THREADS, Controls, Floats, folded, interval, queries_of, recall_at
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "default": {},
+        "4 layers": {"layers": 4},
+        "8 layers": {"layers": 8},
+        "12 layers": {"layers": 12},
+        "no replay": {"replay": 0},
+        "replay after 2 chunks": {"replay": 2},
+        "replay after 8 chunks": {"replay": 8},
+        "replay gain 1": {"replay_gain": 1.0},
+        "replay gain 8": {"replay_gain": 8.0},
+        "theta / 4": {"theta": MemoryConfig().theta / 4},
+        "theta * 4": {"theta": MemoryConfig().theta * 4},
+        "eta 0": {"eta": 0.0},
+        "eta .995": {"eta": 0.995},
+        "half-life 5,000": {"half_life": 5_000.0},
+        "never forgets": {"half_life": 0.0},
+        "chunk 64": {"chunk": 64},
+        "chunk 256": {"chunk": 256},
+        "gate: upper half": {"gate": "quantile", "gate_value": 0.5},
+        "gate: upper tenth": {"gate": "quantile", "gate_value": 0.9},
+    }
+)
+RIDGE_SHARE = 1.0
+"""The wish: the memory's dense recall over the ridge residual's."""
+
+
+def bench(data: Path, *, variants: Mapping[str, Mapping[str, Any]] = VARIANTS, encoder: str = "minilm") -> Result:
+    """`memsvc bench memory`.
+
+    Args:
+        data: a LoCoMo file.
+        variants: what to compare, `default` among them.
+        encoder: by name.
+
+    Raises:
+        ValueError: the file is not LoCoMo's.
+    """
+    prepare_thread(THREADS)
+    conversations = locomo.load(data)
+    corpora = {"locomo": conversations, "merged": [merge(conversations)], "documents": [documents.load()]}
+    remembering = _Remembering(load_encoder(encoder, threads=THREADS, dtype="auto"))
+    figures: dict[str, Any] = {"corpora": f"LoCoMo {locomo.digest(data)}, documents {documents.digest()}"}
+    at: dict[str, dict[str, Floats]] = {}
+    for name, changes in variants.items():
+        found = {corpus: _recall(remembering, streams, changes) for corpus, streams in corpora.items()}
+        for way in found["locomo"] if name == "default" else ("memory",):
+            label = name if way == "memory" else way
+            at[label] = {corpus: rows[way] for corpus, rows in found.items()}
+    for label, rows in at.items():
+        figures[label] = {}
+        for corpus, values in rows.items():
+            low, mean, high = interval(values - at["default"][corpus])
+            figures[label][f"{corpus} @10"] = float(values.mean())
+            figures[label][f"{corpus}, less default"] = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+    checks = [
+        Check.at_least(
+            f"{corpus}: dense memory over ridge residual",
+            float(at["default"][corpus].mean() / at["ridge residual"][corpus].mean()),
+            RIDGE_SHARE,
+        )
+        for corpus in corpora
+    ]
+    command = f"memsvc bench memory --data {data.name}"
+    return Result(machine=describe_machine(), command=command, figures=figures, checks=checks)
+
+
+def merge(streams: Sequence[Stream]) -> Stream:
+    """Return all conversations as one tenant's stream, one after the other."""
+    entries: list[Passage] = []
+    questions: list[Question] = []
+    for stream in streams:
+        first = len(entries)
+        entries += [passage._replace(session=f"{stream.name}/{passage.session}") for passage in stream.entries]
+        questions += [
+            Question(q.text, frozenset(first + gold for gold in q.gold), q.category) for q in stream.questions
+        ]
+    return Stream("merged", entries, questions)
+
+
+def _recall(encoder: Encoder, streams: Sequence[Stream], changes: Mapping[str, Any]) -> dict[str, Floats]:
+    """Return dense recall@10 of each question: with memory, and with what it is held against."""
+    runner = Runner(encoder, slots=len(streams))
+    config = replace(MemoryConfig(width=encoder.dim), **changes)
+    rows: dict[str, list[float]] = {}
+    for stream in streams:
+        view = folded(runner, stream, config)
+        fitted = Controls.of(view.index.vectors.slice(0, view.index.passages))
+        for question in stream.questions:
+            for way, query in queries_of(runner, fitted, stream.name, None, question.text).items():
+                found = rank(view.index, query, DENSE, max(KS))
+                recalled = recall_at([r.number - 1 for r in found], question.gold)
+                rows.setdefault(way, []).append(recalled[KS.index(10)])
+        runner.detach(stream.name)
+    return {way: np.array(values) for way, values in rows.items()}
+
+
+class _Remembering:
+    """An encoder that encodes each passage once; its bits are the encoder's, for they depend on the passage alone."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: dict[bytes, Encoded] = {}
+        self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
+
+    def split(self, texts: Sequence[str]) -> list[Split]:
+        """See `Encoder.split`."""
+        return self._encoder.split(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """See `Encoder.count_tokens`."""
+        return self._encoder.count_tokens(texts)
+
+    def encode(self, passages: Sequence[pieces.Passage]) -> list[Encoded]:
+        """See `Encoder.encode`."""
+        new = [p for p in passages if _key(p) not in self._known]
+        self._known.update(zip(map(_key, new), self._encoder.encode(new), strict=True))
+        return [self._known[_key(p)] for p in passages]
+
+    def encode_alone(self, passage: pieces.Passage) -> Encoded:
+        """See `Encoder.encode_alone`."""
+        return self._encoder.encode_alone(passage)
+
+
+def _key(passage: pieces.Passage) -> bytes:
+    return bytes([passage.skip]) + passage.ids.tobytes()
