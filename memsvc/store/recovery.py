@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from memsvc.errors import DataLossError, FailedPreconditionError
-from memsvc.store import log_read, log_write, views
+from memsvc.store import log_destroy, log_read, views
 from memsvc.store.compact import compact, discard_copy, is_worthwhile
 from memsvc.store.database import prepare, truncate_wal
 from memsvc.store.schema import LOG, VIEWS
@@ -17,6 +17,8 @@ _logger = logging.getLogger(__name__)
 def recover(directory: Path, *, verify_bytes: int, compact_bytes: int) -> None:
     """Make both databases ready, with empty write-ahead logs and nothing of a deleted tenant in them.
 
+    An unfinished erasure is the caller's to go on with: before payloads go, views must be folded without them.
+
     Raises:
         FailedPreconditionError: a file is of a newer format, or another program's.
         DataLossError: the log is damaged. Damaged views are replaced, and that is logged.
@@ -26,7 +28,7 @@ def recover(directory: Path, *, verify_bytes: int, compact_bytes: int) -> None:
     living = _recover_log(directory, verify_bytes, compact_bytes)
     with closing(_open_views(directory, verify_bytes, ours=bool(living))) as connection:
         for uid in views.tenants(connection) - living:
-            views.drop_tenant(connection, uid)
+            views.drop_from(connection, uid)
         truncate_wal(connection)
 
 
@@ -39,7 +41,7 @@ def _recover_log(directory: Path, verify_bytes: int, compact_bytes: int) -> set[
             done = False
             while not done:
                 connection.execute("BEGIN IMMEDIATE")
-                done = log_write.purge_slice(connection, uid)
+                done = log_destroy.purge_slice(connection, uid)
                 connection.execute("COMMIT")
         if is_worthwhile(connection, compact_bytes):
             connection = _compact(connection, directory)

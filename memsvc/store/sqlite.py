@@ -13,16 +13,27 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from memsvc.errors import MemsvcError, UnavailableError
-from memsvc.store import log_read, log_write, views
-from memsvc.store.base import Appended, LoadedSnapshot, Payload, Record, RecordKind, Snapshot, StoredEntry, TenantRow
+from memsvc.store import log_change, log_destroy, log_read, log_write, views
+from memsvc.store.base import (
+    Appended,
+    Changed,
+    Erasure,
+    LoadedSnapshot,
+    Payload,
+    Record,
+    RecordKind,
+    Snapshot,
+    StoredEntry,
+    TenantRow,
+)
 from memsvc.store.checkpoint import EVERY_BYTES, Checkpointer
 from memsvc.store.committer import Committer
 from memsvc.store.compact import MIN_DEAD_BYTES
@@ -83,7 +94,7 @@ class SqliteStore:
         self._committer = Committer(connection, checkpointer)
         resources.callback(self._committer.close)  # the first to be closed: it still uses the checkpointer
         self._inode = self._log_path.stat().st_ino
-        self._deletions: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     @classmethod
@@ -129,20 +140,56 @@ class SqliteStore:
         Raises:
             UnavailableError: it could not be finished; a retry with the same request_id goes on, and so does a restart.
         """
-        task = asyncio.create_task(self._delete(uid, request_id))
-        self._deletions.add(task)
-        task.add_done_callback(self._deletions.discard)
-        await asyncio.shield(task)  # a cancelled caller leaves no half of a tenant
+        await self._to_the_end(self._delete(uid, request_id))
 
     async def find_deleted(self, tenant: str, request_id: str) -> bool:
         """See `Log.find_deleted`."""
         return await self._read(log_read.find_deleted, tenant, request_id, self._clock_us())
 
-    async def append(self, uid: str, kind: RecordKind, body: bytes = b"", payloads: Sequence[Payload] = ()) -> Appended:
+    async def append(
+        self,
+        uid: str,
+        kind: RecordKind,
+        body: bytes = b"",
+        payloads: Sequence[Payload] = (),
+        *,
+        request_id: str = "",
+    ) -> Appended:
         """See `Log.append`."""
         payloads = tuple(payloads)
-        size = len(body) + sum(len(payload.data) for payload in payloads)
-        return await self._write(partial(log_write.append, uid=uid, kind=kind, body=body, payloads=payloads), size=size)
+        append = partial(log_write.append, uid=uid, kind=kind, body=body, payloads=payloads, request_id=request_id)
+        return await self._write(append, size=len(body) + sum(len(payload.data) for payload in payloads))
+
+    async def update(self, uid: str, payload: Payload, request_id: str) -> Changed:
+        """See `Log.update`."""
+        update = partial(log_change.update, uid=uid, payload=payload, request_id=request_id)
+        return await self._write(update, size=len(payload.data))
+
+    async def delete(self, uid: str, id: str, request_id: str) -> Changed:
+        """See `Log.delete`."""
+        return await self._write(partial(log_change.delete, uid=uid, id=id, request_id=request_id))
+
+    async def forget(self, uid: str, ids: Sequence[str], request_id: str, asked: str = "") -> tuple[Erasure, Record]:
+        """See `Log.forget`."""
+        return await self._write(
+            partial(log_change.forget, uid=uid, ids=tuple(ids), request_id=request_id, asked=asked)
+        )
+
+    async def erase(self, uid: str, first_seq: int) -> int:
+        """See `Log.erase`. Whatever was destroyed before, of any tenant, is in no file either when it returns."""
+        return await self._to_the_end(self._erase(uid, first_seq))
+
+    async def finish_erasure(self, operation: str, receipt: bytes) -> None:
+        """See `Log.finish_erasure`. The first receipt stands; an erasure that went with its tenant is left alone."""
+        await self._write(partial(log_change.finish_erasure, operation=operation, receipt=receipt))
+
+    async def erasure(self, operation: str) -> Erasure | None:
+        """See `Log.erasure`."""
+        return await self._read(log_read.erasure, operation)
+
+    async def unfinished_erasures(self) -> list[Erasure]:
+        """See `Log.unfinished_erasures`."""
+        return await self._read(log_read.unfinished_erasures)
 
     async def head(self, uid: str) -> int:
         """See `Log.head`."""
@@ -179,9 +226,9 @@ class SqliteStore:
         """
         await self._views.run(self._save_if_living, uid, snapshot)
 
-    async def load(self, uid: str) -> LoadedSnapshot:
+    async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
         """See `Snapshots.load`. What is corrupt is told once and dropped, so that a later save writes it again."""
-        loaded = await self._views_reader.run(views.load, uid)
+        loaded = await self._views_reader.run(views.load, uid, before_seq)
         if loaded.corrupt:
             try:
                 await self._views.run(views.drop_damaged, uid)
@@ -215,7 +262,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
-        await asyncio.gather(*self._deletions, return_exceptions=True)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         await asyncio.to_thread(self._resources.close)
 
     async def _write(self, operation: Callable[..., T], size: int = 0) -> T:
@@ -227,13 +274,31 @@ class SqliteStore:
     ) -> T:
         return await self._reader.run(query, *args, **kwargs)
 
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that a cancelled caller does not leave half done, and that `close` waits for."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
     async def _delete(self, uid: str, request_id: str) -> None:
-        condemn = partial(log_write.condemn_tenant, uid=uid, request_id=request_id)
-        await self._committer.run(lambda connection: condemn(connection, now_us=self._clock_us()))
-        purge = partial(log_write.purge_slice, uid=uid)
-        while not await self._committer.run(purge, size=log_write.SLICE_ROWS * PAGE_BYTES):
+        await self._write(partial(log_write.condemn_tenant, uid=uid, request_id=request_id))
+        purge = partial(log_destroy.purge_slice, uid=uid)
+        while not await self._committer.run(purge, size=log_destroy.SLICE_ROWS * PAGE_BYTES):
             pass
-        await self._views.run(views.drop_tenant, uid)
+        await self._views.run(views.drop_from, uid)
+        await self._empty_wals()
+
+    async def _erase(self, uid: str, first_seq: int) -> int:
+        destroyed = 0
+        erase = partial(log_destroy.erase_slice, uid=uid)
+        while (size := await self._committer.run(erase, size=log_destroy.SLICE_ROWS * PAGE_BYTES)) is not None:
+            destroyed += size
+        await self._views.run(views.drop_from, uid, first_seq)
+        await self._empty_wals()
+        return destroyed
+
+    async def _empty_wals(self) -> None:
         await self._views.run(truncate_wal)
         await self._committer.run(truncate_wal, alone=True)
 

@@ -45,12 +45,14 @@ def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot) -> None:
         raise
 
 
-def load(connection: sqlite3.Connection, uid: str) -> LoadedSnapshot:
+def load(connection: sqlite3.Connection, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
     """Return the newest snapshot whose every checksum holds, and say which do not."""
     connection.execute("BEGIN")  # a save beside us must not take blobs away while we read
     try:
         corrupt: list[str] = []
         for seq in _seqs(connection, uid):
+            if before_seq is not None and seq >= before_seq:
+                continue
             try:
                 return LoadedSnapshot(snapshot=_verified(connection, uid, seq), corrupt=tuple(corrupt))
             except DataLossError as error:
@@ -80,12 +82,13 @@ def drop_damaged(connection: sqlite3.Connection, uid: str) -> None:
         raise
 
 
-def drop_tenant(connection: sqlite3.Connection, uid: str) -> None:
-    """Drop every snapshot of a tenant."""
+def drop_from(connection: sqlite3.Connection, uid: str, first_seq: int = 0) -> None:
+    """Drop every snapshot of a tenant at or after that seq, and the blobs that only they name."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for seq in _seqs(connection, uid):
-            _drop_generation(connection, uid, seq)
+            if seq >= first_seq:
+                _drop_generation(connection, uid, seq)
         _sweep(connection, uid)
         connection.execute("COMMIT")
     except sqlite3.Error:

@@ -30,10 +30,15 @@ async def open_sqlite(directory: Path, clock: Clock) -> Store:
 FACTORIES: dict[str, StoreFactory] = {"sqlite": open_sqlite}
 
 
-def payload(id: str, text: str = "") -> Payload:
+def payload(id: str, text: str = "", *, learn: bool = True) -> Payload:
     """A payload whose content hash follows from its text."""
     data = f"data of {text}".encode()
-    return Payload(id=id, content_hash=hashlib.sha256(data).digest(), data=data)
+    return Payload(id=id, content_hash=hashlib.sha256(data).digest(), data=data, learn=learn)
+
+
+def size_of(payload: Payload) -> int:
+    """What destroying a payload destroys."""
+    return len(payload.id.encode()) + len(payload.content_hash) + len(payload.data)
 
 
 async def write(store: Store, uid: str, *payloads: Payload) -> Appended:

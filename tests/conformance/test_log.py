@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from memsvc.errors import AlreadyExistsError, MemsvcError, NotFoundError, UnavailableError
+from memsvc.errors import AlreadyExistsError, FailedPreconditionError, MemsvcError, NotFoundError, UnavailableError
 from memsvc.store.base import Payload, RecordKind
-from tests.conformance.stores import payload, write
+from tests.conformance.stores import DAY_US, payload, write
 
 
 async def test_entries_are_numbered_in_order(store, tenant, clock) -> None:
@@ -35,10 +35,41 @@ async def test_a_record_may_have_a_body_and_no_entries(store, tenant) -> None:
     assert appended.record.body == b"\x00fingerprint\xff"
 
 
+async def test_a_repeated_request_appends_nothing(store, tenant, reopen) -> None:
+    first = await store.append(tenant.uid, RecordKind.CONFIGURE, b"body", request_id="r")
+    assert (first.record.seq, first.seqs) == (2, ())
+    await write(store, tenant.uid, payload("a"))
+    for _ in range(2):
+        again = await store.append(tenant.uid, RecordKind.CONFIGURE, b"body", request_id="r")
+        assert (again.record, again.seqs, again.numbers, again.skipped) == (None, (2,), (), ())
+        store = await reopen()
+    assert await store.head(tenant.uid) == 3
+    for kind, body in ((RecordKind.RESTART, b"body"), (RecordKind.CONFIGURE, b"other")):
+        with pytest.raises(FailedPreconditionError) as caught:
+            await store.append(tenant.uid, kind, body, request_id="r")
+        assert caught.value.reason == "REQUEST_ID_REUSED"
+    assert await store.head(tenant.uid) == 3
+
+
+async def test_a_request_id_belongs_to_its_tenant_and_to_a_day(store, tenant, clock) -> None:
+    other = await store.create_tenant("other", b"", b"", "")
+    for uid in (tenant.uid, other.uid):
+        assert (await store.append(uid, RecordKind.RESTART, request_id="r")).record.seq == 2
+    clock.now_us += DAY_US - 1
+    assert (await store.append(tenant.uid, RecordKind.RESTART, request_id="r")).seqs == (2,)
+    clock.now_us += 1
+    assert (await store.append(tenant.uid, RecordKind.RESTART, request_id="r")).record.seq == 3
+    for seq in (4, 5):
+        assert (await store.append(tenant.uid, RecordKind.RESTART, request_id="")).record.seq == seq
+    await store.delete_tenant(other.uid, "")
+    with pytest.raises(NotFoundError):
+        await store.append(other.uid, RecordKind.RESTART, request_id="r")
+
+
 async def test_bytes_come_back_as_they_were(store, tenant, reopen) -> None:
     given = [
         Payload(id="é\U0001f600/'\"", content_hash=bytes(range(32)), data=bytes(range(256)) * 300),
-        Payload(id="empty", content_hash=b"\x00", data=b""),
+        Payload(id="empty", content_hash=b"\x00", data=b"", learn=False),
     ]
     await write(store, tenant.uid, *given)
     store = await reopen()

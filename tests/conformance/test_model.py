@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,34 +21,25 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from memsvc.errors import AlreadyExistsError, NotFoundError
-from memsvc.store.base import Payload, RecordKind, Snapshot, Store, TenantRow
+from memsvc.errors import AlreadyExistsError, FailedPreconditionError, MemsvcError, NotFoundError
+from memsvc.store.base import EntryState, Payload, Record, RecordKind, Snapshot, Store
+from tests.conformance.model import Tenant
 from tests.conformance.stores import FACTORIES, Clock, StoreFactory, payload
 
 T = TypeVar("T")
 
 names = st.sampled_from(["a", "A", "é", "e\u0301", "\U0001f600"])
-batches = st.lists(st.builds(payload, st.sampled_from("uvwxyz"), st.sampled_from(["1", "2"])), min_size=1, max_size=4)
+ids = st.sampled_from("uvwxyz")
+payloads = st.builds(payload, ids, st.sampled_from(["1", "2"]), learn=st.booleans())
+batches = st.lists(payloads, min_size=1, max_size=4)
 blobs = st.dictionaries(st.sampled_from(["w", "s0", "s1"]), st.none(), max_size=3)
 
 
-@dataclass
-class Tenant:
-    """What the model knows of one living tenant."""
-
-    row: TenantRow
-    records: list[tuple[RecordKind, bytes, tuple[Payload, ...]]] = field(default_factory=list)
-    entries: list[Payload] = field(default_factory=list)
-    seqs: list[int] = field(default_factory=list)
-    snapshots: dict[int, Snapshot] = field(default_factory=dict)
-    commit_us: int = 0
-
-    def find(self, id: str) -> int | None:
-        return next((n for n, entry in enumerate(self.entries, start=1) if entry.id == id), None)
+REFUSED = {EntryState.DELETED: "DELETED", EntryState.FORGOTTEN: "FORGOTTEN", None: "ENTRY_NOT_FOUND"}
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Create, append, repeat, conflict, read, snapshot, load, delete, close and open again."""
+    """Create, append, repeat, conflict, change, forget, erase, read, snapshot, load, delete, close and open again."""
 
     factory: StoreFactory
     uids = Bundle("uids")
@@ -80,8 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=uids, name=names)
     def create(self, name: str) -> str:
-        self.requests += 1
-        request_id = f"request-{self.requests}"
+        request_id = self.request()
         create = self.store.create_tenant
         living = next((t for t in self.tenants.values() if t.row.tenant == name), None)
         if living is not None:
@@ -90,13 +80,13 @@ class StoreMachine(RuleBasedStateMachine):
             return living.row.uid
         row = self.call(create(name, b"config", b"body", request_id))
         assert self.call(create(name, b"config", b"body", request_id)) == row
-        self.tenants[row.uid] = Tenant(row, [(RecordKind.CREATE, b"body", ())], commit_us=self.clock.now_us)
+        self.tenants[row.uid] = Tenant(row, commit_us=self.clock.now_us)
+        self.tenants[row.uid].add(RecordKind.CREATE, body=b"body")
         return row.uid
 
     @rule(uid=consumes(uids))
     def delete(self, uid: str) -> None:
-        self.requests += 1
-        request_id = f"request-{self.requests}"
+        request_id = self.request()
         if uid not in self.tenants:
             with pytest.raises(NotFoundError):
                 self.call(self.store.delete_tenant(uid, request_id))
@@ -109,68 +99,143 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(uid=uids, body=st.binary(max_size=8))
     def append_body(self, uid: str, body: bytes) -> None:
         tenant = self.tenants.get(uid)
+        request_id = self.request()
         if tenant is None:
-            with pytest.raises(NotFoundError):
-                self.call(self.store.append(uid, RecordKind.NUMERICS, body))
+            self.refuses(self.store.append(uid, RecordKind.NUMERICS, body, request_id=request_id), "TENANT_NOT_FOUND")
             return
-        record = self.call(self.store.append(uid, RecordKind.NUMERICS, body)).record
-        tenant.records.append((RecordKind.NUMERICS, body, ()))
-        self.check_time(tenant, record.commit_us)
+        record = self.call(self.store.append(uid, RecordKind.NUMERICS, body, request_id=request_id)).record
+        tenant.add(RecordKind.NUMERICS, body=body)
+        self.check(tenant, record)
+        again = self.call(self.store.append(uid, RecordKind.NUMERICS, body, request_id=request_id))
+        assert (again.record, again.seqs) == (None, (record.seq,))
 
     @rule(uid=uids, batch=batches)
     def append(self, uid: str, batch: list[Payload]) -> None:
         tenant = self.tenants.get(uid)
         call = self.store.append(uid, RecordKind.WRITE, b"", batch)
         if tenant is None:
-            with pytest.raises(NotFoundError):
-                self.call(call)
+            self.refuses(call, "TENANT_NOT_FOUND")
             return
-        new: list[Payload] = []
+        new: dict[str, Payload] = {}
         for index, given in enumerate(batch):
-            known = next((p for p in tenant.entries + new if p.id == given.id), None)
-            if known is None:
-                new.append(given)
-            elif known != given:
-                with pytest.raises(AlreadyExistsError) as caught:
-                    self.call(call)
-                assert caught.value.metadata == {"id": given.id, "index": str(index)}
+            known, state = tenant.revisions(given.id), tenant.state(given.id)
+            if state == EntryState.FORGOTTEN:
+                assert self.refuses(call, "FORGOTTEN") == {"id": given.id, "index": str(index)}
+                return
+            first = tenant.entries[known[0]].payload if known else new.setdefault(given.id, given)
+            if first.content_hash != given.content_hash:
+                assert self.refuses(call, "ENTRY_EXISTS") == {"id": given.id, "index": str(index)}
                 return
         appended = self.call(call)
         if new:
-            tenant.records.append((RecordKind.WRITE, b"", tuple(new)))
-            tenant.entries += new
-            tenant.seqs += [len(tenant.records)] * len(new)
-            self.check_time(tenant, appended.record.commit_us)
+            tenant.add(RecordKind.WRITE, list(new.values()))
+            self.check(tenant, appended.record)
         else:
             assert appended.record is None
-        assert appended.numbers == tuple(tenant.find(given.id) for given in batch)
-        assert appended.seqs == tuple(tenant.seqs[number - 1] for number in appended.numbers)
-        ids = [given.id for given in batch]
-        first = [given in new and ids.index(given.id) == place for place, given in enumerate(batch)]
-        assert appended.skipped == tuple(not is_first for is_first in first)
+        assert appended.numbers == tuple(tenant.revisions(given.id)[0] for given in batch)
+        assert appended.seqs == tuple(tenant.entries[number].seq for number in appended.numbers)
+        places = [given.id for given in batch]
+        first_places = [given.id in new and places.index(given.id) == place for place, given in enumerate(batch)]
+        assert appended.skipped == tuple(not is_first for is_first in first_places)
+
+    @rule(uid=uids, given=payloads)
+    def update(self, uid: str, given: Payload) -> None:
+        tenant = self.tenants.get(uid)
+        request_id = self.request()
+        if (old := self.changeable(tenant, given.id, self.store.update(uid, given, request_id))) is None:
+            return
+        changed = self.call(self.store.update(uid, given, request_id))
+        tenant.add(RecordKind.UPDATE, [given], [old])
+        tenant.entries[old].state = EntryState.REPLACED
+        self.check(tenant, changed.record)
+        assert changed.destroyed == (0 if tenant.entries[old].payload.learn else tenant.entries[old].destroy())
+        assert self.call(self.store.update(uid, given, request_id)) == changed
+
+    @rule(uid=uids, id=ids)
+    def delete_entry(self, uid: str, id: str) -> None:
+        tenant = self.tenants.get(uid)
+        request_id = self.request()
+        if (old := self.changeable(tenant, id, self.store.delete(uid, id, request_id))) is None:
+            return
+        changed = self.call(self.store.delete(uid, id, request_id))
+        tenant.add(RecordKind.DELETE, about=[old])
+        tenant.entries[old].state = EntryState.DELETED
+        self.check(tenant, changed.record)
+        assert changed.destroyed == (0 if tenant.entries[old].payload.learn else tenant.entries[old].destroy())
+        assert self.call(self.store.delete(uid, id, request_id)) == changed
+
+    @rule(uid=uids, given=st.lists(ids, min_size=1, max_size=3))
+    def forget(self, uid: str, given: list[str]) -> None:
+        tenant = self.tenants.get(uid)
+        request_id = self.request()
+        call = self.store.forget(uid, given, request_id)
+        if tenant is None:
+            self.refuses(call, "TENANT_NOT_FOUND")
+            return
+        for id in given:
+            if (state := tenant.state(id)) in (None, EntryState.FORGOTTEN):
+                assert self.refuses(call, REFUSED[state]) == {"id": id}
+                return
+        erasure, record = self.call(call)
+        numbers = sorted(number for id in set(given) for number in tenant.revisions(id))
+        tenant.add(RecordKind.FORGET, about=numbers)
+        self.check(tenant, record)
+        for number in numbers:
+            tenant.entries[number].state = EntryState.FORGOTTEN
+        first_seq = min(tenant.entries[number].seq for number in numbers)
+        assert (erasure.uid, erasure.seq, erasure.entries, erasure.first_seq, erasure.done) == (
+            uid,
+            record.seq,
+            len(numbers),
+            first_seq,
+            False,
+        )
+        assert self.call(self.store.forget(uid, given, request_id)) == (erasure, record)
+        tenant.erasures.append(erasure)
+
+    @rule(uid=uids, finish=st.booleans())
+    def erase(self, uid: str, finish: bool) -> None:
+        tenant = self.tenants.get(uid)
+        if tenant is None:
+            assert self.call(self.store.erase(uid, 1)) == 0
+            return
+        first_seq = min((e.first_seq for e in tenant.erasures), default=len(tenant.records) + 1)
+        forgotten = [entry for entry in tenant.entries.values() if entry.state == EntryState.FORGOTTEN]
+        assert self.call(self.store.erase(uid, first_seq)) == sum(entry.destroy() for entry in forgotten)
+        tenant.snapshots = {seq: kept for seq, kept in tenant.snapshots.items() if seq < first_seq}
+        if finish and tenant.erasures:
+            erasure = tenant.erasures.pop()
+            self.call(self.store.finish_erasure(erasure.operation, b"receipt"))
+            done = replace(erasure, done=True, receipt=b"receipt")
+            assert self.call(self.store.erasure(erasure.operation)) == done
 
     @rule(uid=uids, after=st.integers(0, 12), max_bytes=st.sampled_from([0, 100, 1 << 20]))
     def read(self, uid: str, after: int, max_bytes: int) -> None:
         tenant = self.tenants.get(uid)
         records = self.call(self.store.read(uid, after, max_bytes))
         expected = [] if tenant is None else tenant.records[after:]
-        assert [(r.kind, r.body, tuple(e.payload for e in r.entries)) for r in records] == expected[: len(records)]
         assert [r.seq for r in records] == list(range(after + 1, after + 1 + len(records)))
+        for record in records:
+            self.agrees(tenant, record)
         assert bool(records) == bool(expected)
         if max_bytes == 1 << 20:
             assert len(records) == len(expected)
 
-    @rule(uid=uids, numbers=st.lists(st.integers(0, 9), max_size=4), id=st.sampled_from("uvwxyz"))
+    @rule(uid=uids, numbers=st.lists(st.integers(0, 9), max_size=4), id=ids)
     def entries(self, uid: str, numbers: list[int], id: str) -> None:
-        entries = self.tenants[uid].entries if uid in self.tenants else []
+        tenant = self.tenants.get(uid)
+        living = {} if tenant is None else tenant.living()
         found = self.call(self.store.entries(uid, numbers))
-        assert [(e.number, e.payload) for e in found] == [
-            (n, entries[n - 1]) for n in numbers if 1 <= n <= len(entries)
-        ]
-        entry = self.call(self.store.entry_by_id(uid, id))
-        assert (entry and entry.payload) == next((p for p in entries if p.id == id), None)
+        assert [(e.number, e.payload) for e in found] == [(n, living[n]) for n in numbers if n in living]
         after = numbers[0] if numbers else 0
-        assert [e.payload for e in self.call(self.store.scan(uid, after, 3))] == entries[after : after + 3]
+        scanned = self.call(self.store.scan(uid, after, 3))
+        assert [(e.number, e.payload) for e in scanned] == [(n, p) for n, p in living.items() if n > after][:3]
+        state = None if tenant is None else tenant.state(id)
+        if state in (EntryState.DELETED, EntryState.FORGOTTEN):
+            self.refuses(self.store.entry_by_id(uid, id), REFUSED[state])
+            return
+        entry = self.call(self.store.entry_by_id(uid, id))
+        assert (entry and (entry.number, entry.payload)) == (None if state is None else self.newest(uid, id))
 
     @rule(uid=uids, seq=st.integers(1, 6), named=blobs, left_out=st.booleans())
     def save(self, uid: str, seq: int, named: dict[str, None], left_out: bool) -> None:
@@ -199,12 +264,49 @@ class StoreMachine(RuleBasedStateMachine):
             return
         assert self.call(self.store.heads()) == {uid: len(t.records) for uid, t in self.tenants.items()}
         assert self.call(self.store.seqs()) == {u: max(t.snapshots) for u, t in self.tenants.items() if t.snapshots}
+        for uid, tenant in self.tenants.items():
+            found = [e for e in self.call(self.store.unfinished_erasures()) if e.uid == uid]
+            assert found == sorted(tenant.erasures, key=lambda e: e.seq)
         rows = sorted((t.row for t in self.tenants.values()), key=lambda row: row.tenant.encode())
         assert self.call(self.store.list_tenants("", 100)) == rows
 
-    def check_time(self, tenant: Tenant, commit_us: int) -> None:
-        assert commit_us == max(self.clock.now_us, tenant.commit_us)
-        tenant.commit_us = commit_us
+    def request(self) -> str:
+        self.requests += 1
+        return f"request-{self.requests}"
+
+    def refuses(self, call: Coroutine[Any, Any, Any], reason: str) -> dict[str, str]:
+        """Check that a call is refused for that reason; return the facts that it gives."""
+        expected = {"FORGOTTEN": (FailedPreconditionError, NotFoundError), "ENTRY_EXISTS": AlreadyExistsError}
+        with pytest.raises(MemsvcError) as caught:
+            self.call(call)
+        assert isinstance(caught.value, expected.get(reason, NotFoundError))
+        assert caught.value.reason == reason
+        return caught.value.metadata
+
+    def changeable(self, tenant: Tenant | None, id: str, call: Coroutine[Any, Any, Any]) -> int | None:
+        """Return the number of the living entry of that id; check that the call is refused if there is none."""
+        state = None if tenant is None else tenant.state(id)
+        if state == EntryState.LIVE:
+            call.close()
+            return tenant.revisions(id)[-1]
+        self.refuses(call, "TENANT_NOT_FOUND" if tenant is None else REFUSED[state])
+        return None
+
+    def newest(self, uid: str, id: str) -> tuple[int, Payload]:
+        number = self.tenants[uid].revisions(id)[-1]
+        return number, self.tenants[uid].entries[number].payload
+
+    def agrees(self, tenant: Tenant, record: Record) -> None:
+        kind, body, _, about = tenant.records[record.seq - 1]
+        assert (record.kind, record.body, record.about) == (kind, body, about)
+        assert [e.payload for e in record.entries] == tenant.held(record.seq)
+
+    def check(self, tenant: Tenant, record: Record) -> None:
+        """Check a record that was just appended."""
+        assert record.seq == len(tenant.records)
+        self.agrees(tenant, record)
+        assert record.commit_us == max(self.clock.now_us, tenant.commit_us)
+        tenant.commit_us = record.commit_us
 
     def teardown(self) -> None:
         if self.store is not None:
@@ -219,6 +321,6 @@ def test_every_sequence_of_calls_agrees_with_the_model(name) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=35, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -3,11 +3,14 @@
 import asyncio
 import os
 import resource
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from memsvc.errors import UnavailableError
+from memsvc.store import log_destroy
 from memsvc.store.sqlite import SqliteStore
 from tests.conformance.stores import payload, write
 
@@ -64,6 +67,48 @@ async def _write_on(store: SqliteStore, uid: str, writer: int) -> None:
         i += 1
 
 
+async def change_for_ever(directory: Path) -> None:
+    """Write, update and delete, one after another, and say what each change was about."""
+    store = SqliteStore.open(directory)
+    tenant = await store.create_tenant("tenant", b"", b"", "")
+    await asyncio.gather(*(_change_on(store, tenant.uid, w) for w in range(WRITERS)))
+
+
+async def _change_on(store: SqliteStore, uid: str, writer: int) -> None:
+    i = 0
+    while True:
+        id = f"{writer}-{i}"
+        await write(store, uid, payload(id, "x" * 100, learn=i % 2 == 0))
+        updated = (await store.update(uid, payload(id, "y" * 100), "")).record
+        say(f"{updated.seq} {updated.about[0]}")
+        deleted = (await store.delete(uid, id, "")).record
+        say(f"{deleted.seq} {deleted.about[0]}")
+        i += 1
+
+
+async def forget(directory: Path) -> None:
+    """Forget half of the entries of the tenant there, and die."""
+    store = SqliteStore.open(directory)
+    await _forget(store)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def erase_half(directory: Path) -> None:
+    """Forget half of the entries of the tenant there, erase one slice of them, and die."""
+    store = SqliteStore.open(directory)
+    uid = await _forget(store)
+    await store._committer.run(partial(log_destroy.erase_slice, uid=uid))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _forget(store: SqliteStore) -> str:
+    tenant = await store.get_tenant("tenant")
+    entries = await store.scan(tenant.uid, 0, 1_000_000)
+    erasure, _ = await store.forget(tenant.uid, [e.payload.id for e in entries[::2]], "r")
+    say(erasure.operation)
+    return tenant.uid
+
+
 async def fill(directory: Path) -> None:
     """Append beyond a limit on the size of files, then with the limit lifted."""
     store = SqliteStore.open(directory)
@@ -87,4 +132,5 @@ async def fill(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({f.__name__: f for f in (hold, append, append_for_ever, fill)}[sys.argv[1]](Path(sys.argv[2])))
+    functions = (hold, append, append_for_ever, change_for_ever, forget, erase_half, fill)
+    asyncio.run({f.__name__: f for f in functions}[sys.argv[1]](Path(sys.argv[2])))

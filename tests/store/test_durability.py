@@ -9,6 +9,7 @@ from collections import defaultdict
 
 import pytest
 
+from memsvc.store.base import RecordKind
 from memsvc.store.sqlite import SqliteStore
 from tests.conformance.stores import payload, write
 from tests.store import children
@@ -110,6 +111,30 @@ async def test_acknowledged_appends_survive_sigkill(tmp_path) -> None:
         assert all(
             e.payload == payload(e.payload.id, "x" * (int(e.payload.id.split("-")[1]) % 7) * 300) for e in entries
         )
+    await store.close()
+
+
+async def test_acknowledged_changes_survive_sigkill(tmp_path) -> None:
+    with children.start("change_for_ever", tmp_path) as child:
+        lines = [child.stdout.readline() for _ in range(200)]
+        child.kill()
+        lines += [line for line in child.stdout.read().splitlines(keepends=True) if line.endswith(b"\n")]
+    store = SqliteStore.open(tmp_path)
+    tenant = await store.get_tenant("tenant")
+    records = await store.read(tenant.uid, 0, 1 << 30)
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    for line in lines:
+        seq, about = map(int, line.split())
+        record = records[seq - 1]
+        assert record.kind in (RecordKind.UPDATE, RecordKind.DELETE)
+        assert record.about == (about,)
+        assert await store.entries(tenant.uid, [about]) == []
+    gone = {number for record in records for number in record.about}
+    held = {entry.number: entry for record in records for entry in record.entries}
+    unlearned = [number for number in range(1, max(held) + 1) if number not in held]
+    assert unlearned
+    assert set(unlearned) <= gone, "destroyed with the record that is about it, never without"
+    assert not any(not held[number].payload.learn for number in gone & held.keys()), "never one without the other"
     await store.close()
 
 

@@ -1,31 +1,18 @@
-"""What is deleted is in no file of the directory, however rows have moved before."""
+"""A deleted tenant is in no file of the directory, however rows have moved before."""
 
 import asyncio
 import random
 import re
-import subprocess
 from collections import Counter
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from memsvc.store import log_write
+from memsvc.store import log_destroy, log_write
 from memsvc.store.base import Payload, RecordKind, Snapshot
 from memsvc.store.sqlite import SqliteOptions, SqliteStore, wall_clock_us
 from tests.conformance.stores import payload, write
-
-SIZES = [0, 40, 300, 900, 1_500, 3_000, 4_050, 4_100, 9_000]
-
-
-def contents(directory: Path) -> bytes:
-    """Every byte of every file. By another process: to close a database's file here would drop SQLite's locks on it."""
-    files = sorted(map(str, directory.iterdir()))
-    return subprocess.run(["cat", *files], check=True, capture_output=True).stdout
-
-
-def marks(directory: Path) -> Counter[str]:
-    return Counter(mark.decode() for mark in re.findall(rb"<mark-[a-z]+-\d+>", contents(directory)))
+from tests.store.files import SIZES, marks
 
 
 class Churn:
@@ -139,7 +126,7 @@ async def test_a_large_tenant_goes_while_others_write(tmp_path) -> None:
         written += 1
     await deletion
     assert marks(tmp_path) == Counter()
-    assert written > 2_000 / log_write.SLICE_ROWS, "appends ran between the slices"
+    assert written > 2_000 / log_destroy.SLICE_ROWS, "appends ran between the slices"
     assert [e.payload.id for e in await store.scan(other.uid, 0, 10_000)] == [str(i) for i in range(written)]
     await store.close()
 
@@ -165,7 +152,7 @@ async def test_a_deletion_cut_short_is_finished_at_the_next_start(tmp_path) -> N
     await store.save(row.uid, Snapshot(seq=2, meta=b"<mark-meta-1>", blobs={"a": b"<mark-blob-1>" * 1_000}))
     condemn = partial(log_write.condemn_tenant, uid=row.uid, request_id="d", now_us=wall_clock_us())
     await store._committer.run(condemn)  # and no further, as if the process had died here
-    await store._committer.run(partial(log_write.purge_slice, uid=row.uid))
+    await store._committer.run(partial(log_destroy.purge_slice, uid=row.uid))
     assert await store.get_tenant("<mark-tenant-1>") is None
     await store.close()
     store = SqliteStore.open(tmp_path)

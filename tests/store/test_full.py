@@ -32,6 +32,11 @@ async def test_a_full_log_refuses_and_recovers(tmp_path) -> None:
     )
     assert [type(r) for r in results] == [UnavailableError] * 3
     assert await store.read(tenant.uid, 1, 1 << 30) == written
+    with pytest.raises(UnavailableError) as caught:
+        await store.update(tenant.uid, payload("id0", "y" * 100_000), "r")
+    assert caught.value.reason == "STORE_FULL"
+    assert (await store.entry_by_id(tenant.uid, "id0")).payload == payload("id0", "x" * 20_000)
+    assert await store.read(tenant.uid, 1, 1 << 30) == written
     await store.save(tenant.uid, Snapshot(seq=1, meta=b"", blobs={}))  # the other file has room
 
     await store.delete_tenant(filler.uid, "")

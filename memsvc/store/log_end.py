@@ -1,0 +1,64 @@
+"""The end of a tenant's log, where the next record goes."""
+
+import sqlite3
+from typing import NamedTuple
+
+from memsvc.errors import NotFoundError
+from memsvc.store.base import EntryState, Record, RecordKind
+from memsvc.store.log_about import pack
+
+
+class End(NamedTuple):
+    """A living tenant, and what its next record will have."""
+
+    no: int
+    id_key: bytes
+    seq: int
+    number: int
+    """Of its first entry."""
+    commit_us: int
+
+
+def find_end(connection: sqlite3.Connection, uid: str, now_us: int) -> End:
+    """Return the end of a tenant's log.
+
+    Raises:
+        NotFoundError: no such tenant.
+    """
+    row = connection.execute("SELECT no, id_key, seq, number, commit_us FROM living WHERE uid = ?", (uid,)).fetchone()
+    if row is None:
+        raise no_tenant()
+    no, id_key, seq, number, commit_us = row
+    return End(no, id_key, seq + 1, number + 1, max(now_us, commit_us))
+
+
+def insert(connection: sqlite3.Connection, no: int, record: Record) -> None:
+    """Write a record with its entries there. The index of ids is the caller's."""
+    entries, about = record.entries, pack(record.about)
+    first = entries[0].number if entries else 0
+    size = record.size + len(about)
+    connection.execute(
+        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (no, record.seq, record.commit_us, record.kind, record.body, about, first, len(entries), size),
+    )
+    if entries:
+        (last,) = connection.execute("SELECT coalesce(max(no), 0) FROM payloads").fetchone()
+        rows = list(enumerate(entries, start=last + 1))
+        connection.executemany(
+            "INSERT INTO payloads VALUES (?, ?, ?, ?)",
+            [(row, e.payload.id.encode(), e.payload.content_hash, e.payload.data) for row, e in rows],
+        )
+        previous = record.about[0] if record.kind == RecordKind.UPDATE else None
+        connection.executemany(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(no, e.number, e.seq, row, EntryState.LIVE, e.payload.learn, previous) for row, e in rows],
+        )
+    connection.execute(
+        "UPDATE heads SET seq = ?, number = number + ?, commit_us = ?, bytes = bytes + ? WHERE tenant = ?",
+        (record.seq, len(entries), record.commit_us, size, no),
+    )
+
+
+def no_tenant() -> NotFoundError:
+    """Return what to raise for a tenant that does not live."""
+    return NotFoundError("no such tenant", reason="TENANT_NOT_FOUND")

@@ -1,0 +1,70 @@
+"""What a tenant knows of an entry's id: its first revision and its newest, or that it is forgotten."""
+
+import sqlite3
+from typing import NamedTuple
+
+from memsvc.errors import NotFoundError
+from memsvc.store.base import EntryState
+from memsvc.store.log_hash import id_hash
+
+
+class Living(NamedTuple):
+    """The living entry of an id."""
+
+    number: int
+    learn: bool
+
+
+def find_living(connection: sqlite3.Connection, no: int, id_key: bytes, id: str) -> Living:
+    """Return the living entry of an id.
+
+    Raises:
+        NotFoundError: there is none; the reason is ENTRY_NOT_FOUND, DELETED or FORGOTTEN.
+    """
+    row = connection.execute(
+        "SELECT e.number, e.learn, e.state FROM ids i LEFT JOIN entries e ON e.tenant = i.tenant "
+        "AND e.number = i.current WHERE i.tenant = ? AND i.id_hash = ?",
+        (no, id_hash(id_key, id)),
+    ).fetchone()
+    if row is None:
+        raise unknown(id)
+    number, learn, state = row
+    if state != EntryState.LIVE:
+        raise deleted(id) if state == EntryState.DELETED else forgotten(id)
+    return Living(number, bool(learn))
+
+
+def revisions(connection: sqlite3.Connection, no: int, id_key: bytes, id: str) -> list[tuple[int, int]]:
+    """Return number and seq of every revision of an id, the newest first.
+
+    Raises:
+        NotFoundError: the id was never known, or is forgotten.
+    """
+    rows = connection.execute(
+        "WITH RECURSIVE revisions (number, seq, previous) AS ("
+        "SELECT e.number, e.seq, e.previous FROM ids i LEFT JOIN entries e ON e.tenant = i.tenant "
+        "AND e.number = i.current WHERE i.tenant = ?1 AND i.id_hash = ?2 UNION ALL "
+        "SELECT e.number, e.seq, e.previous FROM revisions r CROSS JOIN entries e ON e.tenant = ?1 "
+        "AND e.number = r.previous) SELECT number, seq FROM revisions",
+        (no, id_hash(id_key, id)),
+    ).fetchall()
+    if not rows:
+        raise unknown(id)
+    if rows[0][0] is None:
+        raise forgotten(id)
+    return rows
+
+
+def unknown(id: str) -> NotFoundError:
+    """Return what to raise for an id that was never known."""
+    return NotFoundError("no such entry", reason="ENTRY_NOT_FOUND", metadata={"id": id})
+
+
+def deleted(id: str) -> NotFoundError:
+    """Return what to raise for the id of an entry that was deleted."""
+    return NotFoundError("the entry was deleted", reason="DELETED", metadata={"id": id})
+
+
+def forgotten(id: str) -> NotFoundError:
+    """Return what to raise for the id of an entry that was forgotten."""
+    return NotFoundError("the entry was forgotten", reason="FORGOTTEN", metadata={"id": id})
