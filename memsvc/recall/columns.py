@@ -9,6 +9,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 
 _BLOCK_BYTES = 3 << 20
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 class Column:
@@ -104,8 +105,9 @@ class Vectors:
         while done < len(rows):
             at = self._size % self._rows
             if at == 0:
-                # Pages of an anonymous map cost no memory until they are written; an allocator may hand out used ones.
-                pages = mmap.mmap(-1, self._rows * self.dim * 4)
+                # Pages of a private map cost no memory until they are written; an allocator may hand out used ones, and
+                # of a shared map even those that are only read take some.
+                pages = mmap.mmap(-1, self._rows * self.dim * 4, **_PRIVATE)
                 self._blocks.append(np.frombuffer(pages, np.float32).reshape(self._rows, self.dim))
             part = rows[done : done + self._rows - at]
             self._blocks[-1][at : at + len(part)] = part

@@ -1,7 +1,8 @@
 """A tenant's index: entries in the order of their log records, with all that does not depend on a query worked out."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,32 @@ from memsvc.recall.columns import Column, Names, Offsets, Vectors
 from memsvc.recall.filter import Filter
 from memsvc.recall.lexical import Lexical
 from memsvc.recall.metadata_index import MetadataIndex
-from memsvc.recall.rows import NewEntry, Rows, gather, pack, unpack
-from memsvc.recall.sessions import Sessions
+from memsvc.recall.rows import HASH_BYTES, NewEntry, Rows, gather, pack, unpack
+from memsvc.recall.sessions import Chains, Sessions
 
 SEGMENT_ENTRIES = 4_096
 SEGMENT_PASSAGES = 4_096
 """A segment holds no more entries and, unless one entry alone has more, no more passages."""
 
 
+ALIVE = np.iinfo(np.int64).max
+"""The seq at which a living entry dies."""
+
+
+class Cut(NamedTuple):
+    """The index as of a seq: the first so many entries, those of them that live, and who stands beside whom."""
+
+    size: int
+    live: NDArray[np.bool_] | None
+    """[size]; None where all live."""
+    chains: Chains
+
+
 class Index:
     """An append-only index. Entries have positions 0, 1, 2 ... here; their numbers and seqs ascend with them.
 
-    A past state is a cut: the first so many entries and what is known of them (`cut`).
+    An entry that dies keeps its place, so that a past state is a cut: the first so many entries, less those dead by
+    then (`cut`).
     """
 
     def __init__(self, dim: int) -> None:
@@ -36,12 +51,26 @@ class Index:
         self._session_names.add([""])  # ALONE
         self._number, self._seq, self._time = Column(np.int64), Column(np.int64), Column(np.int64)
         self._tokens, self._role = Column(np.int32), Column(np.int64)
+        self._hash, self._learn = Column(np.uint8, HASH_BYTES), Column(np.bool_)
+        self._died, self._dead = Column(np.int64), 0
+        self._present: Cut | None = None
+        """The cut now, worked out when it is asked for and some are dead."""
         self._passages, self._spans = Offsets(), Column(np.int32, 2)
         # What the memory said of each entry's tokens so far: sum of surprise, tokens stepped, tokens that wrote.
         self._surprise, self._stepped, self._wrote = Column(np.float64), Column(np.int64), Column(np.int64)
 
     def __len__(self) -> int:
         return len(self._number)
+
+    @property
+    def living(self) -> int:
+        """Entries that live."""
+        return len(self) - self._dead
+
+    @property
+    def learnt_passages(self) -> NDArray[np.int64]:
+        """The places in `vectors` of the passages of entries that learn, in order."""
+        return np.flatnonzero(np.repeat(self._learn.values, np.diff(self._passages.starts)))
 
     @property
     def passages(self) -> int:
@@ -73,9 +102,36 @@ class Index:
             raise ValueError("entries must ascend by number and seq")
         self._extend(rows)
 
-    def cut(self, as_of: int | None) -> int:
-        """Return how many entries there were as of a seq; None is now."""
-        return len(self) if as_of is None else int(np.searchsorted(self._seq.values, as_of, "right"))
+    def cut(self, as_of: int | None) -> Cut:
+        """Return the index as of a seq; None is now."""
+        count = len(self) if as_of is None else int(np.searchsorted(self._seq.values, as_of, "right"))
+        if not self._dead:
+            return Cut(count, None, self.sessions.chains(count))
+        if as_of is not None:
+            return self._cut(count, self._died.values[:count] > as_of)
+        if self._present is None:
+            self._present = self._cut(count, self._died.values == ALIVE)
+        return self._present
+
+    def _cut(self, count: int, live: NDArray[np.bool_]) -> Cut:
+        return Cut(count, live, Chains.of(self.sessions.session[:count], live))
+
+    def hide(self, numbers: Iterable[int], seq: int) -> None:
+        """Let entries die at a seq: replaced, deleted, forgotten. Those that are not here, or dead, are passed over."""
+        for number in numbers:
+            try:
+                position = self._position(number)
+            except KeyError:
+                continue
+            if self._died.values[position] == ALIVE:
+                self._died.values[position] = seq
+                self._dead += 1
+        self._present = None
+
+    def content(self) -> bytes:
+        """Return a hash of the living entries' content, in order."""
+        live = self._died.values == ALIVE
+        return hashlib.sha256(self._hash.values[live].tobytes()).digest()
 
     def number(self, position: int) -> int:
         """Return an entry's number."""
@@ -117,7 +173,7 @@ class Index:
         Raises:
             KeyError: there is no such entry.
         """
-        before, after = self.sessions.around(self._position(number), n)
+        before, after = self.cut(None).chains.around(self._position(number), n)
         return [self.number(i) for i in before], [self.number(i) for i in after]
 
     def add_surprise(self, number: int, total: float, tokens: int, wrote: int) -> None:
@@ -153,14 +209,14 @@ class Index:
             since = stop
         return segments
 
-    def surprise_bytes(self) -> bytes:
-        """Return the surprise of all entries so far: it changes after an entry is added, so no segment has it."""
-        columns = (self._surprise.values, self._stepped.values, self._wrote.values)
+    def changing_bytes(self) -> bytes:
+        """Return what changes after an entry is added, so that no segment has it: its surprise, and its death."""
+        columns = [column.values for column in self._changing()]
         return b"".join(c.astype(c.dtype.newbyteorder("<"), copy=False).tobytes() for c in columns)
 
     @classmethod
-    def load(cls, dim: int, segments: Iterable[bytes], surprise: bytes | None = None) -> "Index":
-        """Return the index that `segments` (in order, from the first entry on) and `surprise_bytes` were taken from.
+    def load(cls, dim: int, segments: Iterable[bytes], changing: bytes | None = None) -> "Index":
+        """Return the index that `segments` (in order, from the first entry on) and `changing_bytes` were taken from.
 
         Raises:
             DataLossError: a segment is damaged, missing, or of another width.
@@ -174,16 +230,21 @@ class Index:
                 index._extend(rows)
             except ValueError as error:
                 raise DataLossError("a segment of the index does not fit together") from error
-        if surprise is not None:
-            index._load_surprise(surprise)
+        if changing is not None:
+            index._load_changing(changing)
         return index
 
-    def _load_surprise(self, data: bytes) -> None:
-        if len(data) != 24 * len(self):
+    def _load_changing(self, data: bytes) -> None:
+        columns = self._changing()
+        if len(data) != 8 * len(columns) * len(self):
             raise DataLossError("the surprise of the entries does not fit their number")
-        for i, column in enumerate((self._surprise, self._stepped, self._wrote)):
+        for i, column in enumerate(columns):
             dtype = column.values.dtype.newbyteorder("<")
             column.values[:] = np.frombuffer(data, dtype, len(self), 8 * len(self) * i)
+        self._dead = int(np.count_nonzero(self._died.values != ALIVE))
+
+    def _changing(self) -> tuple[Column, ...]:
+        return (self._surprise, self._stepped, self._wrote, self._died)
 
     def _position(self, number: int) -> int:
         position = int(np.searchsorted(self._number.values, number))
@@ -197,8 +258,8 @@ class Index:
         return bool((number[1:] > number[:-1]).all() and (seq[1:] >= seq[:-1]).all())
 
     def _columns(self) -> tuple[Column, ...]:
-        given = (self._number, self._seq, self._time, self._tokens, self._role, self._spans)
-        return (*given, self._surprise, self._stepped, self._wrote)
+        given = (self._number, self._seq, self._time, self._tokens, self._role, self._spans, self._hash, self._learn)
+        return (*given, *self._changing())
 
     def _extend(self, rows: Rows) -> None:
         n = len(rows.number)
@@ -206,6 +267,10 @@ class Index:
         self._seq.extend(rows.seq)
         self._time.extend(rows.time_us)
         self._tokens.extend(rows.tokens)
+        self._hash.extend(rows.content_hash)
+        self._learn.extend(rows.learn)
+        self._died.extend(np.full(n, ALIVE))
+        self._present = None
         self._passages.extend(rows.passages)
         self._spans.extend(rows.spans)
         self.vectors.extend(rows.vectors)
@@ -231,6 +296,8 @@ class Index:
             seq=self._seq.values[start:stop],
             time_us=self._time.values[start:stop],
             tokens=self._tokens.values[start:stop],
+            content_hash=self._hash.values[start:stop],
+            learn=self._learn.values[start:stop],
             passages=self._passages.counts(start, stop),
             vectors=self.vectors.slice(passages.start, passages.stop),
             spans=self._spans.values[passages],

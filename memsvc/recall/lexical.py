@@ -56,21 +56,31 @@ class Lexical:
         words = np.bincount(entry - first, times, len(count)).astype(np.int64)
         self._words.extend(np.cumsum(words) + (self._words.values[-1] if first else 0))
 
-    def scores(self, terms: Sequence[str], count: int) -> NDArray[np.float64]:
-        """Return the BM25 scores of the first `count` entries, as if there were no others; a term counts once."""
+    def scores(self, terms: Sequence[str], count: int, live: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """Return the BM25 scores of the first `count` entries, as if there were no others; a term counts once.
+
+        Args:
+            terms: to look for.
+            count: how many entries there are.
+            live: [count], which of them count; None for all. The others score 0.
+        """
         scores = np.zeros(count)
-        if not count:
+        size = count if live is None else int(live.sum())
+        if not size:
             return scores
         words = self._words.values[:count]
-        mean = max(float(words[-1]), 1.0) / count
+        total = float(words[-1]) if live is None else float(np.diff(words, prepend=0)[live].sum())
+        mean = max(total, 1.0) / size
         for term in dict.fromkeys(terms):
             number = self.terms.find(term)
             if number < 0:
                 continue
-            entry, times = np.array(self._postings[number]).reshape(-1, 2).T
+            entry, times = np.frombuffer(self._postings[number], np.uint32).reshape(-1, 2).T
             held = int(np.searchsorted(entry, count))
             entry, often = entry[:held].astype(np.int64), times[:held].astype(np.float64)
+            if live is not None:
+                entry, often = entry[live[entry]], often[live[entry]]
             length = words[entry] - np.where(entry > 0, words[entry - 1], 0)
-            idf = math.log(1 + (count - held + 0.5) / (held + 0.5))
+            idf = math.log(1 + (size - len(entry) + 0.5) / (len(entry) + 0.5))
             scores[entry] += idf * often * (K1 + 1) / (often + K1 * (1 - B + B * length / mean))
         return scores

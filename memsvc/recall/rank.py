@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from memsvc.errors import InvalidArgumentError
 from memsvc.recall.filter import Filter
-from memsvc.recall.index import Index
+from memsvc.recall.index import Cut, Index
 from memsvc.recall.sessions import best_mean, neighbour_sum
 from memsvc.recall.words import query_terms
 
@@ -91,14 +91,15 @@ def rank(
     """Return the k best entries, best first; of equal scores the lower number first.
 
     Every signal is z-scored over all entries; the filter only selects afterwards. With `as_of` the entries after that
-    seq do not exist: not as hits, in frequencies, lengths, neighbours, nor z-scores.
+    seq do not exist: not as hits, in frequencies, lengths, neighbours, nor z-scores. Nor do the dead.
     """
-    count = index.cut(as_of)
-    if not count or k < 1:
+    cut = index.cut(as_of)
+    if not cut.size or k < 1 or (cut.live is not None and not cut.live.any()):
         return []
-    parts = _score(index, query, config, count)
+    parts = _score(index, query, config, cut)
     score = parts.surprise + parts.cosine + parts.lexical + parts.context
-    found = np.arange(count) if filter is None else np.flatnonzero(index.select(filter, count))
+    selected = np.ones(cut.size, bool) if filter is None else index.select(filter, cut.size)
+    found = np.flatnonzero(selected if cut.live is None else selected & cut.live)
     return [
         Ranked(
             number=index.number(i),
@@ -113,36 +114,43 @@ def rank(
     ]
 
 
-def _score(index: Index, query: Query, config: RankConfig, count: int) -> _Scores:
+def _score(index: Index, query: Query, config: RankConfig, cut: Cut) -> _Scores:
+    count, live = cut.size, cut.live
     surprise = cosine = lexical = np.zeros(count)
     passages = np.zeros(index.passages)
     if config.surprise or config.cosine:
         # Both products in one pass: they take as long as reading the vectors does.
         products = index.products(np.stack([query.surprise, query.pooled]), count)
-        surprise, surprise_passages = _dense(index, products[0], config.surprise, count)
-        cosine, cosine_passages = _dense(index, products[1], config.cosine, count)
+        surprise, surprise_passages = _dense(index, products[0], config.surprise, cut)
+        cosine, cosine_passages = _dense(index, products[1], config.cosine, cut)
         passages = surprise_passages + cosine_passages
     if config.lexical:
-        lexical = config.lexical * standardise(index.lexical.scores(query_terms(query.text), count))
+        lexical = config.lexical * standardise(index.lexical.scores(query_terms(query.text), count, live), live)
     own = surprise + cosine + lexical
-    context = neighbour_sum(own, index.sessions, (config.neighbour1, config.neighbour2))
+    context = neighbour_sum(own, cut.chains, (config.neighbour1, config.neighbour2))
     if config.session:
-        context += config.session * best_mean(own, index.sessions, config.session_top)
+        context += config.session * best_mean(own, index.sessions.session[:count], config.session_top, live)
     return _Scores(surprise, cosine, lexical, context, passages)
 
 
 def _dense(
-    index: Index, products: NDArray[np.float64], weight: float, count: int
+    index: Index, products: NDArray[np.float64], weight: float, cut: Cut
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    best = index.best(products, count)
-    mean, scale = best.mean(), weight / (best.std() + 1e-9)
-    return (best - mean) * scale, products * scale
+    best = index.best(products, cut.size)
+    mean, scale = _moments(best, cut.live)
+    return (best - mean) * (weight / scale), products * (weight / scale)
 
 
-def standardise(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return z-scores, population standard deviation; all 0 where all scores are equal."""
-    standard: NDArray[np.float64] = (scores - scores.mean()) / (scores.std() + 1e-9)
+def standardise(scores: NDArray[np.float64], live: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Return z-scores, population standard deviation, over the living; all 0 where all scores are equal."""
+    mean, scale = _moments(scores, live)
+    standard: NDArray[np.float64] = (scores - mean) / scale
     return standard
+
+
+def _moments(scores: NDArray[np.float64], live: NDArray[np.bool_] | None) -> tuple[float, float]:
+    living = scores if live is None else scores[live]
+    return float(living.mean()), float(living.std()) + 1e-9
 
 
 def _best(score: NDArray[np.float64], found: NDArray[np.int64], k: int) -> list[int]:

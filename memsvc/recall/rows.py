@@ -17,6 +17,7 @@ FORMAT = 1
 """First byte of a segment. A reader refuses what is newer than it knows."""
 
 _ALIGNMENT = 8
+HASH_BYTES = 32
 
 
 class NewEntry(NamedTuple):
@@ -35,6 +36,10 @@ class NewEntry(NamedTuple):
     spans: NDArray[np.int32]
     """[p, 2] start and end of each passage in the text, in code points."""
     tokens: int
+    content_hash: bytes = bytes(32)
+    """Of what the caller gave."""
+    learn: bool = True
+    """Whether the entry's tokens went through the memory."""
 
 
 class Rows(NamedTuple):
@@ -44,6 +49,9 @@ class Rows(NamedTuple):
     seq: NDArray[np.int64]
     time_us: NDArray[np.int64]
     tokens: NDArray[np.int32]
+    content_hash: NDArray[np.uint8]
+    """[n, 32]"""
+    learn: NDArray[np.bool_]
     passages: NDArray[np.int32]
     """[n], how many passages each entry has."""
     vectors: NDArray[np.float32]
@@ -82,6 +90,8 @@ def gather(entries: Sequence[NewEntry]) -> Rows:
         seq=np.array([e.seq for e in entries], np.int64),
         time_us=np.array([e.time_us for e in entries], np.int64),
         tokens=np.array([e.tokens for e in entries], np.int32),
+        content_hash=np.frombuffer(b"".join(e.content_hash for e in entries), np.uint8).reshape(-1, HASH_BYTES),
+        learn=np.array([e.learn for e in entries], bool),
         passages=np.array([len(e.vectors) for e in entries], np.int32),
         vectors=np.concatenate([e.vectors for e in entries], dtype=np.float32),
         spans=np.concatenate([e.spans for e in entries], dtype=np.int32),
@@ -153,6 +163,7 @@ def _consistent(rows: Rows) -> bool:
         rows.seq,
         rows.time_us,
         rows.tokens,
+        rows.learn,
         rows.passages,
         rows.session,
         rows.role,
@@ -170,6 +181,7 @@ def _consistent(rows: Rows) -> bool:
         all(isinstance(table, list) and all(isinstance(name, str) for name in table) for _, table in numbered)
         and all(c.shape == (n,) for c in columns)
         and rows.vectors.ndim == 2
+        and rows.content_hash.shape == (n, HASH_BYTES)
         and rows.spans.shape == (p, 2)
         and (rows.passages.min(initial=1) > 0 and rows.passages.sum() == p)
         and rows.term_count.sum() == len(rows.term) == len(rows.times)

@@ -1,5 +1,7 @@
 """Which entries stand next to each other: one chain for each session, in the order of writing."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,38 @@ ALONE = 0
 """The number of the session "", which is none: its entries stand alone."""
 NONE = np.iinfo(np.int64).max
 """The successor of the last entry of a session: behind every cut."""
+
+
+class Chains(NamedTuple):
+    """Per entry its neighbours in its session, [n] each."""
+
+    before: NDArray[np.int64]
+    """The one before it, or -1."""
+    after: NDArray[np.int64]
+    """The one after it, or something not below n."""
+
+    @classmethod
+    def of(cls, session: NDArray[np.int64], live: NDArray[np.bool_]) -> "Chains":
+        """Link the living entries of each session [n]; the others have no neighbours."""
+        members = np.flatnonzero(live & (session != ALONE))
+        members = members[np.argsort(session[members], kind="stable")]
+        linked = np.flatnonzero(session[members[1:]] == session[members[:-1]])
+        before, after = np.full(len(session), -1), np.full(len(session), NONE)
+        before[members[linked + 1]] = members[linked]
+        after[members[linked]] = members[linked + 1]
+        return cls(before, after)
+
+    def around(self, entry: int, count: int) -> tuple[list[int], list[int]]:
+        """Return up to `count` entries before and after one in its session, each in the order of writing."""
+        earlier: list[int] = []
+        at = entry
+        while len(earlier) < count and (at := int(self.before[at])) >= 0:
+            earlier.append(at)
+        later: list[int] = []
+        at = entry
+        while len(later) < count and (at := int(self.after[at])) < len(self.after):
+            later.append(at)
+        return earlier[::-1], later
 
 
 class Sessions:
@@ -28,15 +62,9 @@ class Sessions:
         """Per entry the number of its session, or ALONE."""
         return self._session.values
 
-    @property
-    def before(self) -> NDArray[np.int64]:
-        """Per entry the one before it in its session, or -1."""
-        return self._before.values
-
-    @property
-    def after(self) -> NDArray[np.int64]:
-        """Per entry the one after it in its session, or NONE."""
-        return self._after.values
+    def chains(self, count: int) -> Chains:
+        """Return the neighbours of the first `count` entries, all of them living."""
+        return Chains(self._before.values[:count], self._after.values[:count])
 
     def extend(self, session: NDArray[np.int64]) -> None:
         """Append entries by the numbers of their sessions."""
@@ -56,30 +84,18 @@ class Sessions:
         linked = np.flatnonzero(before >= 0)
         self._after.values[before[linked]] = first + linked
 
-    def around(self, entry: int, count: int) -> tuple[list[int], list[int]]:
-        """Return up to `count` entries before and after one in its session, each in the order of writing."""
-        earlier: list[int] = []
-        at = entry
-        while len(earlier) < count and (at := int(self.before[at])) >= 0:
-            earlier.append(at)
-        later: list[int] = []
-        at = entry
-        while len(later) < count and (at := int(self.after[at])) != NONE:
-            later.append(at)
-        return earlier[::-1], later
 
-
-def neighbour_sum(scores: NDArray[np.float64], sessions: Sessions, weights: tuple[float, ...]) -> NDArray[np.float64]:
+def neighbour_sum(scores: NDArray[np.float64], chains: Chains, weights: tuple[float, ...]) -> NDArray[np.float64]:
     """Return, per entry, the weighted scores of the entries 1, 2 ... places before and after it in its session.
 
     Args:
         scores: [n], of the first n entries; later ones do not exist here.
-        sessions: their order.
+        chains: their order.
         weights: of the neighbours one place away, two places away, and so on.
     """
     n = len(scores)
     total = np.zeros(n)
-    for direction in (sessions.before[:n], np.minimum(sessions.after[:n], n)):
+    for direction in (chains.before, np.minimum(chains.after, n)):
         reached = scores
         for weight in weights:
             # Where there is no neighbour the index is -1 or n: both name the 0 at the end.
@@ -89,23 +105,30 @@ def neighbour_sum(scores: NDArray[np.float64], sessions: Sessions, weights: tupl
     return total
 
 
-def best_mean(scores: NDArray[np.float64], sessions: Sessions, best: int) -> NDArray[np.float64]:
+def best_mean(
+    scores: NDArray[np.float64], session: NDArray[np.int64], best: int, live: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """Return, per entry, the mean of its session's `best` highest scores, or of all where it has fewer.
 
     An entry without a session is a session of one: it takes its own score.
+
+    Args:
+        scores: [n].
+        session: [n], numbers of sessions.
+        best: how many.
+        live: [n], which entries count; None for all.
     """
-    session = sessions.session[: len(scores)]
-    size = np.bincount(session)
-    left = scores.copy()
+    size = np.bincount(session if live is None else session[live], minlength=int(session.max(initial=0)) + 1)
+    left = scores.copy() if live is None else np.where(live, scores, -np.inf)
     total = np.zeros(len(size))
     for rank in range(best):
         highest = np.full(len(size), -np.inf)
         np.maximum.at(highest, session, left)
         total += np.where(size > rank, highest, 0.0)
         # Of equal scores only one is used up: assigned backwards, the first one stays.
-        hits = np.flatnonzero(left == highest[session])[::-1]
-        used = np.zeros(len(size), np.int64)
+        hits = np.flatnonzero((left == highest[session]) & np.isfinite(left))[::-1]
+        used = np.full(len(size), -1)
         used[session[hits]] = hits
-        left[used[session[hits]]] = -np.inf
+        left[used[used >= 0]] = -np.inf
     means = total / np.clip(size, 1, best)
     return np.where(session == ALONE, scores, means[session])

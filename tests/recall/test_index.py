@@ -122,7 +122,7 @@ def test_surprise_adds_up_and_survives_a_load() -> None:
     index.add_surprise(a, 2.0, 1, 0)
     index.add_surprise(b, 0.5, 2, 1)
     before = index.segments()
-    loaded = Index.load(DIM, before.values(), index.surprise_bytes())
+    loaded = Index.load(DIM, before.values(), index.changing_bytes())
     for each in (index, loaded):
         assert each.surprise_of(a) == (8.0, 4, 3)
         assert each.surprise_of(b) == (0.5, 2, 1)

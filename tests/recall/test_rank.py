@@ -192,3 +192,26 @@ def test_a_weight_that_is_none_is_refused_by_name(name, value) -> None:
 def test_session_top_is_at_least_one() -> None:
     with pytest.raises(InvalidArgumentError, match="session_top"):
         RankConfig(session_top=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 30), data=st.data())
+def test_the_dead_leave_no_trace_and_the_past_still_has_them(seed, count, data) -> None:
+    made = entries(seed, count)
+    numbers = [entry.number for entry in made]
+    dead = data.draw(st.sets(st.sampled_from(numbers)))
+    index, asked = index_of(made), query(seed)
+    last = made[-1].seq
+    before = rank(index, asked, RankConfig(), count)
+    index.hide(dead, last + 1)
+    living = [entry for entry in made if entry.number not in dead]
+    found = rank(index, asked, RankConfig(), count)
+    assert index.living == len(living) == len(found)
+    assert {r.number for r in found} == {entry.number for entry in living}
+    if living:
+        wanted = dict(zip((e.number for e in living), naive_scores(living, asked, RankConfig()), strict=True))
+        assert [r.score for r in found] == pytest.approx([wanted[r.number] for r in found], abs=1e-5)
+    assert rank(index, asked, RankConfig(), count, as_of=last) == before
+    loaded = Index.load(index.dim, index.segments().values(), index.changing_bytes())
+    assert rank(loaded, asked, RankConfig(), count) == found
+    assert loaded.content() == index.content()
