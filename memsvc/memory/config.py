@@ -39,6 +39,14 @@ class MemoryConfig:
     """Which tokens write: all, those at a fixed threshold, or those at a moving quantile."""
     gate_value: float = 0.0
     """The fixed threshold, or the quantile below which a token does not write."""
+    drift: bool = False
+    """Whether drift restarts the memory's learning."""
+    drift_sigma: float = 2.0
+    """Standard deviations above the last windows' means from which on a window counts as drift."""
+    drift_windows: int = 3
+    """Windows running that must count."""
+    restart_tokens: int = 10_000
+    """Tokens that a restart lasts."""
     curvature: float = 0.2
     """c in theta_eff * lambda <= c (1 - eta)."""
     radius: float = 16.0
@@ -63,7 +71,9 @@ class MemoryConfig:
         check("gate", ok=self.gate in {"off", "fixed", "quantile"}, message="must be off, fixed or quantile")
         check("gate_value", ok=math.isfinite(self.gate_value) and self.gate_value >= 0, message="must not be negative")
         check("gate_value", ok=self.gate != "quantile" or self.gate_value < 1, message="a quantile must be below 1")
-        for field in ("replay_gain", "curvature", "radius", "clip"):
+        check("drift_windows", ok=self.drift_windows >= 1, message="must be at least 1")
+        check("restart_tokens", ok=self.restart_tokens >= 1, message="must be at least 1")
+        for field in ("replay_gain", "drift_sigma", "curvature", "radius", "clip"):
             value = getattr(self, field)
             check(field, ok=math.isfinite(value) and value > 0, message="must be a number above 0")
 
