@@ -25,6 +25,8 @@ class EngineConfig:
     """Tenants whose views are held in memory."""
     unload_idle_s: float = 600.0
     """A tenant unused for so long leaves the memory."""
+    unload_small_idle_s: float = 10.0
+    """The same for a tenant of fewer than snapshot_min_tokens, which is back in a moment."""
     snapshot_tokens: int = 65_536
     """A tenant that streams is snapshotted after so many tokens."""
     snapshot_idle_s: float = 1.0

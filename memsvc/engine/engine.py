@@ -4,6 +4,7 @@ The store is the truth and is always written first; the thread holds views of it
 """
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -11,8 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from memsvc.engine.admission import Admission, batch_size
+from memsvc.engine.changes import Changes
 from memsvc.engine.config import EngineConfig
 from memsvc.engine.context import Quoted, pack
+from memsvc.engine.eraser import Eraser
 from memsvc.engine.keeper import Keeper
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.results import Hit, Recalled, Stats, Surprise, Written
@@ -26,6 +29,8 @@ from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, Stor
 from memsvc.tenant.record import Content, decode_payload, encode_create
 
 UNKNOWN_WARNING = 0.05
+TENANT_PAGE = 1000
+SCAN_ENTRIES, SCAN_BYTES = 1000, 1 << 24
 
 
 class Engine:
@@ -44,7 +49,10 @@ class Engine:
             config.threads,
         )
         self._open: dict[str, asyncio.Task[OpenTenant]] = {}
-        self._admission = Admission(config.tenant_queue_bytes, config.queue_bytes)
+        self._shadows = itertools.count()
+        self.admission = Admission(config.tenant_queue_bytes, config.queue_bytes)
+        self.eraser = Eraser(self, store)
+        self.changes = Changes(self, store)
         self._keeper = Keeper(self, store, config)
 
     async def start(self) -> None:
@@ -55,9 +63,11 @@ class Engine:
         """
         await self.thread.start()
         self._keeper.start()
+        self.eraser.start()
 
     async def close(self) -> None:
         """Snapshot what is not, and end the thread. Calls must have ended before."""
+        await self.eraser.stop()
         await self._keeper.stop()
         for tenant in self.opened():
             with suppress(MemsvcError):
@@ -123,9 +133,41 @@ class Engine:
             opened.users -= 1
             opened.last_used = asyncio.get_running_loop().time()
 
+    @asynccontextmanager
+    async def shadow(self, tenant: OpenTenant, without: frozenset[int] = frozenset()) -> AsyncIterator[OpenTenant]:
+        """Make a second fold of a tenant, still to be opened; closed on the way out unless it was adopted."""
+        name = f"~{next(self._shadows)}"
+        shadow = OpenTenant(tenant.row, self.store, self.thread, lambda size: None, shadow=name, without=without)
+        try:
+            yield shadow
+        finally:
+            if not shadow.adopted:
+                await shadow.close()
+
+    async def tenant_of(self, uid: str) -> str:
+        """Return the id of the living tenant of that uid.
+
+        Raises:
+            NotFoundError: it was deleted.
+        """
+        after = ""
+        while rows := await self.store.list_tenants(after, TENANT_PAGE):
+            for row in rows:
+                if row.uid == uid:
+                    return row.tenant
+            after = rows[-1].tenant
+        raise NotFoundError("the tenant was deleted", reason="TENANT_NOT_FOUND")
+
+    async def state_hash(self, tenant: OpenTenant) -> str:
+        """Return the hash of a tenant's state as it stands after some record."""
+        runner = self.thread.runner
+        return await self.thread.call_at_boundary(
+            lambda: tenant.key, lambda: tenant.view.state_hash(runner.weights(tenant.key))
+        )
+
     async def _load(self, tenant: str) -> OpenTenant:
         try:
-            opened = OpenTenant(await self.get_tenant(tenant), self.store, self.thread, self._admission.release)
+            opened = OpenTenant(await self.get_tenant(tenant), self.store, self.thread, self.admission.release)
             await opened.open()
         except BaseException:
             self._open.pop(tenant, None)
@@ -149,7 +191,7 @@ class Engine:
             UnavailableError: the store cannot write; nothing was written.
         """
         async with self.using(tenant) as opened:
-            self._admission.admit(opened, payloads)
+            self.admission.admit(opened, payloads)
             appended = await asyncio.shield(self._append(opened, payloads))
             surprise = await self._surprise(opened, appended) if applied else None
         return _written(payloads, appended, surprise)
@@ -157,7 +199,7 @@ class Engine:
     async def write_waiting(self, tenant: str, payloads: Sequence[Payload]) -> "asyncio.Task[Written]":
         """Wait for room, then start to append a batch: for streams, whose writer would rather wait than be refused."""
         async with self.using(tenant) as opened:
-            await self._admission.wait(opened, payloads)
+            await self.admission.wait(opened, payloads)
 
             async def append() -> Written:
                 return _written(payloads, await self._append(opened, payloads), None)
@@ -167,7 +209,7 @@ class Engine:
     async def window(self, tenant: str) -> int:
         """Return how many bytes of text the tenant may write now without waiting."""
         async with self.using(tenant) as opened:
-            return self._admission.window(opened)
+            return self.admission.window(opened)
 
     async def _append(self, opened: OpenTenant, payloads: Sequence[Payload]) -> Appended:
         size = batch_size(payloads)
@@ -178,16 +220,18 @@ class Engine:
             return appended
         finally:
             # What was skipped or refused never reaches the queue.
-            self._admission.release(size - (record.size if record else 0))
+            self.admission.release(size - (record.size if record else 0))
 
     async def _surprise(self, opened: OpenTenant, appended: Appended) -> tuple[Surprise | None, ...]:
         await opened.wait_applied(max(appended.seqs))
-        return await self.thread.call_at_boundary(opened.uid, lambda: self._surprise_of(opened, appended.numbers))
+        return await self.thread.call_at_boundary(
+            lambda: opened.key, lambda: self._surprise_of(opened, appended.numbers)
+        )
 
     def _surprise_of(self, opened: OpenTenant, numbers: Sequence[int]) -> tuple[Surprise | None, ...]:
         """On the thread: mean surprise and gate share of entries, waiting tokens included."""
         view = opened.view
-        waiting = self.thread.runner.tail_surprise(opened.uid)
+        waiting = self.thread.runner.tail_surprise(opened.key)
         results: list[Surprise | None] = []
         for number in numbers:
             total, tokens, wrote = view.index.surprise_of(number)
@@ -258,7 +302,7 @@ class Engine:
         view = opened.view
         if not len(view.index):
             return view.applied_seq, [], []
-        query = self.thread.runner.query(opened.uid, text)
+        query = self.thread.runner.query(opened.key, text)
         ranked = rank(view.index, query, self.config.recall, k, filter)
         around: list[tuple[list[int], list[int]]] = [
             view.index.neighbours(r.number, neighbours) if neighbours else ([], []) for r in ranked
@@ -303,7 +347,9 @@ class Engine:
             NotFoundError: no such tenant.
         """
         async with self.using(tenant) as opened:
-            return await self.thread.call_at_boundary(opened.uid, lambda: self._stats(opened, state_hash=state_hash))
+            return await self.thread.call_at_boundary(
+                lambda: opened.key, lambda: self._stats(opened, state_hash=state_hash)
+            )
 
     def _stats(self, opened: OpenTenant, *, state_hash: bool) -> Stats:
         view, runner = opened.view, self.thread.runner
@@ -314,7 +360,7 @@ class Engine:
                 f"the encoder does not know {share:.0%} of the text's tokens; another encoder would serve it better"
             )
         return Stats(
-            entries=len(view.index),
+            entries=view.index.living,
             passages=view.index.passages,
             tail_tokens=len(view.tail),
             head_seq=opened.head_seq,
@@ -323,13 +369,15 @@ class Engine:
             pending_bytes=opened.pending_bytes,
             totals=replace(view.totals),
             gate_threshold=view.gate.threshold,
-            weight_norms=runner.norms(opened.uid),
-            state_hash=view.state_hash(runner.weights(opened.uid)) if state_hash else "",
+            restart_left=view.drift.restart_left,
+            config=view.config,
+            weight_norms=runner.norms(opened.key),
+            state_hash=view.state_hash(runner.weights(opened.key)) if state_hash else "",
             fingerprint=view.fingerprint,
             warnings=tuple(warnings),
         )
 
-    def forget(self, tenant: OpenTenant) -> None:
+    def let_go(self, tenant: OpenTenant) -> None:
         """Count a tenant as open no longer."""
         task = self._open.get(tenant.row.tenant)
         if task is not None and task.done() and task.result() is tenant:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 WINDOW_TOKENS = 4096
 """Tokens taken together: enough texts of each length for full batches, and less than a second of work."""
+BACKGROUND_TOKENS = 1024
+"""The same for work that nobody waits for: what comes meanwhile waits little."""
 BYTES_PER_TOKEN = 4
 STEP_CHUNKS = 16
 """Chunks in one unit of work."""
@@ -39,6 +41,8 @@ class Lane:
     """Called on the engine's thread once a record is applied."""
     failed: Callable[[BaseException], None]
     """Called on the engine's thread when the lane cannot go on; it is detached then."""
+    background: bool = False
+    """Whether its work waits for all others'."""
     at_boundary: list[Callable[[], None]] = field(default_factory=list)
     """What waits for the view to stand between two records."""
 
@@ -82,6 +86,7 @@ class Ingest:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._scheduler: Scheduler[_Entry] = Scheduler()
+        self._background: Scheduler[_Entry] = Scheduler()
         self._window: list[_Entry] = []
         self._batches: deque[_Batch] = deque()
         self._fed: deque[_Entry] = deque()
@@ -93,7 +98,7 @@ class Ingest:
     @property
     def idle(self) -> bool:
         """Whether nothing waits."""
-        return not (self._scheduler or self._window or self._fed or self._actions)
+        return not (self._scheduler or self._background or self._window or self._fed or self._actions)
 
     def attach(self, lane: Lane) -> None:
         """Take a tenant in."""
@@ -104,6 +109,7 @@ class Ingest:
         """Let a tenant go; what waits of it is dropped (it is in the log)."""
         if self._lanes.pop(uid, None) is not None:
             self._scheduler.drop(uid)
+            self._background.drop(uid)
             self._actions.pop(uid, None)
             self._open.pop(uid, None)
             self._runner.detach(uid)
@@ -117,13 +123,14 @@ class Ingest:
         lane = self._lanes.get(uid)
         if lane is None:
             return
-        if record.kind is not RecordKind.WRITE:
-            self._scheduler.push(uid, _Entry(lane, record, 0, None), 1)
+        scheduler = self._background if lane.background else self._scheduler
+        if not record.entries:
+            scheduler.push(uid, _Entry(lane, record, 0, None), 1)
             return
         for position, stored in enumerate(record.entries):
             # Decoded when its turn comes: a queue holds bytes, not objects.
             cost = len(stored.payload.data) // BYTES_PER_TOKEN + 1
-            self._scheduler.push(uid, _Entry(lane, record, position, None), cost)
+            scheduler.push(uid, _Entry(lane, record, position, None), cost)
 
     def unit(self, max_tokens: int) -> bool:
         """Do one unit of work, encoding at most about that many tokens; False when there is none."""
@@ -137,7 +144,7 @@ class Ingest:
             self._feed()
         elif self._fed:
             self._feed()
-        elif self._scheduler:
+        elif self._scheduler or self._background:
             self._fill(max_tokens)
         else:
             return False
@@ -147,7 +154,8 @@ class Ingest:
 
     def _fill(self, max_tokens: int) -> None:
         """Take entries, fairly, tokenise them, and make batches of their passages."""
-        entries = [entry for _, entry in self._scheduler.take(WINDOW_TOKENS)]
+        taken = self._scheduler.take(WINDOW_TOKENS) or self._background.take(BACKGROUND_TOKENS)
+        entries = [entry for _, entry in taken]
         readable = [entry for entry in entries if self._guard(entry.lane, partial(_decode, entry))]
         texts = [entry for entry in readable if entry.content is not None and not self._given(entry.content)]
         splits = self._runner.split([entry.content.text for entry in texts if entry.content is not None])
@@ -210,7 +218,8 @@ class Ingest:
                 vectors = np.stack([e.pooled for e in encoded])
                 spans = np.array([[p.start, p.end] for p in entry.split.passages], np.int32)
                 tokens, unknown = entry.split.tokens, entry.split.unknown
-            actions.extend(view.feed(number, states, vectors, tokens, unknown))
+            if entry.content.learn:
+                actions.extend(view.feed(number, states, vectors, tokens, unknown))
             entries.append(Indexed(number, entry.content, vectors, spans, tokens))
         if entry.last:
             actions.append(_Finish(entry.record, self._open.pop(uid)))
@@ -300,11 +309,12 @@ class Ingest:
             RuntimeError: it does not.
         """
         self._scheduler.check_integrity()
+        self._background.check_integrity()
         self._runner.check_integrity()
         if not set(self._actions) <= set(self._lanes) or not set(self._open) <= set(self._lanes):
             raise RuntimeError("work is under way for a tenant that is not attached")
 
 
 def _decode(entry: _Entry) -> None:
-    if entry.record.kind is RecordKind.WRITE:
+    if entry.record.entries:
         entry.content = decode_payload(entry.record.entries[entry.position].payload)

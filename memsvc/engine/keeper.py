@@ -54,15 +54,19 @@ class Keeper:
     async def _keep(self, tenant: OpenTenant, now: float, *, surplus: bool) -> None:
         """Snapshot a tenant that has streamed enough or is written no more; unload one that nobody uses."""
         if tenant.failure is not None:
-            self._engine.forget(tenant)
+            self._engine.let_go(tenant)
             return
         behind = tenant.view.totals.tokens - tenant.snapshot_tokens
         # Readers do not count: a tenant whose figures are watched is saved all the same.
         rests = not tenant.pending_bytes and now - tenant.last_written >= self._config.snapshot_idle_s
-        if behind >= self._config.snapshot_tokens or rests:
+        if (behind >= self._config.snapshot_tokens or rests) and not tenant.saving.locked():
             await self.snapshot(tenant)
-        if tenant.idle and (surplus or now - tenant.last_used >= self._config.unload_idle_s):
-            self._engine.forget(tenant)
+        if (
+            tenant.idle
+            and not tenant.saving.locked()
+            and (surplus or now - tenant.last_used >= self._config.unload_idle_s)
+        ):
+            self._engine.let_go(tenant)
             await tenant.close()
 
     async def snapshot(self, tenant: OpenTenant) -> None:
@@ -71,15 +75,19 @@ class Keeper:
         Raises:
             UnavailableError: the store cannot write, or the view failed.
         """
+        async with tenant.saving:
+            await self._save(tenant)
+
+    async def _save(self, tenant: OpenTenant) -> None:
         runner, view, segments = self._engine.thread.runner, tenant.view, replace(tenant.segments)
         if tenant.failure is not None or view.totals.tokens - tenant.snapshot_tokens < self._config.snapshot_min_tokens:
             return
 
         def save() -> tuple[Snapshot, int]:
-            saved = view.snapshot(runner.weights(tenant.uid), runner.encoder.fingerprint, segments)
+            saved = view.snapshot(runner.weights(tenant.key), runner.encoder.fingerprint, segments)
             return saved, view.totals.tokens
 
-        snapshot, tokens = await self._engine.thread.call_at_boundary(tenant.uid, save)
+        snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
         await self._store.save(tenant.uid, snapshot)
         tenant.segments, tenant.snapshot_seq, tenant.snapshot_tokens = segments, snapshot.seq, tokens
 

@@ -1,9 +1,14 @@
-"""One tenant while it is open here: what is committed, what is applied, who waits. Lives on the event loop."""
+"""One tenant while it is open here: what is committed, what is applied, who waits. Lives on the event loop.
+
+A second fold of the same log may run behind it, its shadow: to verify it, or to take its place without what was
+forgotten.
+"""
 
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from memsvc.engine.ingest import Lane
 from memsvc.engine.thread import EngineThread
@@ -17,10 +22,37 @@ PAGE_BYTES = 1 << 20
 
 
 class OpenTenant:
-    """An open tenant. Its records reach the engine's thread in order, each once."""
+    """An open tenant. Its records reach the engine's thread in order, each once.
 
-    def __init__(self, row: TenantRow, store: Store, thread: EngineThread, released: Callable[[int], None]) -> None:
+    Args:
+        row: which tenant.
+        store: where its log is.
+        thread: where its view is.
+        released: called with the bytes of what was applied.
+        shadow: names a second fold of the same tenant; it runs behind live work and appends nothing.
+        without: entries that a shadow leaves out.
+    """
+
+    def __init__(
+        self,
+        row: TenantRow,
+        store: Store,
+        thread: EngineThread,
+        released: Callable[[int], None],
+        *,
+        shadow: str = "",
+        without: frozenset[int] = frozenset(),
+    ) -> None:
         self.row, self._store, self._thread, self._released = row, store, thread, released
+        self.key = row.uid + shadow
+        """What the thread knows its view by."""
+        self.saving = asyncio.Lock()
+        """Held while the view is saved, or replaced."""
+        self._shadow, self._without = bool(shadow), without
+        self._followers: list[OpenTenant] = []
+        self._heir_of: OpenTenant | None = None
+        self._lane: Lane
+        self._changes: list[asyncio.Future[None]] = []
         self.view: View
         self.segments = Segments(names=[], entries=0)
         self.warnings: list[str] = []
@@ -32,6 +64,8 @@ class OpenTenant:
         self.users = 0
         self.last_used = self.last_written = asyncio.get_running_loop().time()
         self.failure: BaseException | None = None
+        self.numerics_changed = False
+        """Whether a record that was folded here says that the numerics changed."""
         self._pushed_seq = 0
         self._counted_seq = 0
         """Records up to here were not counted in pending_bytes when they were appended."""
@@ -46,14 +80,22 @@ class OpenTenant:
         return self.row.uid
 
     @property
+    def adopted(self) -> bool:
+        """Whether another tenant took this shadow's view over."""
+        return self._heir_of is not None
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way for it."""
         return not (self.users or self.pending_bytes or self._waiters) and self.applied_seq >= self.head_seq
 
     # --- opening --------------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, before_seq: int | None = None) -> None:
         """Take the newest snapshot that verifies and fold the log after it; returns once the thread has the view.
+
+        Args:
+            before_seq: only a snapshot before this record will do; 1 folds the whole log.
 
         Raises:
             NotFoundError: the tenant was deleted.
@@ -61,7 +103,7 @@ class OpenTenant:
         """
         runner = self._thread.runner
         width, encoder = runner.encoder.dim, runner.encoder.fingerprint
-        loaded = await self._store.load(self.uid)
+        loaded = await self._store.load(self.uid, before_seq)
         self.warnings += [f"a snapshot was passed over, the log was folded instead: {why}" for why in loaded.corrupt]
         self.head_seq = self._counted_seq = await self._store.head(self.uid)
         restored = None
@@ -77,37 +119,60 @@ class OpenTenant:
             self.snapshot_seq = self.view.applied_seq
             self.snapshot_tokens = self.view.totals.tokens
         self.applied_seq = self._pushed_seq = self.view.applied_seq
-        lane = Lane(self.uid, self.view, self._applied_on_thread, self._failed_on_thread)
-        await self._thread.attach(lane)
+        self._lane = Lane(self.key, self.view, self._applied_on_thread, self._failed_on_thread, background=self._shadow)
+        await self._thread.attach(self._lane)
         self._start_pump()
-        if restored is not None and self.view.fingerprint != runner.fingerprint:
+        if not self._shadow and restored is not None and self.view.fingerprint != runner.fingerprint:
             await self.append(RecordKind.NUMERICS, encode_numerics(runner.fingerprint, self.snapshot_seq))
 
     # --- committed → engine ---------------------------------------------------------------------------------------
 
-    async def append(self, kind: RecordKind, body: bytes = b"", payloads: tuple[Payload, ...] = ()) -> Appended:
+    async def append(
+        self, kind: RecordKind, body: bytes = b"", payloads: tuple[Payload, ...] = (), *, request_id: str = ""
+    ) -> Appended:
         """Append a record and hand it to the engine. Run it shielded: what the store has taken must reach the engine.
 
         Raises:
             AlreadyExistsError: an id is known with other content.
             UnavailableError: the store cannot write.
         """
-        appended = await self._store.append(self.uid, kind, body, payloads)
-        if (record := appended.record) is not None:
-            self.last_written = asyncio.get_running_loop().time()
-            self.head_seq = max(self.head_seq, record.seq)
-            self.pending_bytes += record.size
-            if record.seq == self._pushed_seq + 1 and self._pump is None:
-                self._push(record)
-            else:
-                self._start_pump()
+        appended = await self._store.append(self.uid, kind, body, payloads, request_id=request_id)
+        if appended.record is not None:
+            self._committed(appended.record)
         return appended
+
+    async def change(self, operation: Awaitable[Record]) -> Record:
+        """Await a store's operation that appends a record, or finds the one that an equal request appended before.
+
+        Run it shielded, as `append`.
+        """
+        known = self.head_seq
+        record = await operation
+        if record.seq > known:
+            self._committed(record)
+        return record
+
+    def _committed(self, record: Record) -> None:
+        self.last_written = asyncio.get_running_loop().time()
+        self.head_seq = max(self.head_seq, record.seq)
+        self.pending_bytes += record.size
+        if record.seq == self._pushed_seq + 1 and self._pump is None:
+            self._push(record)
+        else:
+            self._start_pump()
+        for follower in self._followers:
+            follower.head_seq = max(follower.head_seq, record.seq)
+            follower._start_pump()
 
     def _push(self, record: Record) -> None:
         if record.seq <= self._counted_seq:
             self.pending_bytes += record.size
         self._pushed_seq = record.seq
-        self._thread.push(self.uid, record)
+        self.numerics_changed |= record.kind is RecordKind.NUMERICS
+        if self._without:
+            kept = tuple(entry for entry in record.entries if entry.number not in self._without)
+            record = replace(record, entries=kept)
+        self._thread.push(self._lane.uid, record)
 
     def _start_pump(self) -> None:
         if self._pump is None and self._pushed_seq < self.head_seq and self.failure is None:
@@ -134,16 +199,17 @@ class OpenTenant:
     # --- engine → applied -----------------------------------------------------------------------------------------
 
     def _applied_on_thread(self, record: Record) -> None:
-        seq, size = record.seq, record.size
-        self._thread.notify(lambda: self._applied(seq, size))
+        seq, size, admitted = record.seq, record.size, record.size - len(record.body)
+        self._thread.notify(lambda: (self._heir_of or self)._applied(seq, size, admitted))
 
-    def _applied(self, seq: int, size: int) -> None:
+    def _applied(self, seq: int, size: int, admitted: int) -> None:
         self.applied_seq = seq
         self.pending_bytes -= size
         if seq > self._counted_seq:
-            self._released(size)
+            self._released(admitted)
         if seq >= self._pushed_seq:
             self._drained.set()
+        self._wake(self._changes)
         while self._waiters and self._waiters[0][0] <= seq:
             future = heapq.heappop(self._waiters)[2]
             if not future.done():
@@ -168,10 +234,67 @@ class OpenTenant:
         heapq.heappush(self._waiters, (seq, next(self._ties), future))
         await future
 
+    async def wait_change(self, seq: int) -> None:
+        """Return once a record after this one is applied.
+
+        Raises:
+            UnavailableError: the view failed, or was closed.
+        """
+        while self.applied_seq <= seq:
+            if self.failure is not None:
+                raise self._failed_error()
+            self._changes.append(asyncio.get_running_loop().create_future())
+            await self._changes[-1]
+
+    @staticmethod
+    def _wake(futures: list[asyncio.Future[None]]) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+        futures.clear()
+
+    # --- a second fold --------------------------------------------------------------------------------------------
+
+    async def follow(self, shadow: "OpenTenant", progress: Callable[[int, int], None] | None = None) -> None:
+        """Return when a shadow has applied all that this tenant has, with nothing under way for either.
+
+        Raises:
+            UnavailableError: one of the views failed.
+        """
+        self._followers.append(shadow)
+        shadow.head_seq = max(shadow.head_seq, self.head_seq)
+        shadow._start_pump()
+        try:
+            while not (shadow.applied_seq == self.head_seq == self.applied_seq):
+                if progress is not None:
+                    progress(shadow.applied_seq, self.head_seq)
+                behind = shadow if shadow.applied_seq < self.head_seq else self
+                await behind.wait_change(behind.applied_seq)
+        finally:
+            self._followers.remove(shadow)
+
+    async def adopt(self, shadow: "OpenTenant") -> None:
+        """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""
+        old, self._lane = self._lane, shadow._lane
+        self._lane.background = False
+        shadow._heir_of = self
+
+        def swap() -> None:
+            self.view, self.key = shadow.view, shadow.key
+            self._thread.ingest.detach(old.uid)
+
+        # Before any record that is pushed from now on is worked on.
+        await self._thread.call(swap)
+        self.segments, self.snapshot_seq, self.snapshot_tokens = (
+            shadow.segments,
+            shadow.snapshot_seq,
+            shadow.snapshot_tokens,
+        )
+
     # --- the end --------------------------------------------------------------------------------------------------
 
     def _failed_on_thread(self, error: BaseException) -> None:
-        self._thread.notify(lambda: self._fail(error))
+        self._thread.notify(lambda: (self._heir_of or self)._fail(error))
 
     def _fail(self, error: BaseException) -> None:
         if self.failure is None:
@@ -187,6 +310,7 @@ class OpenTenant:
             if not future.done():
                 future.set_exception(error)
         self._waiters.clear()
+        self._wake(self._changes)
 
     async def close(self, *, deleted: bool = False) -> None:
         """Let the thread forget the tenant. With `deleted`, everyone who waits hears so."""
@@ -195,4 +319,5 @@ class OpenTenant:
             self._pump.cancel()
         self._drained.set()
         self._end_waiters(NotFoundError("the tenant was deleted") if deleted else self._failed_error())
-        await self._thread.detach(self.uid)
+        if hasattr(self, "_lane"):  # else it was never open
+            await self._thread.detach(self._lane.uid)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from memsvc.engine.eraser import Receipt
+from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import Ranked
-from memsvc.store.base import StoredEntry
+from memsvc.store.base import Erasure, StoredEntry
 from memsvc.tenant.view import Totals
 
 
@@ -61,7 +63,32 @@ class Stats:
     pending_bytes: int
     totals: Totals
     gate_threshold: float
+    restart_left: int
+    """Tokens that a restart still lasts."""
+    config: MemoryConfig
+    """How the memory learns now."""
     weight_norms: tuple[float, ...]
     state_hash: str
     fingerprint: str
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """How far an erasure is."""
+
+    erasure: Erasure
+    tenant: str
+    receipt: Receipt | None
+    """None until it is done."""
+    progress: tuple[int, int]
+    """Records folded again, and in all, while that is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a verification found."""
+
+    seq: int
+    state_hash: str
+    folded_hash: str

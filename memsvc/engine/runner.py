@@ -148,10 +148,13 @@ class Runner:
         views = [self._views[uid] for uid in uids]
         with self._leased(uids) as (stack, slots, changed):
             tokens = _tokens(np.stack([chunk.tokens for chunk in chunks]))
-            replayed = [not len(chunk.owners) for chunk in chunks]
-            configs = [v.replay_config if again else v.config for v, again in zip(views, replayed, strict=True)]
+            for view, slot in zip(views, slots, strict=True):
+                if view.momentum_is_stale:
+                    stack.momentum[slot].zero_()
+                    view.momentum_cleared()
+            configs = [view.settings(chunk) for view, chunk in zip(views, chunks, strict=True)]
             # What is replayed was let in once already.
-            thresholds = [0.0 if again else v.gate.threshold for v, again in zip(views, replayed, strict=True)]
+            thresholds = [v.gate.threshold if len(c.owners) else 0.0 for v, c in zip(views, chunks, strict=True)]
             result = update(stack, slots, configs, thresholds, tokens)
             changed()
         surprises, wrote = result.surprise.numpy(), result.wrote.numpy()

@@ -83,11 +83,12 @@ class EngineThread:
         self._post(self._jobs, run)
         return future
 
-    def call_at_boundary(self, uid: str, job: Callable[[], Result]) -> asyncio.Future[Result]:
-        """Run a job when the tenant's view stands between two records."""
+    def call_at_boundary(self, key: Callable[[], str], job: Callable[[], Result]) -> asyncio.Future[Result]:
+        """Run a job when a tenant's view stands between two records; `key`, called on the thread, names the view."""
         future: asyncio.Future[Result] = self._loop.create_future()
 
         def enter() -> None:
+            uid = key()
             if self.ingest.lane(uid) is None:
                 self._settle(future, lambda: self._gone(uid))
             else:

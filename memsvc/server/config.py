@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     queue_bytes: int = Field(ENGINE.queue_bytes, ge=1 << 16)
     max_open_tenants: int = Field(ENGINE.max_open_tenants, ge=1)
     unload_idle_s: float = Field(ENGINE.unload_idle_s, gt=0)
+    unload_small_idle_s: float = Field(ENGINE.unload_small_idle_s, gt=0)
     snapshot_tokens: int = Field(ENGINE.snapshot_tokens, ge=1)
     snapshot_idle_s: float = Field(ENGINE.snapshot_idle_s, gt=0)
     snapshot_min_tokens: int = Field(ENGINE.snapshot_min_tokens, ge=0)
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
             queue_bytes=self.queue_bytes,
             max_open_tenants=self.max_open_tenants,
             unload_idle_s=self.unload_idle_s,
+            unload_small_idle_s=self.unload_small_idle_s,
             snapshot_tokens=self.snapshot_tokens,
             snapshot_idle_s=self.snapshot_idle_s,
             snapshot_min_tokens=self.snapshot_min_tokens,

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from memsvc.engine.engine import time_of
-from memsvc.engine.results import Hit, Stats, Written
+from memsvc.engine.results import Erased, Hit, Stats, Written
 from memsvc.memory.config import MemoryConfig
 from memsvc.store.base import StoredEntry, TenantRow
 from memsvc.tenant.record import decode_create, decode_payload
@@ -41,6 +41,7 @@ def entry(tenant: str, stored: StoredEntry) -> types_pb2.Entry:
         metadata_json=content.metadata_json,
         seq=stored.seq,
         commit_time=timestamp(stored.commit_us),
+        learn=stored.payload.learn,
     )
 
 
@@ -78,6 +79,10 @@ def memory(config: MemoryConfig) -> types_pb2.MemoryConfig:
         half_life=config.half_life,
         gate=GATES[config.gate],
         gate_value=config.gate_value,
+        drift=config.drift,
+        drift_sigma=config.drift_sigma,
+        drift_windows=config.drift_windows,
+        restart_tokens=config.restart_tokens,
     )
 
 
@@ -121,4 +126,25 @@ def stats(value: Stats) -> types_pb2.TenantStats:
         state_hash=value.state_hash,
         fingerprint=value.fingerprint,
         warnings=value.warnings,
+        restarts=totals.restarts,
+        restart_tokens_left=value.restart_left,
     )
+
+
+def erasure(value: Erased) -> memory_pb2.Erasure:
+    """Return how far an erasure is."""
+    done, total = value.progress
+    message = memory_pb2.Erasure(
+        operation=value.erasure.operation,
+        tenant=value.tenant,
+        state=memory_pb2.ERASURE_STATE_RUNNING,
+        seq=value.erasure.seq,
+        entries=value.erasure.entries,
+        folded_records=done,
+        total_records=total,
+    )
+    if (receipt := value.receipt) is not None:
+        message.state = memory_pb2.ERASURE_STATE_DONE
+        message.state_hash_before, message.state_hash_after = receipt.hash_before, receipt.hash_after
+        message.bytes_destroyed = receipt.bytes_destroyed
+    return message

@@ -41,6 +41,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or not method.startswith("/memsvc."):
             return handler
+        if handler.response_streaming and not handler.request_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._feed(method, handler.unary_stream),
+                request_deserializer=_lenient(handler.request_deserializer),
+                response_serializer=handler.response_serializer,
+            )
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 self._stream(method, handler.stream_stream),
@@ -72,6 +78,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 self._check_ready()
                 async for response in behaviour(_decoded(requests), context):
+                    yield response
+            except Exception as error:
+                await _fail(method, context, error)
+
+        return call
+
+    def _feed(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                self._check_ready()
+                _check_decoded(request)
+                async for response in behaviour(request, context):
                     yield response
             except Exception as error:
                 await _fail(method, context, error)

@@ -11,6 +11,7 @@ from memsvc import limits
 from memsvc.engine.engine import Engine
 from memsvc.engine.results import Written
 from memsvc.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+from memsvc.recall.filter import Filter
 from memsvc.server import convert, validate
 from memsvc.server.interceptors import deadline
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, types_pb2
@@ -157,6 +158,41 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             entries=[convert.entry(tenant, stored) for stored in entries],
             next_page_token="" if more is None else validate.page_token(row.uid, shape, more),
         )
+
+    async def UpdateEntry(
+        self, request: memory_pb2.UpdateEntryRequest, context: Context
+    ) -> memory_pb2.UpdateEntryResponse:
+        """Append a new revision."""
+        tenant = validate.name("tenant", request.tenant)
+        validate.name("entry.id", request.entry.id)
+        request_id = validate.request_id(request.request_id)
+        payload = validate.payload("entry", request.entry, self._dim)
+        return memory_pb2.UpdateEntryResponse(seq=await self._engine.changes.update_entry(tenant, payload, request_id))
+
+    async def DeleteEntry(
+        self, request: memory_pb2.DeleteEntryRequest, context: Context
+    ) -> memory_pb2.DeleteEntryResponse:
+        """Hide an entry."""
+        tenant, id = validate.name("tenant", request.tenant), validate.name("id", request.id)
+        request_id = validate.request_id(request.request_id)
+        seq, kept = await self._engine.changes.delete_entry(tenant, id, request_id)
+        return memory_pb2.DeleteEntryResponse(seq=seq, text_kept=kept)
+
+    async def Forget(self, request: memory_pb2.ForgetRequest, context: Context) -> memory_pb2.Erasure:
+        """Begin to erase entries."""
+        tenant = validate.name("tenant", request.tenant)
+        if len(request.ids) > limits.MAX_FORGET_IDS:
+            raise InvalidArgumentError("ids", f"has {len(request.ids)}; at most {limits.MAX_FORGET_IDS} are accepted")
+        ids = [validate.name(f"ids[{i}]", id) for i, id in enumerate(request.ids)]
+        filter = validate.filter(request.filter) if request.HasField("filter") else None
+        if not ids and (filter is None or filter == Filter()):
+            raise InvalidArgumentError("filter", "must have a condition where there are no ids")
+        request_id = validate.request_id(request.request_id)
+        return convert.erasure(await self._engine.changes.forget(tenant, ids, filter, request_id))
+
+    async def GetErasure(self, request: memory_pb2.GetErasureRequest, context: Context) -> memory_pb2.Erasure:
+        """Return how far an erasure is."""
+        return convert.erasure(await self._engine.changes.erasure(validate.name("operation", request.operation)))
 
 
 async def _next(

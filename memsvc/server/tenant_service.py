@@ -1,5 +1,7 @@
 """TenantService: each method is validate, ask the engine, convert."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -9,12 +11,26 @@ from memsvc import limits
 from memsvc.engine.engine import Engine
 from memsvc.errors import InvalidArgumentError
 from memsvc.memory.config import Gate, MemoryConfig
+from memsvc.memory.presets import preset
 from memsvc.server import convert, validate
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 GATES: dict[int, Gate] = {number: gate for gate, number in convert.GATES.items()}  # type: ignore[misc]  # keys of GATES are gates
+
+SETTINGS = (
+    "layers",
+    "theta",
+    "eta",
+    "half_life",
+    "gate_value",
+    "drift",
+    "drift_sigma",
+    "drift_windows",
+    "restart_tokens",
+)
+"""The fields of a MemoryConfig message that are a memory's settings as they are."""
 
 
 class TenantService(tenants_pb2_grpc.TenantServiceServicer):
@@ -30,25 +46,19 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
     async def CreateTenant(self, request: tenants_pb2.CreateTenantRequest, context: Context) -> types_pb2.Tenant:
         """Create a tenant."""
         tenant = validate.name("tenant.tenant", request.tenant.tenant)
-        request_id = validate.name("request_id", request.request_id, limits.MAX_REQUEST_ID_BYTES, required=False)
+        request_id = validate.request_id(request.request_id)
         row = await self._engine.create_tenant(tenant, self._memory(request.tenant.memory), request_id)
         return convert.tenant(row, self._dim)
 
     def _memory(self, asked: types_pb2.MemoryConfig) -> MemoryConfig:
-        """Return the server's default with what was asked for.
+        """Return the server's default, or a preset, with what was asked for.
 
         Raises:
             InvalidArgumentError: a value is out of its range.
         """
-        fields = [field for field in ("layers", "theta", "eta", "half_life", "gate_value") if asked.HasField(field)]
-        changes: dict[str, Any] = {field: getattr(asked, field) for field in fields}
-        if asked.HasField("gate") and asked.gate != types_pb2.GATE_POLICY_UNSPECIFIED:
-            if asked.gate not in GATES:
-                raise InvalidArgumentError("tenant.memory.gate", "is none of this version's policies")
-            changes["gate"] = GATES[asked.gate]
-        default = self._engine.config.memory
         try:
-            return MemoryConfig(**{**{name: getattr(default, name) for name in default.__slots__}, **changes})
+            base = preset(asked.preset or "default", self._engine.config.memory)
+            return MemoryConfig(**{**{name: getattr(base, name) for name in base.__slots__}, **_settings(asked)})
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"tenant.{error.field}", error.description) from None
 
@@ -61,9 +71,11 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         if paths != ["*"] and not field_mask_pb2.FieldMask(paths=paths).IsValidForDescriptor(known):
             raise InvalidArgumentError("read_mask", "names a field that a tenant does not have")
         message = convert.tenant(await self._engine.get_tenant(tenant), self._dim)
-        if any(path in {"*", "stats"} or path.startswith("stats.") for path in paths):
+        if any(path in {"*", "stats", "memory"} or path.startswith(("stats.", "memory.")) for path in paths):
             hashed = any(path in {"*", "stats", "stats.state_hash"} for path in paths)
-            message.stats.CopyFrom(convert.stats(await self._engine.stats(tenant, state_hash=hashed)))
+            stats = await self._engine.stats(tenant, state_hash=hashed)
+            message.stats.CopyFrom(convert.stats(stats))
+            message.memory.CopyFrom(convert.memory(stats.config))
         if paths == ["*"]:
             return message
         masked = types_pb2.Tenant()
@@ -88,6 +100,86 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
     async def DeleteTenant(self, request: tenants_pb2.DeleteTenantRequest, context: Context) -> empty_pb2.Empty:
         """Delete a tenant."""
         tenant = validate.name("tenant", request.tenant)
-        request_id = validate.name("request_id", request.request_id, limits.MAX_REQUEST_ID_BYTES, required=False)
+        request_id = validate.request_id(request.request_id)
         await self._engine.delete_tenant(tenant, request_id)
         return empty_pb2.Empty()
+
+    async def UpdateTenant(self, request: tenants_pb2.UpdateTenantRequest, context: Context) -> types_pb2.Tenant:
+        """Change how a tenant's memory learns."""
+        tenant = validate.name("tenant.tenant", request.tenant.tenant)
+        request_id = validate.request_id(request.request_id)
+        changes = _masked(_settings(request.tenant.memory), request)
+        try:
+            row = await self._engine.changes.update_tenant(tenant, changes, request_id)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"tenant.{error.field}", error.description) from None
+        message = convert.tenant(row, self._dim)
+        message.memory.CopyFrom(convert.memory((await self._engine.stats(tenant, state_hash=False)).config))
+        return message
+
+    async def HotRestart(
+        self, request: tenants_pb2.HotRestartRequest, context: Context
+    ) -> tenants_pb2.HotRestartResponse:
+        """Restart a memory's learning."""
+        tenant = validate.name("tenant", request.tenant)
+        request_id = validate.request_id(request.request_id)
+        return tenants_pb2.HotRestartResponse(seq=await self._engine.changes.hot_restart(tenant, request_id))
+
+    async def WatchTenant(
+        self, request: tenants_pb2.WatchTenantRequest, context: Context
+    ) -> AsyncIterator[types_pb2.Event]:
+        """Stream a tenant's events."""
+        tenant = validate.name("tenant", request.tenant)
+        async with aclosing(self._engine.changes.watch(tenant, request.from_seq)) as events:
+            async for event in events:
+                yield types_pb2.Event(seq=event.seq, kind=event.kind, figures=event.figures)
+
+    async def VerifyTenant(
+        self, request: tenants_pb2.VerifyTenantRequest, context: Context
+    ) -> tenants_pb2.VerifyTenantResponse:
+        """Fold a tenant's log afresh and compare."""
+        tenant = validate.name("tenant", request.tenant)
+        found = await self._engine.changes.verify(tenant)
+        return tenants_pb2.VerifyTenantResponse(
+            seq=found.seq,
+            state_hash=found.state_hash,
+            folded_hash=found.folded_hash,
+            equal=found.state_hash == found.folded_hash,
+        )
+
+
+def _settings(asked: types_pb2.MemoryConfig) -> dict[str, Any]:
+    """Return the settings that a message has.
+
+    Raises:
+        InvalidArgumentError: the gate's policy is unknown.
+    """
+    settings: dict[str, Any] = {field.name: value for field, value in asked.ListFields() if field.name in SETTINGS}
+    if asked.HasField("gate") and asked.gate != types_pb2.GATE_POLICY_UNSPECIFIED:
+        if asked.gate not in GATES:
+            raise InvalidArgumentError("tenant.memory.gate", "is none of this version's policies")
+        settings["gate"] = GATES[asked.gate]
+    return settings
+
+
+def _masked(settings: dict[str, Any], request: tenants_pb2.UpdateTenantRequest) -> dict[str, Any]:
+    """Return those of the settings that the mask names, all without one.
+
+    Raises:
+        InvalidArgumentError: the mask names what cannot be changed or is not there, or there is nothing to change.
+    """
+    paths = list(request.update_mask.paths) or ["memory"]
+    chosen: dict[str, Any] = {}
+    for path in paths:
+        field = path.removeprefix("memory.")
+        if path == "memory":
+            chosen |= settings
+        elif field == path or field not in {*SETTINGS, "gate"}:
+            raise InvalidArgumentError("update_mask", f"{path} cannot be changed; memory and its fields can")
+        elif field not in settings:
+            raise InvalidArgumentError(f"tenant.{path}", "must be set: the mask names it")
+        else:
+            chosen[field] = settings[field]
+    if not chosen:
+        raise InvalidArgumentError("tenant.memory", "must have a setting to change")
+    return chosen

@@ -33,6 +33,11 @@ def name(field: str, value: str, limit: int = limits.MAX_ID_BYTES, *, required: 
     return value
 
 
+def request_id(value: str) -> str:
+    """Check a request's id, which may be empty."""
+    return name("request_id", value, limits.MAX_REQUEST_ID_BYTES, required=False)
+
+
 def text(field: str, value: str) -> str:
     """Check a text: 1 byte to 64 KiB."""
     if not value:
@@ -100,10 +105,11 @@ def payloads(field: str, entries: Sequence[types_pb2.Entry], dim: int) -> list[P
         raise InvalidArgumentError(field, "must not be empty")
     if len(entries) > limits.MAX_BATCH_ENTRIES:
         raise InvalidArgumentError(field, f"has {len(entries)}; a batch has at most {limits.MAX_BATCH_ENTRIES}")
-    return [_payload(f"{field}[{i}]", entry, dim) for i, entry in enumerate(entries)]
+    return [payload(f"{field}[{i}]", entry, dim) for i, entry in enumerate(entries)]
 
 
-def _payload(at: str, entry: types_pb2.Entry, dim: int) -> Payload:
+def payload(at: str, entry: types_pb2.Entry, dim: int) -> Payload:
+    """Check an entry and pack it for the store; the id is assigned where absent."""
     for output_only in ("name", "seq", "commit_time"):
         present = entry.HasField("commit_time") if output_only == "commit_time" else getattr(entry, output_only)
         if present:
@@ -115,6 +121,7 @@ def _payload(at: str, entry: types_pb2.Entry, dim: int) -> Payload:
         time_us=micros(f"{at}.time", entry.time) if entry.HasField("time") else None,
         metadata_json=metadata(f"{at}.metadata_json", entry.metadata_json),
         vector=vector(f"{at}.vector", entry.vector, dim),
+        learn=entry.learn if entry.HasField("learn") else True,
     )
     if entry.id:
         return encode_payload(name(f"{at}.id", entry.id), content)

@@ -1,6 +1,7 @@
 """What the log's bytes mean: entries, and the bodies of records. Pure; the store sees only bytes."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ class Content:
     """A JSON object as the caller gave it; empty for none."""
     vector: bytes = b""
     """Little-endian float32, unit length; empty when the server encodes the text."""
+    learn: bool = True
+    """Whether the text changes weights."""
 
 
 def encode_payload(id: str, content: Content, *, id_assigned: bool = False) -> Payload:
@@ -36,8 +39,8 @@ def encode_payload(id: str, content: Content, *, id_assigned: bool = False) -> P
     the same have the same hashes.
     """
     fields = _fields(content)
-    hashed = msgpack.packb([FORMAT, "" if id_assigned else id, *fields])
-    return Payload(id=id, content_hash=hashlib.sha256(hashed).digest(), data=_pack(fields))
+    hashed = msgpack.packb([FORMAT, "" if id_assigned else id, *fields, content.learn])
+    return Payload(id=id, content_hash=hashlib.sha256(hashed).digest(), data=_pack(fields), learn=content.learn)
 
 
 def decode_payload(payload: Payload) -> Content:
@@ -47,7 +50,15 @@ def decode_payload(payload: Payload) -> Content:
         DataLossError: the bytes are damaged, or of a newer format.
     """
     text, session, role, time_us, metadata_json, vector = _unpack(payload.data, 6)
-    return Content(text=text, session=session, role=role, time_us=time_us, metadata_json=metadata_json, vector=vector)
+    return Content(
+        text=text,
+        session=session,
+        role=role,
+        time_us=time_us,
+        metadata_json=metadata_json,
+        vector=vector,
+        learn=payload.learn,
+    )
 
 
 def encode_create(memory: MemoryConfig, fingerprint: str) -> bytes:
@@ -83,6 +94,21 @@ def decode_numerics(body: bytes) -> tuple[str, int]:
     """
     fingerprint, adopted_seq = _unpack(body, 2)
     return fingerprint, adopted_seq
+
+
+def encode_configure(changes: Mapping[str, Any]) -> bytes:
+    """Pack the body of a CONFIGURE record: the settings that change, as the caller gave them."""
+    return _pack([dict(sorted(changes.items()))])
+
+
+def decode_configure(body: bytes) -> dict[str, Any]:
+    """Unpack the body of a CONFIGURE record.
+
+    Raises:
+        DataLossError: the bytes are damaged, or of a newer format.
+    """
+    (changes,) = _unpack(body, 1)
+    return dict(changes)
 
 
 def _pack(values: list[Any]) -> bytes:

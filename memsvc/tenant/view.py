@@ -12,7 +12,9 @@ Nothing here knows the time, other tenants, or how the stream was cut into reque
 
 import hashlib
 import struct
+from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -20,13 +22,18 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from memsvc.errors import DataLossError
+from memsvc.errors import DataLossError, InvalidArgumentError
 from memsvc.memory.config import MemoryConfig
+from memsvc.memory.drift import DriftState, effective, restart
+from memsvc.memory.drift import observe as watch_drift
 from memsvc.memory.gate import GateState, observe
+from memsvc.memory.presets import changed
+from memsvc.recall.columns import Column
 from memsvc.recall.index import Index
 from memsvc.recall.rows import NewEntry
 from memsvc.store.base import Record, RecordKind, Snapshot
-from memsvc.tenant.record import Content, decode_create, decode_numerics
+from memsvc.tenant.event import KEPT_EVENTS, Event
+from memsvc.tenant.record import Content, decode_configure, decode_create, decode_numerics
 
 FORMAT = 1
 RECENT_TOKENS = 4096
@@ -91,6 +98,7 @@ class Totals:
     clipped: int = 0
     projected: int = 0
     skipped: int = 0
+    restarts: int = 0
     recent: float = 0.0
     """Mean surprise of the last full window of RECENT_TOKENS tokens."""
     window_surprise: float = 0.0
@@ -106,24 +114,38 @@ class View:
         self.applied_seq = 0
         self.index = Index(width)
         self.gate = GateState()
+        self.drift = DriftState()
+        self.events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self.totals = Totals()
         self.weights: bytes | None = None
         """The packed weights while no slot holds them; None as well while nothing was stepped."""
-        self._content = bytes(32)
         self._tail = np.empty((0, width), np.float32)
         self._owners = np.empty(0, np.int64)
         self._surprises: dict[int, tuple[float, int, int]] = {}
         self._cut = 0
         """Chunks handed out."""
+        self._learnt = Column(np.int64)
+        """Places in the index's vectors of the passages that the memory learns from."""
         self._open_vectors: list[Floats] = []
-        """Per entry fed and not finished, its passages' vectors."""
+        """Per entry fed and not finished that the memory learns from, its passages' vectors."""
         self._rows = 0
-        """Passages fed."""
+        """Passages fed that the memory learns from."""
+        self._happened: list[tuple[str, dict[str, float]]] = []
+        """Events of the record under way."""
+
+    def settings(self, chunk: Chunk) -> MemoryConfig:
+        """Return the memory's settings for a chunk that is stepped now."""
+        config = effective(self.drift, self.config)
+        return config if len(chunk.owners) else replace(config, theta=config.theta * config.replay_gain)
 
     @property
-    def replay_config(self) -> MemoryConfig:
-        """The memory's settings for a chunk that is replayed."""
-        return replace(self.config, theta=self.config.theta * self.config.replay_gain)
+    def momentum_is_stale(self) -> bool:
+        """Whether the momentum must be cleared before the next step: a restart began."""
+        return self.drift.clear_due
+
+    def momentum_cleared(self) -> None:
+        """Take note that it is."""
+        self.drift = replace(self.drift, clear_due=False)
 
     @property
     def tail(self) -> Floats:
@@ -173,23 +195,24 @@ class View:
         b = self.config.chunk
         places = np.arange(replay.ordinal * b, (replay.ordinal + 1) * b, dtype=np.uint64)
         rows = (_splitmix(places + np.uint64(self.config.seed)) % np.uint64(replay.rows)).astype(np.int64)
-        indexed = self.index.vectors
-        recent = rows >= len(indexed)
-        tokens = np.empty((b, indexed.dim), np.float32)
-        tokens[~recent] = indexed.take(rows[~recent])
+        vectors, learnt = self.index.vectors, self._learnt.values
+        recent = rows >= len(learnt)
+        tokens = np.empty((b, vectors.dim), np.float32)
+        tokens[~recent] = vectors.take(learnt[rows[~recent]])
         if recent.any():
-            tokens[recent] = np.concatenate(self._open_vectors)[rows[recent] - len(indexed)]
+            tokens[recent] = np.concatenate(self._open_vectors)[rows[recent] - len(learnt)]
         return Chunk(tokens, np.empty(0, np.int64))
 
     def stepped(self, chunk: Chunk, result: Stepped) -> None:
         """Take into the statistics what the memory said of a chunk; chunks come back in the order they went out."""
         totals = self.totals
+        if not result.finite:
+            totals.skipped += 1
+            self._happened.append(("quarantine", {"tokens": len(chunk.tokens), "skipped": totals.skipped}))
         if not len(chunk.owners):
-            totals.skipped += not result.finite
             return
         totals.chunks += 1
         if not result.finite:
-            totals.skipped += 1
             return
         totals.bounded += result.bounded
         totals.clipped += result.clipped
@@ -203,12 +226,25 @@ class View:
             totals.recent = totals.window_surprise / totals.window_tokens
             totals.window_surprise, totals.window_tokens = 0.0, 0
         self.gate = observe(self.gate, self.config, result.surprise)
+        self._watch(result.surprise)
         starts = np.flatnonzero(np.diff(chunk.owners, prepend=-1))
         sums = np.add.reduceat(result.surprise.astype(np.float64), starts)
         wrote = np.add.reduceat(result.wrote.astype(np.int64), starts)
         lengths = np.diff(starts, append=len(chunk.owners))
         for owner, total, n, w in zip(chunk.owners[starts], sums, lengths, wrote, strict=True):
             self._add_surprise(int(owner), float(total), int(n), int(w))
+
+    def _watch(self, surprise: NDArray[np.floating[Any]]) -> None:
+        self.drift, jump, ended = watch_drift(self.drift, self.config, surprise)
+        if ended:
+            self._happened.append(("restart_ended", {"surprise": self.totals.recent}))
+        if jump is not None:
+            self._happened.append(("drift", jump._asdict()))
+            self._restarted()
+
+    def _restarted(self) -> None:
+        self.totals.restarts += 1
+        self._happened.append(("restart", {"tokens": self.config.restart_tokens}))
 
     def _add_surprise(self, number: int, total: float, tokens: int, wrote: int) -> None:
         # An entry of the record under way is not in the index yet.
@@ -226,12 +262,29 @@ class View:
         match record.kind:
             case RecordKind.NUMERICS:
                 self.fingerprint, _ = decode_numerics(record.body)
-            case RecordKind.WRITE:
+            case RecordKind.CONFIGURE:
+                self._configure(record)
+            case RecordKind.RESTART:
+                self.drift = restart(self.drift, self.config)
+                self._restarted()
+            case RecordKind.WRITE | RecordKind.UPDATE | RecordKind.DELETE | RecordKind.FORGET:
+                self.index.hide(record.about, record.seq)
                 self._index(record, entries)
         for number, (total, tokens, wrote) in self._surprises.items():
             self.index.add_surprise(number, total, tokens, wrote)
         self._surprises.clear()
+        if record.kind is RecordKind.FORGET:
+            self._happened.append(("forgotten", {"entries": len(record.about)}))
+        self.events.extend(Event(seq=record.seq, kind=kind, figures=figures) for kind, figures in self._happened)
+        self._happened.clear()
         self.applied_seq = record.seq
+
+    def _configure(self, record: Record) -> None:
+        changes = decode_configure(record.body)
+        # It was checked when it was appended, against settings that may have changed since.
+        with suppress(InvalidArgumentError):
+            self.config = changed(self.config, changes)
+        self._happened.append(("configured", {name: float(v) for name, v in changes.items() if not isinstance(v, str)}))
 
     def _index(self, record: Record, entries: Sequence[Indexed]) -> None:
         new = []
@@ -250,11 +303,16 @@ class View:
                     vectors=entry.vectors,
                     spans=entry.spans,
                     tokens=entry.tokens,
+                    content_hash=stored.payload.content_hash,
+                    learn=content.learn,
                 )
             )
-            self._content = hashlib.sha256(self._content + stored.payload.content_hash).digest()
+        first = self.index.passages
         self.index.add(new)
-        del self._open_vectors[: len(new)]
+        places = np.arange(first, self.index.passages)
+        learn = np.repeat([entry.learn for entry in new], [len(entry.vectors) for entry in new]).astype(bool)
+        self._learnt.extend(places[learn])
+        del self._open_vectors[: sum(entry.learn for entry in new)]
 
     # --- identity -------------------------------------------------------------------------------------------------
 
@@ -264,11 +322,11 @@ class View:
         Never over seq, uid, snapshots, clocks, nor what the server assigned. `weights` are the packed ones, None when
         nothing was stepped.
         """
-        digest = hashlib.sha256(self._content)
+        digest = hashlib.sha256(self.index.content())
         for part in (
             weights or b"",
             self._tail.tobytes(),
-            msgpack.packb([self.gate.to_values(), astuple(self.totals)]),
+            msgpack.packb([self.gate.to_values(), self.drift.to_values(), astuple(self.totals)]),
         ):
             digest.update(struct.pack("<Q", len(part)))
             digest.update(part)
@@ -289,8 +347,9 @@ class View:
             "encoder": encoder,
             "fingerprint": self.fingerprint,
             "config": asdict(self.config),
-            "content": self._content,
             "gate": self.gate.to_values(),
+            "drift": self.drift.to_values(),
+            "events": [event.to_values() for event in self.events],
             "totals": list(astuple(self.totals)),
             "owners": self._owners.tolist(),
             "segments": names,
@@ -298,7 +357,7 @@ class View:
         }
         blobs: dict[str, bytes | None] = {**dict.fromkeys(segments.names), **fresh}
         blobs[f"tail-{self.applied_seq}"] = self._tail.tobytes()
-        blobs[f"surprise-{self.applied_seq}"] = self.index.surprise_bytes()
+        blobs[f"changing-{self.applied_seq}"] = self.index.changing_bytes()
         if weights is not None:
             blobs[f"weights-{self.applied_seq}"] = weights
         segments.names, segments.entries = names, len(self.index)
@@ -325,12 +384,14 @@ class View:
         view.config = MemoryConfig(**meta["config"])
         view.fingerprint = meta["fingerprint"]
         view.applied_seq = snapshot.seq
-        view.index = Index.load(width, [blob(name) for name in meta["segments"]], blob(f"surprise-{snapshot.seq}"))
+        view.index = Index.load(width, [blob(name) for name in meta["segments"]], blob(f"changing-{snapshot.seq}"))
         view.gate = GateState.from_values(meta["gate"])
+        view.drift = DriftState.from_values(meta["drift"])
+        view.events.extend(Event(seq=seq, kind=kind, figures=f) for seq, kind, f in meta["events"])
         view.totals = _totals(meta["totals"])
         view.weights = blob(f"weights-{snapshot.seq}") if meta["weights"] else None
-        view._cut, view._rows = view.totals.chunks, view.index.passages
-        view._content = meta["content"]
+        view._learnt.extend(view.index.learnt_passages)
+        view._cut, view._rows = view.totals.chunks, len(view._learnt)
         view._tail = np.frombuffer(blob(f"tail-{snapshot.seq}"), np.float32).reshape(-1, width).copy()
         view._owners = np.array(meta["owners"], np.int64)
         return view, Segments(names=list(meta["segments"]), entries=len(view.index))

@@ -1,0 +1,189 @@
+"""What changes a tenant besides writing: settings, restarts, revisions, deletions, erasure; and what looks on."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from memsvc.engine.admission import batch_size
+from memsvc.engine.eraser import Receipt
+from memsvc.engine.opened import OpenTenant
+from memsvc.engine.results import Erased, Verified
+from memsvc.errors import FailedPreconditionError, NotFoundError
+from memsvc.memory.presets import changed
+from memsvc.recall.filter import Filter
+from memsvc.store.base import Changed, Erasure, Payload, Record, RecordKind, Store, TenantRow
+from memsvc.tenant.event import Event
+from memsvc.tenant.record import encode_configure
+
+if TYPE_CHECKING:
+    from memsvc.engine.engine import Engine
+
+SCAN_ENTRIES, SCAN_BYTES = 1000, 1 << 24
+
+
+class Changes:
+    """Changes tenants. Every method may raise NotFoundError: no such tenant."""
+
+    def __init__(self, engine: "Engine", store: Store) -> None:
+        self._engine, self._store = engine, store
+
+    async def update_tenant(self, tenant: str, changes: Mapping[str, Any], request_id: str) -> TenantRow:
+        """Change how a tenant's memory learns, from a definite point in its stream; applied when it returns.
+
+        Raises:
+            NotFoundError: no such tenant.
+            InvalidArgumentError: a value is out of its range, or cannot be changed; nothing was changed.
+        """
+        async with self._engine.using(tenant) as opened:
+            changed(opened.view.config, changes)
+            seq = await self._append_alone(opened, RecordKind.CONFIGURE, encode_configure(changes), request_id)
+            await opened.wait_applied(seq)
+            return opened.row
+
+    async def hot_restart(self, tenant: str, request_id: str) -> int:
+        """Restart a memory's learning; returns the record's seq.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        async with self._engine.using(tenant) as opened:
+            return await self._append_alone(opened, RecordKind.RESTART, b"", request_id)
+
+    async def _append_alone(self, opened: OpenTenant, kind: RecordKind, body: bytes, request_id: str) -> int:
+        appended = await asyncio.shield(opened.append(kind, body, request_id=request_id))
+        return appended.record.seq if appended.record else appended.seqs[0]
+
+    async def update_entry(self, tenant: str, payload: Payload, request_id: str) -> int:
+        """Append a new revision of an entry; returns the record's seq.
+
+        Raises:
+            NotFoundError: no such tenant or living entry.
+            ResourceExhaustedError: too much text waits to be applied; nothing was written.
+        """
+        async with self._engine.using(tenant) as opened:
+            self._engine.admission.admit(opened, [payload])
+            return await asyncio.shield(self._update(opened, payload, request_id))
+
+    async def _update(self, opened: OpenTenant, payload: Payload, request_id: str) -> int:
+        known, record = opened.head_seq, None
+        try:
+            record = await opened.change(_record_of(self._store.update(opened.uid, payload, request_id)))
+            return record.seq
+        finally:
+            # What was refused, or appended before, never reaches the queue.
+            if record is None or record.seq <= known:
+                self._engine.admission.release(batch_size([payload]))
+
+    async def delete_entry(self, tenant: str, id: str, request_id: str) -> tuple[int, bool]:
+        """Hide an entry; returns the record's seq, and whether its text is kept to fold the log again.
+
+        Raises:
+            NotFoundError: no such tenant or living entry.
+        """
+        async with self._engine.using(tenant) as opened:
+            changes: list[Changed] = []
+            operation = self._store.delete(opened.uid, id, request_id)
+            record = await asyncio.shield(opened.change(_record_of(operation, changes)))
+        return record.seq, not changes[0].destroyed
+
+    async def forget(self, tenant: str, ids: Sequence[str], filter: Filter | None, request_id: str) -> Erased:
+        """Hide entries with all their revisions, and begin to erase them.
+
+        Raises:
+            NotFoundError: no such tenant, an id is not known, or nothing matches.
+        """
+        async with self._engine.using(tenant) as opened:
+            chosen = list(dict.fromkeys(ids))
+            if filter is not None:
+                matching = await self._matching(opened.uid, filter)
+                chosen = [id for id in chosen if id in matching] if ids else list(matching)
+            # A retry matches nothing any more; the store knows it by what was asked.
+            asked = repr((sorted(set(ids)), filter))
+            erasures: list[Erasure] = []
+
+            async def operation() -> Record:
+                erasure, record = await self._store.forget(opened.uid, chosen, request_id, asked)
+                erasures.append(erasure)
+                self._engine.eraser.wake()
+                return record
+
+            record = await asyncio.shield(opened.change(operation()))
+            await opened.wait_applied(record.seq)
+        return await self.erasure(erasures[0].operation)
+
+    async def _matching(self, uid: str, filter: Filter) -> dict[str, None]:
+        """Return the ids of the living entries that match, in order."""
+        found: dict[str, None] = {}
+        after: int | None = 0
+        while after is not None:
+            page, after = await self._engine.list_entries(uid, after, SCAN_ENTRIES, filter, SCAN_BYTES)
+            found |= dict.fromkeys(entry.payload.id for entry in page)
+        return found
+
+    async def erasure(self, operation: str) -> Erased:
+        """Return how far an erasure is.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        erasure = await self._store.erasure(operation)
+        if erasure is None:
+            raise NotFoundError("operation: there is none of that name", reason="OPERATION_NOT_FOUND")
+        return Erased(
+            erasure=erasure,
+            tenant=await self._engine.tenant_of(erasure.uid),
+            receipt=Receipt.decode(erasure.receipt) if erasure.done else None,
+            progress=(0, 0) if erasure.done else self._engine.eraser.progress.get(erasure.uid, (0, 0)),
+        )
+
+    async def verify(self, tenant: str) -> Verified:
+        """Fold a tenant's log afresh, beside its live view, and compare.
+
+        Raises:
+            NotFoundError: no such tenant.
+            FailedPreconditionError: an erasure is under way, or the log was folded under other numerics.
+        """
+        async with self._engine.using(tenant) as opened:
+            if any(e.uid == opened.uid for e in await self._store.unfinished_erasures()):
+                raise FailedPreconditionError(
+                    "an erasure is under way; verify when it is done", reason="ERASURE_PENDING"
+                )
+            async with self._engine.shadow(opened) as shadow:
+                await shadow.open(before_seq=1)
+                await opened.follow(shadow)
+                seq, runner = opened.head_seq, self._engine.thread.runner
+                live, folded = await self._engine.thread.call(
+                    lambda: tuple(t.view.state_hash(runner.weights(t.key)) for t in (opened, shadow))
+                )
+            if live != folded and shadow.numerics_changed:
+                raise FailedPreconditionError(
+                    "a snapshot made under other numerics was adopted; the log folds to other bits now",
+                    reason="NUMERICS_CHANGED",
+                )
+        return Verified(seq=seq, state_hash=live, folded_hash=folded)
+
+    async def watch(self, tenant: str, from_seq: int) -> AsyncGenerator[Event, None]:
+        """Yield a tenant's events after a seq, as far as they are still known, and then those that come; endless.
+
+        Raises:
+            NotFoundError: no such tenant.
+            UnavailableError: the view failed; asking again folds it afresh.
+        """
+        async with self._engine.using(tenant) as opened:
+            while True:
+                seq, events = await self._engine.thread.call_at_boundary(
+                    lambda: opened.key,
+                    lambda: (opened.view.applied_seq, list(opened.view.events)),
+                )
+                for event in events:
+                    if event.seq > from_seq:
+                        yield event
+                from_seq = max(from_seq, seq)
+                await opened.wait_change(seq)
+
+
+async def _record_of(operation: Awaitable[Changed], out: list[Changed] | None = None) -> Record:
+    change = await operation
+    if out is not None:
+        out.append(change)
+    return change.record

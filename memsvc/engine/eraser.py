@@ -1,0 +1,123 @@
+"""Exact erasure: the memory is folded again without what was forgotten, and every copy of the text is destroyed.
+
+The entries are hidden when the FORGET record is applied. Then, one tenant after another and all its pending erasures at
+once: a shadow of the tenant is folded without the entries, from the newest snapshot before them, while the tenant goes
+on serving; it takes the tenant's place; and the store destroys the payloads and the later snapshots. A crash anywhere
+leaves an erasure unfinished in the store, and the next start does all of it again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgpack
+
+from memsvc.errors import MemsvcError, NotFoundError
+from memsvc.store.base import Erasure, Store
+
+if TYPE_CHECKING:
+    from memsvc.engine.engine import Engine
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What an erasure found and did."""
+
+    hash_before: str
+    hash_after: str
+    bytes_destroyed: int
+
+    def encode(self) -> bytes:
+        """Pack it for the store."""
+        packed: bytes = msgpack.packb([self.hash_before, self.hash_after, self.bytes_destroyed])
+        return packed
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Receipt":
+        """Unpack it."""
+        before, after, destroyed = msgpack.unpackb(data)
+        return cls(hash_before=before, hash_after=after, bytes_destroyed=destroyed)
+
+
+class Eraser:
+    """Works off the erasures of all tenants."""
+
+    def __init__(self, engine: "Engine", store: Store) -> None:
+        self._engine, self._store = engine, store
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.progress: dict[str, tuple[int, int]] = {}
+        """Records folded and to fold, by the uid of the tenant being folded."""
+
+    def start(self) -> None:
+        """Begin, with what a crash left unfinished."""
+        self._wanted.set()
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End; what is under way is begun again at the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There is a new erasure."""
+        self._wanted.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            if not await self._round():
+                await asyncio.sleep(RETRY_S)
+                self._wanted.set()
+
+    async def _round(self) -> bool:
+        """Carry out what is pending; return whether all of it was. One tenant's failure is its own."""
+        done = True
+        try:
+            pending = await self._store.unfinished_erasures()
+        except MemsvcError:
+            log.exception("the erasures cannot be read; they are tried again")
+            return False
+        for uid in dict.fromkeys(erasure.uid for erasure in pending):
+            try:
+                await self._erase(uid, [erasure for erasure in pending if erasure.uid == uid])
+            except NotFoundError:
+                log.info("tenant %s was deleted before its erasure", uid)
+            except Exception:
+                log.exception("tenant %s: an erasure could not be finished; it is tried again", uid)
+                done = False
+        return done
+
+    async def _erase(self, uid: str, erasures: Sequence[Erasure]) -> None:
+        """Carry out one tenant's pending erasures in one fold."""
+        forgotten = frozenset(await self._forgotten(uid, erasures))
+        first = min(erasure.first_seq for erasure in erasures)
+        async with self._engine.using(await self._engine.tenant_of(uid)) as tenant, tenant.saving:
+            await tenant.wait_applied(max(erasure.seq for erasure in erasures))
+            before = await self._engine.state_hash(tenant)
+            async with self._engine.shadow(tenant, forgotten) as shadow:
+                await shadow.open(before_seq=first)
+                await tenant.follow(shadow, lambda done, total: self.progress.update({uid: (done, total)}))
+                await tenant.adopt(shadow)
+            destroyed = await self._store.erase(uid, first)
+            receipt = Receipt(
+                hash_before=before, hash_after=await self._engine.state_hash(tenant), bytes_destroyed=destroyed
+            )
+        self.progress.pop(uid, None)
+        for erasure in erasures:
+            await self._store.finish_erasure(erasure.operation, receipt.encode())
+
+    async def _forgotten(self, uid: str, erasures: Sequence[Erasure]) -> list[int]:
+        numbers: list[int] = []
+        for erasure in erasures:
+            (record, *_) = await self._store.read(uid, erasure.seq - 1, 1)
+            numbers += record.about
+        return numbers
