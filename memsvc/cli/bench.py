@@ -11,11 +11,15 @@ from memsvc_bench.report import Result, render
 from memsvc.cli.options import AsJson
 from memsvc.cli.output import FAILED, fail, stdout
 
+LoCoMo = Annotated[
+    Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
+]
+
 
 def bench_app() -> typer.Typer:
     """Return the command group."""
     app = typer.Typer(help="Measure what the documentation claims, on this machine.", no_args_is_help=True)
-    for command in (locomo, documents, memory, service, footprint, stability, crash):
+    for command in (locomo, documents, memory, drift, service, footprint, stability, crash):
         app.command()(command)
     return app
 
@@ -37,9 +41,7 @@ def publish(run: Callable[[], Result], *, as_json: bool) -> None:
 
 def locomo(
     *,
-    data: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
-    ],
+    data: LoCoMo,
     conversations: Annotated[
         str, typer.Option(help="Only these, by their ids.", metavar="A,B…", show_default=False)
     ] = "",
@@ -62,13 +64,22 @@ def documents(*, as_json: AsJson = False) -> None:
 
 def memory(
     *,
-    data: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
-    ],
+    data: LoCoMo,
     as_json: AsJson = False,
 ) -> None:
     """Measure the learned memory by its settings, beside cosine and the best linear memory."""
     from memsvc_bench import memory as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def drift(
+    *,
+    data: LoCoMo,
+    as_json: AsJson = False,
+) -> None:
+    """Measure false alarms, detection, and what a restart is worth."""
+    from memsvc_bench import drift as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(data), as_json=as_json)
 

@@ -7,11 +7,14 @@ import typer
 
 from memsvc.cli.bench import bench_app
 from memsvc.cli.demo import demo
+from memsvc.cli.forget import delete, forget
 from memsvc.cli.ingest import ingest
+from memsvc.cli.memory import restart, verify
 from memsvc.cli.recall import recall
 from memsvc.cli.serve import serve
 from memsvc.cli.stats import entries, stats
 from memsvc.cli.tenants import tenants_app
+from memsvc.cli.watch import watch
 
 
 def _print_version(asked: bool) -> None:
@@ -29,7 +32,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for command in (serve, ingest, recall, entries, stats, demo):
+    for command in (serve, ingest, recall, entries, delete, forget, stats, watch, verify, restart, demo):
         app.command()(command)
     app.add_typer(tenants_app(), name="tenants")
     app.add_typer(bench_app(), name="bench")

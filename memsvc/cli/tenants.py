@@ -1,4 +1,4 @@
-"""`memsvc tenants`: list, create and delete tenants."""
+"""`memsvc tenants`: list, create, change and delete tenants."""
 
 from typing import Annotated
 
@@ -7,12 +7,24 @@ from rich.text import Text
 
 from memsvc.cli.connection import connect
 from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId
-from memsvc.cli.output import USAGE, clean, fail, print_json, show, stderr, stdout, table
+from memsvc.cli.output import USAGE, clean, fail, pairs, plain, print_json, show, stderr, stdout, table
+from memsvc.cli.settings import (
+    Drift,
+    DriftSigma,
+    DriftWindows,
+    Eta,
+    Gate,
+    GateValue,
+    HalfLife,
+    RestartTokens,
+    Theta,
+    given,
+)
 
 
 def tenants_app() -> typer.Typer:
     """Return the command group; without a command it lists."""
-    app = typer.Typer(help="List, create and delete tenants.", invoke_without_command=True)
+    app = typer.Typer(help="List, create, change and delete tenants.", invoke_without_command=True)
 
     @app.callback()
     def group(context: typer.Context, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
@@ -26,6 +38,7 @@ def tenants_app() -> typer.Typer:
 
     app.command("list")(list_tenants)
     app.command("create")(create_tenant)
+    app.command("update")(update_tenant)
     app.command("delete")(delete_tenant)
     return app
 
@@ -50,17 +63,86 @@ def list_tenants(target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) ->
 def create_tenant(
     tenant: TenantId,
     *,
-    exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Succeed if there is one of that id.")] = False,
+    exist_ok: Annotated[
+        bool, typer.Option("--exist-ok", help="Succeed if there is one of that id, and leave it as it is.")
+    ] = False,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A set of defaults: default, long-doc, genomics or dialogue.", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=0, help="Weight matrices of the memory's MLP, 2-12.", show_default=False)
+    ] = None,
+    theta: Theta = None,
+    eta: Eta = None,
+    half_life: HalfLife = None,
+    gate: Gate = None,
+    gate_value: GateValue = None,
+    drift: Drift = None,
+    drift_sigma: DriftSigma = None,
+    drift_windows: DriftWindows = None,
+    restart_tokens: RestartTokens = None,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
 ) -> None:
-    """Create a tenant."""
+    """Create a tenant. What is left out of its memory's settings is the preset's, or the server's default."""
+    settings = given(
+        layers=layers,
+        theta=theta,
+        eta=eta,
+        half_life=half_life,
+        gate=gate,
+        gate_value=gate_value,
+        drift=drift,
+        drift_sigma=drift_sigma,
+        drift_windows=drift_windows,
+        restart_tokens=restart_tokens,
+    )
     with connect(target) as client:
-        client.create_tenant(tenant, exist_ok=exist_ok)
+        client.create_tenant(tenant, exist_ok=exist_ok, preset=preset, **settings)
     if as_json:
         print_json({"tenant": tenant})
     else:
         stdout().print(Text(f"tenant {clean(tenant)} is there"))
+
+
+def update_tenant(
+    tenant: TenantId,
+    *,
+    theta: Theta = None,
+    eta: Eta = None,
+    half_life: HalfLife = None,
+    gate: Gate = None,
+    gate_value: GateValue = None,
+    drift: Drift = None,
+    drift_sigma: DriftSigma = None,
+    drift_windows: DriftWindows = None,
+    restart_tokens: RestartTokens = None,
+    target: Target = DEFAULT_TARGET,
+    as_json: AsJson = False,
+) -> None:
+    """Change how a tenant's memory learns from now on. What is left out stays as it is."""
+    settings = given(
+        theta=theta,
+        eta=eta,
+        half_life=half_life,
+        gate=gate,
+        gate_value=gate_value,
+        drift=drift,
+        drift_sigma=drift_sigma,
+        drift_windows=drift_windows,
+        restart_tokens=restart_tokens,
+    )
+    if not settings:
+        fail("say what to change, for example --eta 0.99", USAGE)
+    with connect(target) as client:
+        changed = client.update_tenant(tenant, **settings)
+    if as_json:
+        print_json(changed)
+    else:
+        stdout().print(pairs({name: value for name, value in plain(changed.memory).items() if value is not None}))
 
 
 def delete_tenant(

@@ -28,7 +28,12 @@ class Ran:
 @pytest.fixture
 def fake(monkeypatch) -> FakeClient:
     client = FakeClient()
-    monkeypatch.setattr(connection, "MemoryClient", lambda *_, **__: client)
+
+    def opened(target: str, **options: Any) -> FakeClient:
+        client.options = options
+        return client
+
+    monkeypatch.setattr(connection, "MemoryClient", opened)
     return client
 
 

@@ -1,11 +1,15 @@
 """A client without a server: tenants are dictionaries. It refuses what the server does, where a command needs that."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 
 from memsvc_client import (
     AlreadyExistsError,
+    Deletion,
     Entry,
+    Event,
+    ForgetReceipt,
     Hit,
     MemoryConfig,
     NotFoundError,
@@ -16,6 +20,7 @@ from memsvc_client import (
     StoredEntry,
     Tenant,
     TenantStats,
+    Verification,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -25,6 +30,7 @@ STATS = TenantStats(
         for f in fields(TenantStats)
     }
 )
+VERIFIED = Verification(seq=7, state_hash="ab", folded_hash="ab", equal=True)
 
 
 @dataclass
@@ -38,6 +44,17 @@ class FakeClient:
     seq: int = 0
     lag: int = 0
     """How many calls of `stats` say that nothing is applied yet."""
+    options: dict = field(default_factory=dict)
+    """What the client was opened with."""
+    folds: int = 0
+    """How many questions for an erasure say that it is under way."""
+    events: list[Event | BaseException] = field(default_factory=list)
+    """What a watch yields, or raises."""
+    verification: Verification = VERIFIED
+    figures: dict = field(default_factory=dict)
+    """What `stats` says beside what it counts."""
+    settings: dict[str, dict] = field(default_factory=dict)
+    """What each tenant was created and updated with."""
 
     def __enter__(self) -> "FakeClient":
         return self
@@ -45,11 +62,37 @@ class FakeClient:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def create_tenant(self, tenant: str, exist_ok: bool = False) -> None:
-        self._called("create_tenant", tenant=tenant, exist_ok=exist_ok)
+    def create_tenant(self, tenant: str, exist_ok: bool = False, *, preset: str | None = None, **settings) -> None:
+        self._called("create_tenant", tenant=tenant, exist_ok=exist_ok, preset=preset, **settings)
         if tenant in self.tenants and not exist_ok:
             raise AlreadyExistsError("tenant: there is one of that id")
         self.tenants.setdefault(tenant, {})
+        self.settings.setdefault(tenant, settings)
+
+    def update_tenant(self, tenant: str, **settings) -> Tenant:
+        self._called("update_tenant", tenant=tenant, **settings)
+        self._tenant(tenant)
+        self.settings.setdefault(tenant, {}).update(settings)
+        return self._described(tenant)
+
+    def hot_restart(self, tenant: str) -> int:
+        self._called("hot_restart", tenant=tenant)
+        self._tenant(tenant)
+        self.seq += 1
+        return self.seq
+
+    def verify(self, tenant: str) -> Verification:
+        self._called("verify", tenant=tenant)
+        self._tenant(tenant)
+        return self.verification
+
+    def watch(self, tenant: str, from_seq: int | None = None) -> Iterator[Event]:
+        self._called("watch", tenant=tenant, from_seq=from_seq)
+        self._tenant(tenant)
+        for event in self.events:
+            if isinstance(event, BaseException):
+                raise event
+            yield event
 
     def delete_tenant(self, tenant: str) -> None:
         self._called("delete_tenant", tenant=tenant)
@@ -58,10 +101,7 @@ class FakeClient:
 
     def list_tenants(self):
         self._called("list_tenants")
-        memory = MemoryConfig(layers=2, theta=0.1, eta=0.9, half_life=0.0, gate="off", gate_value=0.0)
-        return iter(
-            [Tenant(tenant=name, uid=f"uid-{name}", create_time=NOON, memory=memory) for name in sorted(self.tenants)]
-        )
+        return iter([self._described(name) for name in sorted(self.tenants)])
 
     def write(self, tenant: str, entries: list[Entry]) -> Receipt:
         self._called("write", tenant=tenant, entries=entries)
@@ -80,6 +120,26 @@ class FakeClient:
         self._called("list_entries", tenant=tenant, **asked)
         found = self._tenant(tenant).values()
         return iter([entry for entry in found if asked.get("session") in {None, entry.session}])
+
+    def delete_entry(self, tenant: str, id: str) -> Deletion:
+        self._called("delete_entry", tenant=tenant, id=id)
+        gone = self._tenant(tenant).pop(id, None)
+        if gone is None:
+            raise NotFoundError("id: there is no such entry")
+        self.seq += 1
+        return Deletion(self.seq, text_kept=gone.learn)
+
+    def forget(self, tenant: str, ids: list[str] | None = None, *, wait: bool, **asked) -> ForgetReceipt:
+        self._called("forget", tenant=tenant, ids=ids, wait=wait, **asked)
+        held = self._tenant(tenant)
+        for id in [id for id in held if ids is None or id in ids]:
+            del held[id]
+        return self._erasure()
+
+    def get_erasure(self, operation: str) -> ForgetReceipt:
+        self._called("get_erasure", operation=operation)
+        self.folds -= 1
+        return self._erasure()
 
     def recall(self, tenant: str, query: str, **asked) -> Recall:
         self._called("recall", tenant=tenant, query=query, **asked)
@@ -106,10 +166,30 @@ class FakeClient:
                 "applied_seq": applied,
                 "warnings": self.warnings,
             }
+            | self.figures
         )
 
     def texts(self, tenant: str) -> list[str]:
         return [entry.text for entry in self.tenants[tenant].values()]
+
+    def _described(self, tenant: str) -> Tenant:
+        values = {"layers": 2, "theta": 0.1, "eta": 0.9, "half_life": 0.0, "gate": "off", "gate_value": 0.0}
+        values |= {"drift": True, "drift_sigma": 3.0, "drift_windows": 3, "restart_tokens": None}
+        memory = MemoryConfig(**values | self.settings.get(tenant, {}))
+        return Tenant(tenant=tenant, uid=f"uid-{tenant}", create_time=NOON, memory=memory)
+
+    def _erasure(self) -> ForgetReceipt:
+        done = self.folds <= 0
+        return ForgetReceipt(
+            operation="erasure-1",
+            done=done,
+            state_hash_before="before" if done else None,
+            state_hash_after="after" if done else None,
+            entries=2,
+            bytes_destroyed=1234 if done else 0,
+            folded_records=max(0, 10 - self.folds),
+            total_records=10,
+        )
 
     def _called(self, method: str, **arguments) -> None:
         self.asked.append((method, arguments))

@@ -49,6 +49,7 @@ class Hang:
 Requests = Iterator[memory_pb2.WriteStreamRequest]
 Responses = Iterator[memory_pb2.WriteStreamResponse]
 Plan = Callable[[Requests, grpc.ServicerContext], Responses]
+Broadcast = Iterable[types_pb2.Event | Fail | threading.Event]
 
 
 @dataclass
@@ -63,6 +64,16 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     tenants: dict[str, dict[str, types_pb2.Entry]] = field(default_factory=dict)
     seq: int = 0
     stats: types_pb2.TenantStats = field(default_factory=types_pb2.TenantStats)
+    memories: dict[str, types_pb2.MemoryConfig] = field(default_factory=dict)
+    answered: dict[str, Any] = field(default_factory=dict)
+    """Replies by request id: a repeat has no second effect."""
+    erasures: dict[str, deque[memory_pb2.Erasure]] = field(default_factory=dict)
+    """What to tell of each erasure, one question after the other; the last one for good."""
+    folds: int = 0
+    """Questions until the next erasures are done."""
+    watches: deque[Broadcast] = field(default_factory=deque)
+    """What the next watches are told: events, a failure that ends it, something to wait for. Then they end in peace."""
+    verification: tenants_pb2.VerifyTenantResponse = field(default_factory=tenants_pb2.VerifyTenantResponse)
     recall_response: memory_pb2.RecallResponse = field(default_factory=memory_pb2.RecallResponse)
     over: threading.Event = field(default_factory=threading.Event)
     """Set when a stream is over for the server, however it ended."""
@@ -103,7 +114,10 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
             context.abort(grpc.StatusCode.CANCELLED, "nobody waits")
         if step is not None and not step.late:
             step.abort(context)
-        reply = do()
+        id = getattr(request, "request_id", "")
+        reply = self.answered[id] if id in self.answered else do()
+        if id:
+            self.answered[id] = reply
         if step is not None:
             step.abort(context)
         return reply
@@ -137,6 +151,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
             if request.tenant.tenant in self.tenants:
                 Fail(grpc.StatusCode.ALREADY_EXISTS, "there is one").abort(context)
             self.tenants[request.tenant.tenant] = {}
+            self.memories[request.tenant.tenant] = request.tenant.memory
             return types_pb2.Tenant(tenant=request.tenant.tenant)
 
         return self._answer("CreateTenant", request, context, do)
@@ -175,6 +190,111 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
             return Empty()
 
         return self._answer("DeleteTenant", request, context, do)
+
+    def UpdateTenant(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant.tenant, context)
+            memory = self.memories.setdefault(request.tenant.tenant, types_pb2.MemoryConfig(layers=2, theta=0.5))
+            held = types_pb2.Tenant(tenant=request.tenant.tenant, uid="uid", memory=memory)
+            request.update_mask.MergeMessage(request.tenant, held)
+            memory.CopyFrom(held.memory)
+            return held
+
+        return self._answer("UpdateTenant", request, context, do)
+
+    def HotRestart(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant, context)
+            self.seq += 1
+            return tenants_pb2.HotRestartResponse(seq=self.seq)
+
+        return self._answer("HotRestart", request, context, do)
+
+    def VerifyTenant(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant, context)
+            return self.verification
+
+        return self._answer("VerifyTenant", request, context, do)
+
+    def WatchTenant(self, request, context):  # noqa: N802
+        self.calls.append(("WatchTenant", request))
+        self._tenant(request.tenant, context)
+        context.add_callback(self.over.set)
+        for step in self.watches.popleft() if self.watches else [threading.Event()]:
+            if isinstance(step, Fail):
+                step.abort(context)
+            elif isinstance(step, threading.Event):
+                context.add_callback(step.set)
+                step.wait(30)
+            elif not request.HasField("from_seq") or step.seq > request.from_seq:
+                yield step
+
+    def UpdateEntry(self, request, context):  # noqa: N802
+        def do():
+            held = self._tenant(request.tenant, context)
+            if held.pop(request.entry.id, None) is None:
+                Fail(grpc.StatusCode.NOT_FOUND, "no such entry").abort(context)
+            return memory_pb2.UpdateEntryResponse(seq=self.append(request.tenant, [request.entry]).seq)
+
+        return self._answer("UpdateEntry", request, context, do)
+
+    def DeleteEntry(self, request, context):  # noqa: N802
+        def do():
+            gone = self._tenant(request.tenant, context).pop(request.id, None)
+            if gone is None:
+                Fail(grpc.StatusCode.NOT_FOUND, "no such entry").abort(context)
+            self.seq += 1
+            return memory_pb2.DeleteEntryResponse(seq=self.seq, text_kept=not gone.HasField("learn"))
+
+        return self._answer("DeleteEntry", request, context, do)
+
+    def Forget(self, request, context):  # noqa: N802
+        def do():
+            held = self._tenant(request.tenant, context)
+            gone = [id for id, entry in held.items() if self._selected(request, entry)]
+            size = sum(len(held.pop(id).text) for id in gone)
+            self.seq += 1
+            running = memory_pb2.Erasure(
+                operation=f"erasure-{self.seq}",
+                tenant=request.tenant,
+                state=memory_pb2.ERASURE_STATE_RUNNING,
+                seq=self.seq,
+                entries=len(gone),
+                total_records=self.folds,
+            )
+            done = memory_pb2.Erasure(
+                state=memory_pb2.ERASURE_STATE_DONE,
+                state_hash_before="before",
+                state_hash_after="after",
+                bytes_destroyed=size,
+                folded_records=self.folds,
+            )
+            told = [memory_pb2.Erasure(folded_records=i) for i in range(self.folds)]
+            for erasure in (*told, done):
+                merged = memory_pb2.Erasure()
+                merged.CopyFrom(running)
+                merged.MergeFrom(erasure)
+                self.erasures.setdefault(running.operation, deque()).append(merged)
+            return self._erasure(running.operation)
+
+        return self._answer("Forget", request, context, do)
+
+    def GetErasure(self, request, context):  # noqa: N802
+        def do():
+            if request.operation not in self.erasures:
+                Fail(grpc.StatusCode.NOT_FOUND, "no such erasure").abort(context)
+            return self._erasure(request.operation)
+
+        return self._answer("GetErasure", request, context, do)
+
+    def _selected(self, request: memory_pb2.ForgetRequest, entry: types_pb2.Entry) -> bool:
+        sessions = (entry.session,) if not request.filter.HasField("session") else (request.filter.session,)
+        return entry.session in sessions and (not request.ids or entry.id in request.ids)
+
+    def _erasure(self, operation: str) -> memory_pb2.Erasure:
+        told = self.erasures[operation]
+        return told.popleft() if len(told) > 1 else told[0]
 
     def Write(self, request, context):  # noqa: N802
         def do():

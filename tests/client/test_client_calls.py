@@ -1,5 +1,6 @@
 """What both clients send and return."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -17,9 +18,10 @@ from memsvc_client import (
     ScoreParts,
     Span,
     StoredEntry,
+    Verification,
 )
 
-from memsvc.v1 import memory_pb2, types_pb2
+from memsvc.v1 import memory_pb2, tenants_pb2, types_pb2
 
 NOON = datetime(2024, 5, 6, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -94,7 +96,7 @@ def test_write_applied_returns_surprise_and_gate_share(client, fake):
 def test_an_entry_comes_back_as_it_went(client):
     metadata = {"b": 1, "a": [1.5, None, True, {"ключ": "值"}], "big": 2**70, "emoji": "🗝️", "empty": {}}
     there = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    entry = Entry("文本 نص текст é 🗝️\n\t", "e\u0301/@", "session ✓", "user", there, metadata)
+    entry = Entry("文本 نص текст é 🗝️\n\t", "e\u0301/@", "session ✓", "user", there, metadata, learn=False)
     client.write("ada", entry)
     stored = client.get_entry("ada", "e\u0301/@")
     assert isinstance(stored, StoredEntry)
@@ -102,15 +104,18 @@ def test_an_entry_comes_back_as_it_went(client):
     assert stored.time == NOON
     assert stored.time.tzinfo is UTC
     assert list(stored.metadata.items()) == list(metadata.items())
+    assert stored.learn is False
     assert stored.seq == 1
     assert stored.commit_time.tzinfo is UTC
 
 
-def test_absent_fields_come_back_as_none(client):
+def test_absent_fields_come_back_as_none(client, fake):
     client.write("ada", Entry("bare", id="bare"))
     stored = client.get_entry("ada", "bare")
     assert stored.session is stored.role is None
     assert stored.metadata == {}
+    assert stored.learn is True
+    assert not fake.asked("Write")[0].entries[0].HasField("learn")
     assert stored.time == stored.commit_time
 
 
@@ -236,9 +241,8 @@ def test_list_tenants_reads_every_page(client, fake):
     assert [tenant.tenant for tenant in tenants] == ["ada", "b", "c", "d", "e"]
     assert tenants[0].uid == "uid-ada"
     assert tenants[0].create_time == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
-    assert tenants[0].memory == MemoryConfig(
-        layers=2, theta=0.5, eta=None, half_life=None, gate="quantile", gate_value=None
-    )
+    unsaid = dict.fromkeys(field.name for field in dataclasses.fields(MemoryConfig))
+    assert tenants[0].memory == MemoryConfig(**unsaid | {"layers": 2, "theta": 0.5, "gate": "quantile"})
 
 
 def test_stats_are_asked_for_alone(client, fake):
@@ -246,6 +250,24 @@ def test_stats_are_asked_for_alone(client, fake):
     stats = client.stats("ada")
     assert (stats.entries, stats.weight_norms, stats.warnings, stats.surprise_mean) == (3, (1.0, 2.0), ("w",), 0.5)
     assert list(fake.asked("GetTenant")[0].read_mask.paths) == ["stats"]
+
+
+def test_the_state_hash_is_that_of_the_stats(client, fake):
+    fake.stats = types_pb2.TenantStats(state_hash="ab12", restarts=2, restart_tokens_left=300)
+    assert client.state_hash("ada") == "ab12"
+    stats = client.stats("ada")
+    assert (stats.restarts, stats.restart_tokens_left) == (2, 300)
+
+
+def test_verify_returns_both_hashes(client, fake):
+    fake.verification = tenants_pb2.VerifyTenantResponse(seq=7, state_hash="a", folded_hash="b", equal=False)
+    assert client.verify("ada") == Verification(seq=7, state_hash="a", folded_hash="b", equal=False)
+    assert fake.asked("VerifyTenant")[0].tenant == "ada"
+
+
+def test_hot_restart_returns_the_record_of_the_restart(client, fake):
+    fake.seq = 6
+    assert client.hot_restart("ada") == 7
 
 
 def test_delete_tenant(client, fake):

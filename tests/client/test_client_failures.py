@@ -18,6 +18,7 @@ from memsvc_client import (
     Entry,
     InvalidArgumentError,
     MemsvcError,
+    NotFoundError,
     OutOfRangeError,
     ResourceExhaustedError,
     RetryPolicy,
@@ -65,6 +66,8 @@ for _ in range(10_000):
         (Entry("x", metadata={"a": "\ud800"}), "metadata"),
         (Entry("x", metadata=LOOP), "metadata"),
         (Entry("x", metadata=DEEP), "metadata"),
+        (Entry("x", learn=None), "learn"),
+        (Entry("x", learn=1), "learn"),
     ],
 )
 def test_a_wrong_entry_is_refused_before_anything_is_sent(client, fake, entry, field):
@@ -110,6 +113,49 @@ def test_a_wrong_entry_is_refused_before_anything_is_sent(client, fake, entry, f
         ("stats", ("ada",), {"timeout": math.inf}, "timeout"),
         ("get_entry", ("ada", None), {}, "id"),
         ("delete_tenant", (None,), {}, "tenant"),
+        ("create_tenant", ("new",), {"thetta": 0.1}, "thetta"),
+        ("create_tenant", ("new",), {"preset": 7}, "preset"),
+        ("create_tenant", ("new",), {"layers": 2.0}, "layers"),
+        ("create_tenant", ("new",), {"layers": 2**31}, "layers"),
+        ("create_tenant", ("new",), {"theta": "0.1"}, "theta"),
+        ("create_tenant", ("new",), {"theta": True}, "theta"),
+        ("create_tenant", ("new",), {"eta": None}, "eta"),
+        ("create_tenant", ("new",), {"half_life": 10**400}, "half_life"),
+        ("create_tenant", ("new",), {"gate": "median"}, "gate"),
+        ("create_tenant", ("new",), {"gate": []}, "gate"),
+        ("create_tenant", ("new",), {"drift": 1}, "drift"),
+        ("create_tenant", ("new",), {"drift_windows": -1}, "drift_windows"),
+        ("create_tenant", ("new",), {"drift_windows": 2**31}, "drift_windows"),
+        ("create_tenant", ("new",), {"restart_tokens": 2**63}, "restart_tokens"),
+        ("update_tenant", ("ada",), {}, "settings"),
+        ("update_tenant", ("ada",), {"preset": "default"}, "preset"),
+        ("update_tenant", ("ada",), {"gate_values": 0.5}, "gate_values"),
+        ("update_tenant", (7,), {"eta": 0.5}, "tenant"),
+        ("hot_restart", (7,), {}, "tenant"),
+        ("verify", (7,), {}, "tenant"),
+        ("state_hash", (7,), {}, "tenant"),
+        ("watch", (7,), {}, "tenant"),
+        ("watch", ("ada", -1), {}, "from_seq"),
+        ("watch", ("ada", 1.5), {}, "from_seq"),
+        ("watch", ("ada",), {"timeout": 0}, "timeout"),
+        ("update_entry", ("ada", "text"), {}, "entry"),
+        ("update_entry", ("ada", Entry("x")), {}, "id"),
+        ("update_entry", ("ada", Entry("x", id="")), {}, "id"),
+        ("update_entry", ("ada", Entry("x", id=7)), {}, "id"),
+        ("update_entry", ("ada", Entry("\ud800", id="1")), {}, "entry.text"),
+        ("update_entry", ("ada", Entry("x" * 2**22, id="1")), {}, "entry"),
+        ("delete_entry", ("ada", None), {}, "id"),
+        ("forget", ("ada",), {}, "ids"),
+        ("forget", ("ada", None), {"metadata": {}}, "ids"),
+        ("forget", ("ada", []), {}, "ids"),
+        ("forget", ("ada", []), {"session": "s"}, "ids"),
+        ("forget", ("ada", ["1", 2]), {}, "ids[1]"),
+        ("forget", ("ada", b"12"), {}, "ids"),
+        ("forget", ("ada", {"id": "1"}), {}, "ids"),
+        ("forget", ("ada", 7), {}, "ids"),
+        ("forget", ("ada", "1"), {"after": NAIVE}, "after"),
+        ("forget", ("ada", "1"), {"timeout": 0}, "timeout"),
+        ("get_erasure", (None,), {}, "operation"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_is_sent(client, fake, method, args, kwargs, field):
@@ -229,13 +275,84 @@ def test_a_write_is_tried_again_and_written_once(client, fake, late):
         ("delete_tenant", ("ada",), "DeleteTenant"),
         ("recall", ("ada", "q"), "Recall"),
         ("stats", ("ada",), "GetTenant"),
+        ("hot_restart", ("ada",), "HotRestart"),
+        ("verify", ("ada",), "VerifyTenant"),
+        ("update_entry", ("ada", Entry("new", id="known")), "UpdateEntry"),
+        ("delete_entry", ("ada", "known"), "DeleteEntry"),
+        ("forget", ("ada", "known"), "Forget"),
     ],
 )
 def test_every_call_is_tried_again_as_it_was(client, fake, method, args, rpc):
+    client.write("ada", Entry("old", id="known"))
     fake.fail(rpc, UNAVAILABLE)
     getattr(client, method)(*args)
     first, second = fake.asked(rpc)
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "settings", "rpc"),
+    [
+        ("create_tenant", ("new",), {}, "CreateTenant"),
+        ("update_tenant", ("ada",), {"eta": 0.5}, "UpdateTenant"),
+        ("delete_tenant", ("ada",), {}, "DeleteTenant"),
+        ("hot_restart", ("ada",), {}, "HotRestart"),
+        ("update_entry", ("ada", Entry("new", id="known")), {}, "UpdateEntry"),
+        ("delete_entry", ("ada", "known"), {}, "DeleteEntry"),
+        ("forget", ("ada", "known"), {}, "Forget"),
+    ],
+)
+def test_what_changes_something_does_so_once_and_each_call_anew(client, fake, method, args, settings, rpc):
+    """A lost reply is asked for again under the request's id; another call has another."""
+    client.write("ada", Entry("old", id="known"))
+    before = fake.seq
+    fake.fail(rpc, Fail(StatusCode.UNAVAILABLE, late=True), Fail(StatusCode.UNAVAILABLE, late=True))
+    getattr(client, method)(*args, **settings)
+    assert fake.seq <= before + 1
+    requests = fake.asked(rpc)
+    assert len(requests) == 3
+    assert len({request.request_id for request in requests}) == 1
+    assert 1 <= len(requests[0].request_id) <= 64
+    fake.fail(rpc, Fail(StatusCode.ABORTED))
+    with pytest.raises(MemsvcError):
+        getattr(client, method)(*args, **settings)
+    assert fake.asked(rpc)[-1].request_id not in {"", requests[0].request_id}
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "settings"),
+    [
+        ("update_tenant", ("nobody",), {"eta": 0.5}),
+        ("hot_restart", ("nobody",), {}),
+        ("verify", ("nobody",), {}),
+        ("state_hash", ("nobody",), {}),
+        ("update_entry", ("ada", Entry("x", id="nothing")), {}),
+        ("delete_entry", ("ada", "nothing"), {}),
+        ("forget", ("nobody", "1"), {}),
+        ("get_erasure", ("nothing",), {}),
+    ],
+)
+def test_what_is_not_there_is_not_found(client, method, args, settings):
+    with pytest.raises(NotFoundError):
+        getattr(client, method)(*args, **settings)
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "settings", "rpc"),
+    [
+        ("update_tenant", ("ada",), {"eta": 0.5}, "UpdateTenant"),
+        ("hot_restart", ("ada",), {}, "HotRestart"),
+        ("verify", ("ada",), {}, "VerifyTenant"),
+        ("update_entry", ("ada", Entry("x", id="1")), {}, "UpdateEntry"),
+        ("delete_entry", ("ada", "1"), {}, "DeleteEntry"),
+        ("forget", ("ada", "1"), {}, "Forget"),
+        ("get_erasure", ("1",), {}, "GetErasure"),
+    ],
+)
+def test_every_call_has_a_deadline(client, fake, method, args, settings, rpc):
+    fake.fail(rpc, Hang())
+    with pytest.raises(DeadlineExceededError):
+        getattr(client, method)(*args, **settings, timeout=0.1)
 
 
 def test_a_list_goes_on_from_the_page_that_failed(client, fake):

@@ -11,9 +11,13 @@ import memsvc_client
 import pytest
 from memsvc_client import (
     AsyncMemoryClient,
+    Deletion,
     Entry,
+    Event,
     Hit,
     MemoryClient,
+    MemoryConfig,
+    MemorySettings,
     MemsvcError,
     Recall,
     Receipt,
@@ -21,10 +25,11 @@ from memsvc_client import (
     Span,
     StoredEntry,
     TenantStats,
+    Verification,
     errors,
 )
 
-from memsvc.v1 import types_pb2
+from memsvc.v1 import memory_pb2, tenants_pb2, types_pb2
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 SECRET = "the key is under the mat " * 40
@@ -44,14 +49,23 @@ def test_all_is_sorted_and_complete():
 
 
 SURFACE = {
-    "create_tenant": "tenant exist_ok=False",
+    "create_tenant": "tenant exist_ok=False * preset=None **settings",
+    "update_tenant": "tenant **settings",
+    "hot_restart": "tenant",
     "write": "tenant entries wait='durable'",
     "write_stream": "tenant entries",
     "recall": "tenant query k=10 session=None role=None after=None before=None metadata=None neighbours=0"
     " min_seq=None max_tokens=None",
     "get_entry": "tenant id",
     "list_entries": "tenant session=None role=None after=None before=None metadata=None",
+    "update_entry": "tenant entry",
+    "delete_entry": "tenant id",
+    "forget": "tenant ids=None session=None role=None metadata=None after=None before=None wait=True",
+    "get_erasure": "operation",
     "stats": "tenant",
+    "state_hash": "tenant",
+    "verify": "tenant",
+    "watch": "tenant from_seq=None",
     "list_tenants": "",
     "delete_tenant": "tenant",
     "close": "",
@@ -61,16 +75,15 @@ SURFACE = {
 @pytest.mark.parametrize("kind", [MemoryClient, AsyncMemoryClient])
 def test_the_surface_is_the_contract(kind):
     def shown(method):
-        parameters = list(inspect.signature(method).parameters.values())[1:]
-        extra = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        assert extra == ([] if method.__name__ == "close" else ["timeout"])
-        return " ".join(
-            p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters if p.name not in extra
-        )
+        parameters = inspect.signature(method).parameters
+        timed = "timeout" in parameters and parameters["timeout"].kind is inspect.Parameter.KEYWORD_ONLY
+        assert timed == (method.__name__ != "close")
+        rest = [p.replace(annotation=p.empty) for name, p in parameters.items() if name not in {"self", "timeout"}]
+        return str(inspect.Signature(rest))[1:-1].replace(",", "")
 
     methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
     assert {name: shown(method) for name, method in methods.items()} == SURFACE
-    assert list(inspect.signature(Entry).parameters) == ["text", "id", "session", "role", "time", "metadata"]
+    assert list(inspect.signature(Entry).parameters) == ["text", "id", "session", "role", "time", "metadata", "learn"]
 
 
 def test_importing_the_client_brings_in_nothing_heavy():
@@ -141,6 +154,24 @@ def test_recalls_are_sequences():
 def test_stats_show_every_figure_of_the_service():
     fields = [field.name for field in dataclasses.fields(TenantStats)]
     assert fields == [field.name for field in types_pb2.TenantStats.DESCRIPTOR.fields]
+
+
+def test_settings_are_those_of_the_service():
+    service = [field.name for field in types_pb2.MemoryConfig.DESCRIPTOR.fields]
+    shown = [field.name for field in dataclasses.fields(MemoryConfig)]
+    assert shown == list(MemorySettings.__annotations__) == [name for name in service if name != "preset"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Event, types_pb2.Event),
+        (Verification, tenants_pb2.VerifyTenantResponse),
+        (Deletion, memory_pb2.DeleteEntryResponse),
+    ],
+)
+def test_replies_show_every_field_of_the_service(kind, message):
+    assert [field.name for field in dataclasses.fields(kind)] == [field.name for field in message.DESCRIPTOR.fields]
 
 
 @pytest.mark.parametrize("target", ["", None, 50051])

@@ -16,9 +16,13 @@ from memsvc_client.errors import (
     UnavailableError,
 )
 from memsvc_client.types import (
+    Deletion,
     Entry,
+    Event,
+    ForgetReceipt,
     Hit,
     MemoryConfig,
+    MemorySettings,
     Recall,
     Receipt,
     ScoreParts,
@@ -26,6 +30,7 @@ from memsvc_client.types import (
     StoredEntry,
     Tenant,
     TenantStats,
+    Verification,
 )
 
 __all__ = [
@@ -33,12 +38,16 @@ __all__ = [
     "AsyncMemoryClient",
     "DataLossError",
     "DeadlineExceededError",
+    "Deletion",
     "Entry",
+    "Event",
     "FailedPreconditionError",
+    "ForgetReceipt",
     "Hit",
     "InvalidArgumentError",
     "MemoryClient",
     "MemoryConfig",
+    "MemorySettings",
     "MemsvcError",
     "NotFoundError",
     "OutOfRangeError",
@@ -52,4 +61,5 @@ __all__ = [
     "Tenant",
     "TenantStats",
     "UnavailableError",
+    "Verification",
 ]

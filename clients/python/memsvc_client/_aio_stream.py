@@ -134,12 +134,13 @@ class _Link:
             lost = self._refused and failure.code() is grpc.StatusCode.INTERNAL
             self._inbox.put_nowait(StreamBroken(None if lost else failure))
         except asyncio.CancelledError:  # also what gRPC raises here when the client is closed
-            self._inbox.put_nowait(StreamBroken(_cancelled()))
+            self._inbox.put_nowait(StreamBroken(cancelled()))
             raise
         else:
             self._inbox.put_nowait(StreamBroken(None))
 
 
-def _cancelled() -> grpc.RpcError:
+def cancelled() -> grpc.RpcError:
+    """Return the failure of a call whose client was closed."""
     empty = grpc.aio.Metadata()
     return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, empty, empty, details="the client is closed")

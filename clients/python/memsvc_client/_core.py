@@ -70,9 +70,7 @@ class Core:
         """
         error: MemsvcError
         if failure is None:
-            error = UnavailableError(
-                f"{self.target} ended the stream before everything was durable", reason="STREAM_ENDED"
-            )
+            error = UnavailableError(f"{self.target} ended the stream before it was over", reason="STREAM_ENDED")
         else:
             error = _status.to_error(failure, self.target)
         delay = retry.delay(error)

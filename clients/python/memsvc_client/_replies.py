@@ -3,19 +3,24 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from types import MappingProxyType
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from memsvc.v1 import memory_pb2, types_pb2
-from memsvc_client.types import Hit, MemoryConfig, Recall, Receipt, ScoreParts, Span, StoredEntry, Tenant, TenantStats
-
-_GATES = MappingProxyType(
-    {
-        types_pb2.GATE_POLICY_OFF: "off",
-        types_pb2.GATE_POLICY_FIXED: "fixed",
-        types_pb2.GATE_POLICY_QUANTILE: "quantile",
-    }
+from memsvc.v1 import memory_pb2, tenants_pb2, types_pb2
+from memsvc_client import _settings
+from memsvc_client.types import (
+    Deletion,
+    Event,
+    ForgetReceipt,
+    Hit,
+    Recall,
+    Receipt,
+    ScoreParts,
+    Span,
+    StoredEntry,
+    Tenant,
+    TenantStats,
+    Verification,
 )
 
 
@@ -28,6 +33,7 @@ def entry(message: types_pb2.Entry) -> StoredEntry:
         role=message.role or None,
         time=_time(message.time),
         metadata=json.loads(message.metadata_json or "{}"),
+        learn=message.learn if message.HasField("learn") else True,
         seq=message.seq,
         commit_time=_time(message.commit_time),
     )
@@ -55,16 +61,12 @@ def recall(message: memory_pb2.RecallResponse) -> Recall:
 
 def tenant(message: types_pb2.Tenant) -> Tenant:
     """Return a tenant."""
-    memory = message.memory
-    config = MemoryConfig(
-        layers=memory.layers if memory.HasField("layers") else None,
-        theta=memory.theta if memory.HasField("theta") else None,
-        eta=memory.eta if memory.HasField("eta") else None,
-        half_life=memory.half_life if memory.HasField("half_life") else None,
-        gate=_GATES.get(memory.gate),
-        gate_value=memory.gate_value if memory.HasField("gate_value") else None,
+    return Tenant(
+        tenant=message.tenant,
+        uid=message.uid,
+        create_time=_time(message.create_time),
+        memory=_settings.from_message(message.memory),
     )
-    return Tenant(tenant=message.tenant, uid=message.uid, create_time=_time(message.create_time), memory=config)
 
 
 def stats(message: types_pb2.TenantStats) -> TenantStats:
@@ -92,7 +94,38 @@ def stats(message: types_pb2.TenantStats) -> TenantStats:
         state_hash=message.state_hash,
         fingerprint=message.fingerprint,
         warnings=tuple(message.warnings),
+        restarts=message.restarts,
+        restart_tokens_left=message.restart_tokens_left,
     )
+
+
+def deletion(message: memory_pb2.DeleteEntryResponse) -> Deletion:
+    """Return what became of an entry that was deleted."""
+    return Deletion(message.seq, message.text_kept)
+
+
+def erasure(message: memory_pb2.Erasure) -> ForgetReceipt:
+    """Return how far an erasure is."""
+    return ForgetReceipt(
+        operation=message.operation,
+        done=message.state == memory_pb2.ERASURE_STATE_DONE,
+        state_hash_before=message.state_hash_before or None,
+        state_hash_after=message.state_hash_after or None,
+        entries=message.entries,
+        bytes_destroyed=message.bytes_destroyed,
+        folded_records=message.folded_records,
+        total_records=message.total_records,
+    )
+
+
+def event(message: types_pb2.Event) -> Event:
+    """Return something that happened to a memory."""
+    return Event(message.seq, message.kind, dict(message.figures))
+
+
+def verification(message: tenants_pb2.VerifyTenantResponse) -> Verification:
+    """Return what a verification found."""
+    return Verification(message.seq, message.state_hash, message.folded_hash, message.equal)
 
 
 def _hit(message: memory_pb2.Hit) -> Hit:

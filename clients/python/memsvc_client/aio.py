@@ -7,25 +7,43 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 import grpc
 import grpc.aio
 
+from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
-from memsvc_client import _aio_stream, _replies, _requests
+from memsvc_client import _aio_stream, _aio_watch, _replies, _requests
 from memsvc_client._channel import open_aio_channel
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
+from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
+from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
-from memsvc_client.types import Entry, Item, Recall, Receipt, StoredEntry, Tenant, TenantStats
+from memsvc_client.types import (
+    Deletion,
+    Entry,
+    Event,
+    ForgetReceipt,
+    Item,
+    MemorySettings,
+    Recall,
+    Receipt,
+    StoredEntry,
+    Tenant,
+    TenantStats,
+    Verification,
+)
 
 if TYPE_CHECKING:
     from memsvc.v1.memory_pb2 import ListEntriesRequest, WriteStreamRequest, WriteStreamResponse
     from memsvc.v1.memory_pb2_grpc import MemoryServiceAsyncStub
+    from memsvc.v1.tenants_pb2 import WatchTenantRequest
     from memsvc.v1.tenants_pb2_grpc import TenantServiceAsyncStub
+    from memsvc.v1.types_pb2 import Event as EventMessage
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -69,13 +87,32 @@ class AsyncMemoryClient:
         """Close the connection. Calls under way fail."""
         await self._channel.close()
 
-    async def create_tenant(self, tenant: str, exist_ok: bool = False, *, timeout: float | None = None) -> None:
+    async def create_tenant(
+        self,
+        tenant: str,
+        exist_ok: bool = False,
+        *,
+        preset: str | None = None,
+        timeout: float | None = None,
+        **settings: Unpack[MemorySettings],
+    ) -> None:
         """Create a tenant, as `MemoryClient.create_tenant` does."""
         try:
-            await self._call(self._tenants.CreateTenant, _requests.create_tenant(tenant), timeout)
+            await self._call(self._tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout)
         except AlreadyExistsError:
             if not exist_ok:
                 raise
+
+    async def update_tenant(
+        self, tenant: str, *, timeout: float | None = None, **settings: Unpack[MemorySettings]
+    ) -> Tenant:
+        """Change how a tenant's memory learns from now on, as `MemoryClient.update_tenant` does."""
+        request = _requests.update_tenant(tenant, settings)
+        return _replies.tenant(await self._call(self._tenants.UpdateTenant, request, timeout))
+
+    async def hot_restart(self, tenant: str, *, timeout: float | None = None) -> int:
+        """Restart the memory's learning by hand, as `MemoryClient.hot_restart` does."""
+        return (await self._call(self._tenants.HotRestart, _requests.hot_restart(tenant), timeout)).seq
 
     async def write(
         self,
@@ -137,9 +174,60 @@ class AsyncMemoryClient:
         request = _requests.list_entries(tenant, _requests.entry_filter(session, role, after, before, metadata))
         return self._entries(request, self._core.seconds(timeout))
 
+    async def update_entry(self, tenant: str, entry: Entry, *, timeout: float | None = None) -> int:
+        """Replace an entry by a new revision under the same id, as `MemoryClient.update_entry` does."""
+        return (await self._call(self._memory.UpdateEntry, _requests.update_entry(tenant, entry), timeout)).seq
+
+    async def delete_entry(self, tenant: str, id: str, *, timeout: float | None = None) -> Deletion:
+        """Hide an entry at once, as `MemoryClient.delete_entry` does."""
+        request = _requests.delete_entry(tenant, id)
+        return _replies.deletion(await self._call(self._memory.DeleteEntry, request, timeout))
+
+    async def forget(  # noqa: PLR0917
+        self,
+        tenant: str,
+        ids: str | Iterable[str] | None = None,
+        session: str | None = None,
+        role: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        wait: bool = True,
+        *,
+        timeout: float | None = None,
+    ) -> ForgetReceipt:
+        """Erase entries with all their revisions, as `MemoryClient.forget` does."""
+        polls = Polls(self._core.seconds(timeout))
+        request = _requests.forget(tenant, ids, _requests.entry_filter(session, role, after, before, metadata))
+        erasure = await self._call(self._memory.Forget, request, timeout)
+        while wait and erasure.state != ERASURE_STATE_DONE:
+            await asyncio.sleep(polls.delay(erasure.operation))
+            with polls.asking(erasure.operation):
+                question = _requests.get_erasure(erasure.operation)
+                erasure = await self._call(self._memory.GetErasure, question, polls.remaining)
+        return _replies.erasure(erasure)
+
+    async def get_erasure(self, operation: str, *, timeout: float | None = None) -> ForgetReceipt:
+        """Return how far an erasure is, as `MemoryClient.get_erasure` does."""
+        return _replies.erasure(await self._call(self._memory.GetErasure, _requests.get_erasure(operation), timeout))
+
     async def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
         """Return a tenant's live figures, as `MemoryClient.stats` does."""
         return _replies.stats((await self._call(self._tenants.GetTenant, _requests.get_stats(tenant), timeout)).stats)
+
+    async def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
+        """Return the hash of a tenant's state, as `MemoryClient.state_hash` does."""
+        return (await self.stats(tenant, timeout=timeout)).state_hash
+
+    async def verify(self, tenant: str, *, timeout: float | None = None) -> Verification:
+        """Fold the tenant's log afresh and compare the hashes, as `MemoryClient.verify` does."""
+        return _replies.verification(await self._call(self._tenants.VerifyTenant, _requests.verify(tenant), timeout))
+
+    def watch(
+        self, tenant: str, from_seq: int | None = None, *, timeout: float | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Yield what happens to a tenant's memory, without end, as `MemoryClient.watch` does."""
+        return _aio_watch.watch(self._open_watch, Watching(self._core, tenant, from_seq, timeout))
 
     def list_tenants(self, *, timeout: float | None = None) -> AsyncIterator[Tenant]:
         """Yield all tenants in the byte order of their ids, as `MemoryClient.list_tenants` does."""
@@ -163,6 +251,9 @@ class AsyncMemoryClient:
 
     def _open_stream(self) -> grpc.aio.StreamStreamCall[WriteStreamRequest, WriteStreamResponse]:
         return self._memory.WriteStream()
+
+    def _open_watch(self, request: WatchTenantRequest) -> grpc.aio.UnaryStreamCall[WatchTenantRequest, EventMessage]:
+        return self._tenants.WatchTenant(request)
 
     async def _entries(self, request: ListEntriesRequest, timeout: float) -> AsyncIterator[StoredEntry]:
         async for page in self._pages(self._memory.ListEntries, request, timeout):

@@ -5,19 +5,35 @@ from __future__ import annotations  # gRPC's classes take type arguments in thei
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 import grpc
 
+from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
-from memsvc_client import _replies, _requests, _stream
+from memsvc_client import _replies, _requests, _stream, _watch
 from memsvc_client._channel import open_channel
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
+from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
+from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
-from memsvc_client.types import Entry, Item, Recall, Receipt, StoredEntry, Tenant, TenantStats
+from memsvc_client.types import (
+    Deletion,
+    Entry,
+    Event,
+    ForgetReceipt,
+    Item,
+    MemorySettings,
+    Recall,
+    Receipt,
+    StoredEntry,
+    Tenant,
+    TenantStats,
+    Verification,
+)
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -35,7 +51,7 @@ class MemoryClient:
                 print(hit.score, hit.text)
 
     Threads may share a client. Every call may be tried again within its timeout, and none takes effect twice: entries
-    get their ids here, and what creates or deletes carries a request id.
+    get their ids here, and what changes anything else carries a request id.
 
     Args:
         target: the server's address.
@@ -65,17 +81,56 @@ class MemoryClient:
         """Close the connection. Calls under way fail."""
         self._channel.close()
 
-    def create_tenant(self, tenant: str, exist_ok: bool = False, *, timeout: float | None = None) -> None:
+    def create_tenant(
+        self,
+        tenant: str,
+        exist_ok: bool = False,
+        *,
+        preset: str | None = None,
+        timeout: float | None = None,
+        **settings: Unpack[MemorySettings],
+    ) -> None:
         """Create a tenant.
 
+        Args:
+            tenant: its id.
+            exist_ok: succeed if there is one of this id, and leave that one as it is.
+            preset: a set of defaults: `default`, `long-doc`, `genomics` or `dialogue`.
+            timeout: seconds, in place of the client's.
+            **settings: how its memory learns, the fields of `MemoryConfig`.
+
         Raises:
+            InvalidArgumentError: there is no such setting, or its value is wrong.
             AlreadyExistsError: there is one of this id, unless `exist_ok`.
         """
         try:
-            self._call(self._tenants.CreateTenant, _requests.create_tenant(tenant), timeout)
+            self._call(self._tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout)
         except AlreadyExistsError:
             if not exist_ok:
                 raise
+
+    def update_tenant(self, tenant: str, *, timeout: float | None = None, **settings: Unpack[MemorySettings]) -> Tenant:
+        """Change how a tenant's memory learns from now on, and return the tenant.
+
+        Args:
+            tenant: its id.
+            timeout: seconds, in place of the client's.
+            **settings: what to change, fields of `MemoryConfig`; the others stay. Layers cannot be changed.
+
+        Raises:
+            InvalidArgumentError: there is no such setting, or its value is wrong, or none is given.
+            NotFoundError: no such tenant.
+        """
+        request = _requests.update_tenant(tenant, settings)
+        return _replies.tenant(self._call(self._tenants.UpdateTenant, request, timeout))
+
+    def hot_restart(self, tenant: str, *, timeout: float | None = None) -> int:
+        """Restart the memory's learning by hand, as a drift does by itself; return the record of the restart.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        return self._call(self._tenants.HotRestart, _requests.hot_restart(tenant), timeout).seq
 
     def write(
         self,
@@ -190,6 +245,78 @@ class MemoryClient:
         pages = self._pages(self._memory.ListEntries, request, self._core.seconds(timeout))
         return (_replies.entry(message) for page in pages for message in page.entries)
 
+    def update_entry(self, tenant: str, entry: Entry, *, timeout: float | None = None) -> int:
+        """Replace an entry by a new revision under the same id, and return the record that holds it.
+
+        The memory keeps what it learnt of the old one, which recall no longer returns.
+
+        Raises:
+            InvalidArgumentError: the entry is wrong, or has no id.
+            NotFoundError: no such tenant or entry.
+        """
+        return self._call(self._memory.UpdateEntry, _requests.update_entry(tenant, entry), timeout).seq
+
+    def delete_entry(self, tenant: str, id: str, *, timeout: float | None = None) -> Deletion:
+        """Hide an entry at once. The memory keeps what it learnt of it: `forget` erases.
+
+        Raises:
+            NotFoundError: no such tenant or entry.
+        """
+        return _replies.deletion(self._call(self._memory.DeleteEntry, _requests.delete_entry(tenant, id), timeout))
+
+    def forget(  # noqa: PLR0917
+        self,
+        tenant: str,
+        ids: str | Iterable[str] | None = None,
+        session: str | None = None,
+        role: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        wait: bool = True,
+        *,
+        timeout: float | None = None,
+    ) -> ForgetReceipt:
+        """Erase entries with all their revisions, as if they had never been written.
+
+        They are hidden at once. Then the memory is folded afresh without them, and their text and every copy that held
+        it are destroyed. What is erased satisfies all that is given: `ids`, and the filter, which is that of `recall`.
+
+        Args:
+            tenant: whose memory.
+            ids: these entries, 10,000 at most.
+            session: only this session.
+            role: only this role.
+            metadata: only entries whose metadata match.
+            after: only entries whose time is at or after this one.
+            before: only entries whose time is before this one.
+            wait: until all is done; the receipt then has the hashes. Without, `get_erasure` says how far it is.
+            timeout: seconds for all of it, in place of the client's.
+
+        Raises:
+            InvalidArgumentError: nothing says what to erase, or an argument is wrong; nothing is erased.
+            NotFoundError: no such tenant.
+            DeadlineExceededError: it is not done in time. It goes on, as after every error while it is waited for; each
+                names it in `metadata["operation"]`.
+        """
+        polls = Polls(self._core.seconds(timeout))
+        request = _requests.forget(tenant, ids, _requests.entry_filter(session, role, after, before, metadata))
+        erasure = self._call(self._memory.Forget, request, timeout)
+        while wait and erasure.state != ERASURE_STATE_DONE:
+            time.sleep(polls.delay(erasure.operation))
+            with polls.asking(erasure.operation):
+                question = _requests.get_erasure(erasure.operation)
+                erasure = self._call(self._memory.GetErasure, question, polls.remaining)
+        return _replies.erasure(erasure)
+
+    def get_erasure(self, operation: str, *, timeout: float | None = None) -> ForgetReceipt:
+        """Return how far an erasure is.
+
+        Raises:
+            NotFoundError: no such erasure.
+        """
+        return _replies.erasure(self._call(self._memory.GetErasure, _requests.get_erasure(operation), timeout))
+
     def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
         """Return a tenant's live figures.
 
@@ -197,6 +324,41 @@ class MemoryClient:
             NotFoundError: no such tenant.
         """
         return _replies.stats(self._call(self._tenants.GetTenant, _requests.get_stats(tenant), timeout).stats)
+
+    def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
+        """Return the hash of a tenant's state, that of `stats`.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        return self.stats(tenant, timeout=timeout).state_hash
+
+    def verify(self, tenant: str, *, timeout: float | None = None) -> Verification:
+        """Fold the tenant's log afresh, beside the live memory, and compare the hashes. It takes as long as the log is.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        return _replies.verification(self._call(self._tenants.VerifyTenant, _requests.verify(tenant), timeout))
+
+    def watch(
+        self, tenant: str, from_seq: int | None = None, *, timeout: float | None = None
+    ) -> Generator[Event, None, None]:
+        """Yield what happens to a tenant's memory, without end; first the past events that the server still knows.
+
+        A stream that breaks is resumed, and no event is yielded twice. Closing the generator ends the call.
+
+        Args:
+            tenant: whose memory.
+            from_seq: only events of records after this one.
+            timeout: seconds that the server may be away, as far as the tries of the retry policy go.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong; `field` names it.
+            NotFoundError: no such tenant.
+            UnavailableError: the server stays away.
+        """
+        return _watch.watch(self._tenants.WatchTenant, Watching(self._core, tenant, from_seq, timeout))
 
     def list_tenants(self, *, timeout: float | None = None) -> Iterator[Tenant]:
         """Yield all tenants in the byte order of their ids. `timeout` is for each page."""

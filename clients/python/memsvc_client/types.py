@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, TypedDict, overload
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -22,6 +22,9 @@ class Entry:
     """When the event happened, with a time zone; the server stamps the commit time when it is None."""
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """A JSON object of at most 16 KiB, kept as given."""
+    learn: bool = True
+    """Whether the text changes the memory's weights. It can be recalled either way; without, it is destroyed at once
+    when it is updated or deleted."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r}, text={_brief(self.text)}, session={self.session!r})"
@@ -61,6 +64,38 @@ class Receipt:
     """With `wait="applied"`: each entry's mean surprise per token."""
     gate_share: tuple[float | None, ...] | None = None
     """With `wait="applied"`: the share of each entry's tokens that write to the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """An entry was hidden."""
+
+    seq: int
+    """The record of the deletion."""
+    text_kept: bool
+    """Whether its text is kept to fold the log again, and the weights still hold what they learnt of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetReceipt:
+    """How far an erasure is. Its entries are hidden from the start."""
+
+    operation: str
+    """Names it for `get_erasure`."""
+    done: bool
+    """Nothing of the text is left."""
+    state_hash_before: str | None
+    """The memory's state hash before; None while the server does not say."""
+    state_hash_after: str | None
+    """What it would have been, had the text never been written; None until it is done."""
+    entries: int
+    """Entries that are erased, revisions counted one by one."""
+    bytes_destroyed: int
+    """Bytes of text destroyed; known when it is done."""
+    folded_records: int
+    """Records folded again so far."""
+    total_records: int
+    """Records to fold in all."""
 
 
 class ScoreParts(NamedTuple):
@@ -148,6 +183,29 @@ class MemoryConfig:
     """Which tokens write: `off` (all of them), `fixed` or `quantile`."""
     gate_value: float | None
     """The fixed threshold, or the quantile below which tokens do not write."""
+    drift: bool | None
+    """Whether a drift of the text's surprise restarts the memory's learning."""
+    drift_sigma: float | None
+    """Standard deviations above the mean of the last windows' means from which on a window counts as drift."""
+    drift_windows: int | None
+    """Windows running that must count before the memory is restarted."""
+    restart_tokens: int | None
+    """Tokens that a restart lasts."""
+
+
+class MemorySettings(TypedDict, total=False):
+    """Settings to give: the fields of `MemoryConfig`. What is left out is the server's default, or stays as it is."""
+
+    layers: int
+    theta: float
+    eta: float
+    half_life: float
+    gate: Literal["off", "fixed", "quantile"]
+    gate_value: float
+    drift: bool
+    drift_sigma: float
+    drift_windows: int
+    restart_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +269,36 @@ class TenantStats:
     """The numerics under which those bytes are promised."""
     warnings: tuple[str, ...]
     """What an operator should know, in words."""
+    restarts: int
+    """Restarts of the memory's learning so far, by drift or by hand."""
+    restart_tokens_left: int
+    """Tokens that the restart under way still lasts, 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a tenant's memory."""
+
+    seq: int
+    """The log record at which it happened."""
+    kind: str
+    """`drift`, `restart`, `restart_ended`, `quarantine`, `configured` or `forgotten`; newer servers may send others."""
+    figures: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Its figures, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What folding a tenant's log afresh found."""
+
+    seq: int
+    """The record up to which both were folded."""
+    state_hash: str
+    """The hash of the live memory."""
+    folded_hash: str
+    """The hash of the memory folded afresh."""
+    equal: bool
+    """Whether they are equal."""
 
 
 def _brief(text: str) -> str:

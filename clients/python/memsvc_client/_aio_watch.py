@@ -1,0 +1,44 @@
+"""The asyncio watch: the twin of `_watch`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import TypeAlias
+
+import grpc
+import grpc.aio
+
+from memsvc.v1 import tenants_pb2, types_pb2
+from memsvc_client._aio_stream import cancelled
+from memsvc_client._watching import Watching
+from memsvc_client.types import Event
+
+_Call: TypeAlias = "grpc.aio.UnaryStreamCall[tenants_pb2.WatchTenantRequest, types_pb2.Event]"
+
+
+async def watch(
+    open_call: Callable[[tenants_pb2.WatchTenantRequest], _Call], watching: Watching
+) -> AsyncGenerator[Event, None]:
+    """Yield events without end, reconnecting where the stream breaks. Closing the generator cancels the call."""
+    while True:
+        failure = None
+        call = open_call(watching.restart())
+        try:
+            while isinstance(message := await _read(call), types_pb2.Event):
+                if event := watching.receive(message):
+                    yield event
+        except grpc.RpcError as error:
+            failure = error
+        finally:
+            call.cancel()
+        await asyncio.sleep(watching.pause(failure))
+
+
+async def _read(call: _Call) -> object:
+    """Return the next message, or the end of the stream."""
+    try:
+        return await call.read()
+    except asyncio.CancelledError:  # also what gRPC raises here when the client is closed
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise cancelled() from None

@@ -1,0 +1,60 @@
+"""`memsvc tenants create` and `update`: the settings of a memory."""
+
+import pytest
+from memsvc_client import InvalidArgumentError
+
+OPTIONS = ["--theta", "0.25", "--eta", "0.5", "--half-life", "0", "--gate", "quantile", "--gate-value", "0.75"]
+OPTIONS += ["--no-drift", "--drift-sigma", "4", "--drift-windows", "2", "--restart-tokens", "2048"]
+SETTINGS = {
+    "theta": 0.25,
+    "eta": 0.5,
+    "half_life": 0.0,
+    "gate": "quantile",
+    "gate_value": 0.75,
+    "drift": False,
+    "drift_sigma": 4.0,
+    "drift_windows": 2,
+    "restart_tokens": 2048,
+}
+
+
+def test_create_gives_the_settings_and_the_preset(fake, memsvc):
+    assert memsvc("tenants", "create", "ada", "--preset", "long-doc", "--layers", "3", *OPTIONS).code == 0
+    assert fake.asked == [
+        ("create_tenant", {"tenant": "ada", "exist_ok": False, "preset": "long-doc", "layers": 3, **SETTINGS})
+    ]
+
+
+def test_create_gives_nothing_that_was_not_said(fake, memsvc):
+    assert memsvc("tenants", "create", "ada", "--json").json == {"tenant": "ada"}
+    assert fake.asked == [("create_tenant", {"tenant": "ada", "exist_ok": False, "preset": None})]
+
+
+def test_update_gives_the_settings_and_shows_what_came_of_them(fake, memsvc):
+    fake.create_tenant("ada")
+    fake.asked.clear()
+    ran = memsvc("tenants", "update", "ada", *OPTIONS, "--json")
+    assert fake.asked == [("update_tenant", {"tenant": "ada", **SETTINGS})]
+    assert (ran.json["tenant"], ran.json["uid"]) == ("ada", "uid-ada")
+    assert ran.json["memory"] == {"layers": 2, **SETTINGS}
+
+
+def test_update_changes_only_what_was_said(fake, memsvc):
+    fake.create_tenant("ada")
+    fake.asked.clear()
+    ran = memsvc("tenants", "update", "ada", "--drift")
+    assert fake.asked == [("update_tenant", {"tenant": "ada", "drift": True})]
+    assert "drift windows" in ran.out
+    assert "restart tokens" not in ran.out
+
+
+def test_a_setting_that_the_server_refuses_is_named(fake, memsvc):
+    fake.fail["update_tenant"] = [InvalidArgumentError("tenant.memory.eta: must be below 1", field="tenant.memory.eta")]
+    ran = memsvc("tenants", "update", "ada", "--eta", "1")
+    assert (ran.code, ran.err) == (2, "error: tenant.memory.eta: must be below 1\n")
+
+
+@pytest.mark.parametrize("command", ["create", "update"])
+def test_the_help_shows_every_setting(memsvc, command):
+    shown = memsvc("tenants", command, "--help").out
+    assert all(option in shown for option in OPTIONS if option.startswith("--"))

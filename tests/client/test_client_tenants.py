@@ -1,0 +1,94 @@
+"""Settings of a tenant's memory, in both clients."""
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from memsvc_client import AlreadyExistsError, InvalidArgumentError, Tenant
+
+SETTINGS = {
+    "layers": 3,
+    "theta": 0.25,
+    "eta": 0.5,
+    "half_life": 0,
+    "gate": "fixed",
+    "gate_value": 1.5,
+    "drift": False,
+    "drift_sigma": 4,
+    "drift_windows": 2,
+    "restart_tokens": 2**40,
+}
+
+
+def sent(request):
+    fields = MessageToDict(request, preserving_proto_field_name=True)
+    del fields["request_id"]
+    return fields
+
+
+def test_create_tenant_sends_its_settings(client, fake):
+    client.create_tenant("new", preset="long-doc", **SETTINGS)
+    assert sent(fake.asked("CreateTenant")[0]) == {
+        "tenant": {
+            "tenant": "new",
+            "memory": {
+                "layers": 3,
+                "theta": 0.25,
+                "eta": 0.5,
+                "half_life": 0.0,
+                "gate": "GATE_POLICY_FIXED",
+                "gate_value": 1.5,
+                "preset": "long-doc",
+                "drift": False,
+                "drift_sigma": 4.0,
+                "drift_windows": 2,
+                "restart_tokens": str(2**40),
+            },
+        }
+    }
+
+
+def test_create_tenant_sends_nothing_that_was_not_said(client, fake):
+    client.create_tenant("new")
+    client.create_tenant("other", True, preset="genomics")
+    first, second = fake.asked("CreateTenant")
+    assert sent(first) == {"tenant": {"tenant": "new"}}
+    assert not first.tenant.HasField("memory")
+    assert sent(second) == {"tenant": {"tenant": "other", "memory": {"preset": "genomics"}}}
+
+
+def test_exist_ok_leaves_the_settings_as_they_are(client, fake):
+    client.create_tenant("new", eta=0.5)
+    client.create_tenant("new", exist_ok=True, eta=0.75)
+    assert fake.memories["new"].eta == 0.5
+    with pytest.raises(AlreadyExistsError):
+        client.create_tenant("new", eta=0.75)
+
+
+@pytest.mark.parametrize("gate", ["off", "fixed", "quantile"])
+def test_every_gate_comes_back_as_it_went(client, gate):
+    assert client.update_tenant("ada", gate=gate).memory.gate == gate
+
+
+def test_update_tenant_names_what_it_changes_and_returns_the_tenant(client, fake):
+    tenant = client.update_tenant("ada", eta=0.5, drift=True, gate="quantile", half_life=0.0)
+    (request,) = fake.asked("UpdateTenant")
+    assert list(request.update_mask.paths) == ["memory.eta", "memory.drift", "memory.gate", "memory.half_life"]
+    assert sent(request)["tenant"] == {
+        "tenant": "ada",
+        "memory": {"eta": 0.5, "drift": True, "gate": "GATE_POLICY_QUANTILE", "half_life": 0.0},
+    }
+    assert isinstance(tenant, Tenant)
+    assert (tenant.tenant, tenant.uid) == ("ada", "uid")
+    memory = tenant.memory
+    assert (memory.layers, memory.theta, memory.eta, memory.half_life) == (2, 0.5, 0.5, 0.0)
+    assert (memory.gate, memory.drift, memory.drift_sigma, memory.restart_tokens) == ("quantile", True, None, None)
+
+
+def test_every_setting_comes_back_as_it_went(client):
+    memory = client.update_tenant("ada", **SETTINGS).memory
+    assert {name: getattr(memory, name) for name in SETTINGS} == SETTINGS
+
+
+def test_an_unknown_setting_is_named_with_those_there_are(client, fake):
+    with pytest.raises(InvalidArgumentError, match="thetta: is no setting; there are layers, theta, eta,"):
+        client.update_tenant("ada", eta=0.5, thetta=0.1)
+    assert not fake.calls
