@@ -18,8 +18,8 @@ DIM = 384
 IDLE_ENTRIES = 3
 COLD_LIMIT = 10_000
 """Up to so many entries the first recall has its target."""
-SETTLE_S = 3.0
-"""Longer than a tenant must rest to be snapshotted."""
+IDLE_S = 15.0
+"""Longer than a small tenant must rest to leave the memory."""
 SNAPSHOT_S = 120.0
 UNSAVED_TURNS = 24
 """About the longest text, some 900 tokens, that is folded again at a restart rather than saved."""
@@ -33,6 +33,8 @@ class Scale:
     encoder: str = "minilm"
     idle: int = 1_000
     """Tenants that nobody uses."""
+    idle_s: float = IDLE_S
+    """How long they have not been used."""
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
     """Entries of the larger tenants."""
     restarts: int = 3
@@ -40,7 +42,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(encoder="kmer", idle=5, sizes=(1_200,), restarts=1)
+QUICK = Scale(encoder="kmer", idle=5, idle_s=1.0, sizes=(1_200,), restarts=1)
 
 
 def bench(*, scale: Scale = FULL) -> Result:
@@ -108,7 +110,7 @@ class _Run:
                     turns = [self._turns[(IDLE_ENTRIES * i + j) % len(self._turns)] for j in range(IDLE_ENTRIES)]
                     client.write(name, load.entries(turns))
                     client.recall(name, "what was said?")
-                time.sleep(SETTLE_S)
+                time.sleep(self._scale.idle_s)
                 after = memory_bytes(server)
                 server.stop()
             little = (disk_bytes(data) - bare) / len(names)
