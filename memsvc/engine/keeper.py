@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memsvc.engine.config import EngineConfig
+from memsvc.engine.heap import trim
 from memsvc.engine.opened import OpenTenant
 from memsvc.errors import MemsvcError
 from memsvc.store.base import Snapshot, Store
@@ -50,6 +51,8 @@ class Keeper:
                     await self._keep(tenant, now, surplus=i < surplus)
                 except Exception:
                     log.exception("tenant %s: could not be snapshotted or unloaded", tenant.uid)
+            if len(self._engine.opened()) < len(opened):
+                await asyncio.to_thread(trim)
 
     async def _keep(self, tenant: OpenTenant, now: float, *, surplus: bool) -> None:
         """Snapshot a tenant that has streamed enough or is written no more; unload one that nobody uses."""
@@ -61,11 +64,11 @@ class Keeper:
         rests = not tenant.pending_bytes and now - tenant.last_written >= self._config.snapshot_idle_s
         if (behind >= self._config.snapshot_tokens or rests) and not tenant.saving.locked():
             await self.snapshot(tenant)
-        if (
-            tenant.idle
-            and not tenant.saving.locked()
-            and (surplus or now - tenant.last_used >= self._config.unload_idle_s)
-        ):
+        # What was never saved is folded again in a moment.
+        cheap = tenant.view.totals.tokens < self._config.snapshot_min_tokens
+        idle_s = self._config.unload_small_idle_s if cheap else self._config.unload_idle_s
+        unused = surplus or now - tenant.last_used >= idle_s
+        if unused and tenant.idle and not tenant.saving.locked():
             self._engine.let_go(tenant)
             await tenant.close()
 
