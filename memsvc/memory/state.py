@@ -103,7 +103,7 @@ class MemoryStack:
 def initial_weights(config: MemoryConfig, dtype: torch.dtype) -> Tensor:
     """Return W0 [L, d, d]: orthogonal in the first layer, uniform of variance 1 / d inside, zero in the last.
 
-    An orthogonal first layer recalls better than a random one (docs/memory.md). Δ means little under other initial
+    An orthogonal first layer keeps the angles between tokens. Δ means little under other initial
     weights, so they come from the legacy generator, which is frozen (NumPy NEP 19), and the factorisation is done in
     float64: what a machine's arithmetic adds is far below a float32's last bit.
     """
