@@ -43,16 +43,20 @@ class Keeper:
     async def _rounds(self) -> None:
         while True:
             await asyncio.sleep(ROUND_S)
-            now = asyncio.get_running_loop().time()
-            opened = sorted(self._engine.opened(), key=lambda t: t.last_used)
-            surplus = len(opened) - self._config.max_open_tenants
-            for i, tenant in enumerate(opened):
-                try:
-                    await self._keep(tenant, now, surplus=i < surplus)
-                except Exception:
-                    log.exception("tenant %s: could not be snapshotted or unloaded", tenant.uid)
-            if len(self._engine.opened()) < len(opened):
+            if await self._round():
                 await asyncio.to_thread(trim)
+
+    async def _round(self) -> bool:
+        """Look at every open tenant once; return whether some left the memory."""
+        now = asyncio.get_running_loop().time()
+        opened = sorted(self._engine.opened(), key=lambda t: t.last_used)
+        surplus = len(opened) - self._config.max_open_tenants
+        for i, tenant in enumerate(opened):
+            try:
+                await self._keep(tenant, now, surplus=i < surplus)
+            except Exception:
+                log.exception("tenant %s: could not be snapshotted or unloaded", tenant.uid)
+        return len(self._engine.opened()) < len(opened)
 
     async def _keep(self, tenant: OpenTenant, now: float, *, surplus: bool) -> None:
         """Snapshot a tenant that has streamed enough or is written no more; unload one that nobody uses."""

@@ -277,6 +277,7 @@ class OpenTenant:
         """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""
         old, self._lane = self._lane, shadow._lane
         self._lane.background = False
+        del shadow._lane
         shadow._heir_of = self
 
         def swap() -> None:
@@ -321,3 +322,5 @@ class OpenTenant:
         self._end_waiters(NotFoundError("the tenant was deleted") if deleted else self._failed_error())
         if hasattr(self, "_lane"):  # else it was never open
             await self._thread.detach(self._lane.uid)
+            # It names us, and we it: a circle, which would keep the view until some collection comes.
+            del self._lane

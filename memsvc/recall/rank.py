@@ -150,7 +150,10 @@ def standardise(scores: NDArray[np.float64], live: NDArray[np.bool_] | None = No
 
 def _moments(scores: NDArray[np.float64], live: NDArray[np.bool_] | None) -> tuple[float, float]:
     living = scores if live is None else scores[live]
-    return float(living.mean()), float(living.std()) + 1e-9
+    mean = float(living.mean())
+    apart = living - mean
+    np.square(apart, out=apart)
+    return mean, math.sqrt(float(apart.mean())) + 1e-9
 
 
 def _best(score: NDArray[np.float64], found: NDArray[np.int64], k: int) -> list[int]:

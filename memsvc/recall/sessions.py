@@ -95,13 +95,15 @@ def neighbour_sum(scores: NDArray[np.float64], chains: Chains, weights: tuple[fl
     """
     n = len(scores)
     total = np.zeros(n)
+    reached, padded = np.empty(n), np.zeros(n + 1)
     for direction in (chains.before, np.minimum(chains.after, n)):
-        reached = scores
+        padded[:n] = scores
         for weight in weights:
             # Where there is no neighbour the index is -1 or n: both name the 0 at the end.
-            reached = np.append(reached, 0.0)[direction]
+            np.take(padded, direction, out=reached, mode="wrap")
             if weight:
                 total += weight * reached
+            padded[:n] = reached
     return total
 
 

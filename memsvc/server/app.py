@@ -1,6 +1,7 @@
 """The server's life: listen, warm up, serve, drain."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -12,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from memsvc import limits
+from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
 from memsvc.server.config import Settings
@@ -44,6 +46,7 @@ def run(settings: Settings) -> None:
         MemsvcError: the data directory, the encoder or the port cannot be had.
     """
     _configure_logging(settings)
+    heap.prepare()
     asyncio.run(serve(settings))
 
 
@@ -83,6 +86,10 @@ async def _serve(settings: Settings, store: SqliteStore, stop: asyncio.Event) ->
     except BaseException:
         await server.stop(None)
         raise
+    # What was loaded stays: a collection need not walk the million objects of the libraries, which takes half a second
+    # and, as they are so many, would come too rarely to free the views of tenants that were let go.
+    gc.collect()
+    gc.freeze()
     await health.ready()
     watch = asyncio.create_task(health.watch(store))
     log.info("serving", address=f"{address}:{port}", data=str(settings.data), encoder=settings.encoder)

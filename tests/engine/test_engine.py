@@ -1,7 +1,9 @@
 """What a caller of the engine relies on."""
 
 import asyncio
+import gc
 import sqlite3
+import weakref
 
 import pytest
 
@@ -192,6 +194,24 @@ async def test_a_tenant_leaves_memory_and_comes_back(tmp_path) -> None:
             await asyncio.sleep(0.1)
         assert not engine.opened()
         assert [await state(engine, f"t{i}") for i in range(5)] == hashes
+
+
+async def test_a_tenant_that_left_gives_its_room_back_at_once(tmp_path) -> None:
+    gc.disable()  # nothing may wait for a collection: they are rare in a large process
+    try:
+        async with running(tmp_path / "d", unload_small_idle_s=0.1) as engine:
+            await create(engine)
+            await engine.write("t", turns(3), applied=True)
+            view = weakref.ref(engine.opened()[0].view)
+            for _ in range(100):
+                if not engine.opened():
+                    break
+                await asyncio.sleep(0.1)
+            assert not engine.opened()
+            await asyncio.sleep(0.1)
+            assert view() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_tenant_that_is_watched_is_saved_all_the_same(tmp_path) -> None:
