@@ -12,7 +12,7 @@ Both are checked on the model and the processor at hand before they are used.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,7 +30,7 @@ from memsvc.recall.passages import RUNG
 Ids = NDArray[np.int32]
 Hidden = NDArray[np.float32]
 
-BLOCKS = (128, 256, 512, 1024)
+BLOCKS = tuple(range(128, 1025, 128))
 """Tokens that a packed block may have."""
 REFERENCE_BLOCK = 512
 """A sequence's bits are those that it has in a block of so many. Another size serves where it gives the same."""
@@ -66,7 +66,8 @@ def choose(model: Any, pad: int, window: int) -> Forward:
         window: the longest sequence.
     """
     padded = Padded(model, pad, window)
-    samples = [sample(i, length) for i, length in enumerate((window, 1, RUNG, window // 2, RUNG + 3, window // 3 + 1))]
+    lengths = (window, 1, RUNG, window // 2, RUNG, RUNG + 3, window // 3 + 1, RUNG)
+    samples = [sample(i, length) for i, length in enumerate(lengths)]
     plain = [padded.alone(s) for s in samples]
     try:
         model.set_attn_implementation(_PACKED)
@@ -233,10 +234,19 @@ def _attend_packed(
     out = query.new_zeros(1, query.shape[2], *query.shape[1::2])
     attend: Callable[..., Tensor] = torch.nn.functional.scaled_dot_product_attention
     causal = bool(getattr(module, "is_causal", False))
-    for at, end in pairwise(cu_seq_lens_q):
-        q, k, v = (t[:, :, at:end] for t in (query, key, value))
-        out[:, at:end] = attend(q, k, v, scale=scaling, is_causal=causal, enable_gqa=heads > 1).transpose(1, 2)
+    for at, end, length in _runs(cu_seq_lens_q):
+        # [sequences, heads, length, width], without a copy: as many of one length as stand together in one call.
+        q, k, v = (t[0, :, at:end].unflatten(1, (-1, length)).transpose(0, 1) for t in (query, key, value))
+        mixed = attend(q, k, v, scale=scaling, is_causal=causal, enable_gqa=heads > 1)
+        out[0, at:end] = mixed.transpose(1, 2).flatten(0, 1)
     return out, None
+
+
+def _runs(borders: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield start, end and length of each run of sequences of one length."""
+    for length, run in groupby(pairwise(borders), lambda pair: pair[1] - pair[0]):
+        pairs = list(run)
+        yield pairs[0][0], pairs[-1][1], length
 
 
 _PACKED = "memsvc_packed"
