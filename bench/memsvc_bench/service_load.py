@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -16,8 +17,8 @@ from memsvc_bench.service_texts import Synthetic
 
 TIMEOUT_S = 600.0
 SESSION_TURNS = 20
-APPLIED_EVERY = 4
-"""One in so many paced writes waits until it is recallable; the others until they are durable."""
+APPLIED_EVERY = 16
+"""One in so many paced turns is written by a call that waits until it is recallable; the others go through a stream."""
 BATCH = 64
 OVERHEAD = 64
 """Bytes of an entry beside its text, at most: its session and the packing."""
@@ -49,24 +50,35 @@ class Paced(NamedTuple):
 
 
 def write_paced(target: str, tenant: str, texts: Sequence[str], due: Sequence[float]) -> Paced:
-    """Write each text by itself when it is due, in seconds from the start, answered or not those before it."""
+    """Write each text as a batch of its own when it is due, in seconds from the start, answered or not those before."""
     return asyncio.run(_write_paced(target, tenant, entries(texts), due))
 
 
 async def _write_paced(target: str, tenant: str, items: Sequence[Entry], due: Sequence[float]) -> Paced:
     paced = Paced([], [])
-
-    async def write(client: AsyncMemoryClient, item: Entry, moment: float, *, applied: bool) -> None:
-        await client.write(tenant, item, wait="applied" if applied else "durable", timeout=TIMEOUT_S)
-        (paced.recallable if applied else paced.acknowledged).append(time.perf_counter() - moment)
+    streamed: deque[float] = deque()
+    """When those were due whose acknowledgement is awaited."""
 
     async with AsyncMemoryClient(target) as client:
         await client.create_tenant(tenant)
         start = time.perf_counter()
-        async with asyncio.TaskGroup() as tasks:
-            for i, (item, offset) in enumerate(zip(items, due, strict=True)):
-                await asyncio.sleep(max(0.0, start + offset - time.perf_counter()))
-                tasks.create_task(write(client, item, start + offset, applied=i % APPLIED_EVERY == 0))
+
+        async def call(item: Entry, moment: float) -> None:
+            await client.write(tenant, item, wait="applied", timeout=TIMEOUT_S)
+            paced.recallable.append(time.perf_counter() - moment)
+
+        async def batches() -> AsyncIterator[list[Entry]]:
+            async with asyncio.TaskGroup() as calls:
+                for i, (item, offset) in enumerate(zip(items, due, strict=True)):
+                    await asyncio.sleep(max(0.0, start + offset - time.perf_counter()))
+                    if i % APPLIED_EVERY == 0:
+                        calls.create_task(call(item, start + offset))
+                    else:
+                        streamed.append(start + offset)
+                        yield [item]
+
+        async for _ in client.write_stream(tenant, batches(), timeout=TIMEOUT_S):
+            paced.acknowledged.append(time.perf_counter() - streamed.popleft())
     return paced
 
 
