@@ -31,7 +31,7 @@ def test_measures_both_kinds_of_text_beside_the_encoder(result):
 
 def test_measures_every_latency_that_has_a_target(result):
     rows = [row for name, row in result.figures.items() if isinstance(row, dict) and "p99_ms" in row]
-    assert len(rows) == 5
+    assert len(rows) == 7
     for row in rows:
         assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
 
