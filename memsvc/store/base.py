@@ -6,7 +6,7 @@ pass.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 
@@ -22,6 +22,8 @@ class RecordKind(IntEnum):
     FORGET = 6
     CONFIGURE = 7
     RESTART = 8
+    EXPIRE = 9
+    FEEDBACK = 10
 
 
 class EntryState(IntEnum):
@@ -33,6 +35,16 @@ class EntryState(IntEnum):
     DELETED = 2
     FORGOTTEN = 3
     """Its payload is destroyed, or about to be."""
+    EXPIRED = 4
+
+
+class Retention(StrEnum):
+    """Which snapshots are kept beside the two newest."""
+
+    NONE = "none"
+    LOG_SPACED = "log_spaced"
+    """Of those whose distance from the newest lies between 2ⁿ and 2ⁿ⁺¹ records, the oldest."""
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +69,9 @@ class Payload:
     content_hash: bytes
     data: bytes
     learn: bool = True
-    """Whether the text changes weights. One that does not is destroyed as soon as it is replaced or deleted."""
+    """Whether the text changes weights. One that does not is destroyed as soon as it is replaced, deleted or expired."""
+    expire_us: int | None = None
+    """When it expires, microseconds since the epoch; None for never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +98,7 @@ class Record:
     entries: tuple[StoredEntry, ...] = ()
     """Those whose payload is not destroyed."""
     about: tuple[int, ...] = ()
-    """Numbers of the older entries that an UPDATE, DELETE or FORGET is about, ascending."""
+    """Numbers of the older entries that an UPDATE, DELETE, FORGET, EXPIRE or FEEDBACK is about, ascending."""
 
     @property
     def size(self) -> int:
@@ -153,6 +167,18 @@ class Erasure:
     done: bool = False
     receipt: bytes = b""
     """What was found when it was done; opaque to the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a tenant that is made of another one's records takes over beside them."""
+
+    created_us: int
+    config: bytes
+    id_key: bytes
+    """Of the keyed hashes of ids."""
+    forgotten: tuple[bytes, ...]
+    """The keyed hashes of the ids that stay refused, ascending."""
 
 
 class Log(Protocol):
@@ -282,6 +308,128 @@ class Log(Protocol):
         """Return every living tenant's erasures that are not done, in the order of their records."""
         ...
 
+    async def feedback(self, uid: str, ids: Sequence[str], body: bytes, request_id: str) -> Changed:
+        """Append a FEEDBACK about the living entries of these ids.
+
+        A request_id seen within 24 hours with the same ids and body returns the same record again.
+
+        Raises:
+            NotFoundError: there is no living entry of one of the ids, as in `update`; metadata has `id`.
+            FailedPreconditionError: the request_id was used for something else.
+            UnavailableError: the store cannot write; nothing was appended.
+        """
+        ...
+
+    async def expire(self, limit: int) -> list[tuple[str, Record]]:
+        """Append an EXPIRE to every tenant of which living entries are due, about up to `limit` entries in all.
+
+        The store's own clock decides. An expired entry is as a deleted one: its id stays known, `entry_by_id` answers
+        EXPIRED, and its payload is destroyed in the same transaction if `learn` is false. Returns uid and record.
+
+        Raises:
+            UnavailableError: the store cannot write; nothing was appended.
+        """
+        ...
+
+    # --- the past, and other tenants made of it -----------------------------------------------------------------------
+
+    async def seq_at(self, uid: str, time_us: int) -> int:
+        """Return the seq of the last record committed at or before that time; 0 where there is none.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        ...
+
+    async def origin(self, uid: str) -> Origin:
+        """Return what a copy of the tenant takes over beside its records.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        ...
+
+    async def stage(self, origin: Origin) -> str:
+        """Begin a tenant that no one sees: without a name and without records. Returns its uid.
+
+        `append_staged`, `save`, `publish` and `discard` take its uid, no other method does. One that is neither
+        published nor discarded is gone after a restart.
+        """
+        ...
+
+    async def append_staged(self, uid: str, records: Sequence[Record]) -> None:
+        """Append records as they are: seqs, commit times and entry numbers are theirs.
+
+        They come in the order of their seq; the first is record 1. Numbers ascend, and may skip what is not there any
+        more. What an UPDATE, DELETE or EXPIRE is about takes its state; of what is not there, nothing is known.
+
+        Raises:
+            InvalidArgumentError: a record does not follow the one before, or an id is there twice without an UPDATE.
+            NotFoundError: nothing is staged under that uid.
+            UnavailableError: the store cannot write; nothing of these records was appended.
+        """
+        ...
+
+    async def publish(self, uid: str, tenant: str, request_id: str) -> TenantRow:
+        """Make a staged tenant a living one of that id.
+
+        A request_id with which a tenant of that id was published within 24 hours returns that one's row.
+
+        Raises:
+            AlreadyExistsError: a tenant of that id lives; the staged one is as it was.
+            FailedPreconditionError: the request_id was used for something else.
+            NotFoundError: nothing is staged under that uid.
+        """
+        ...
+
+    async def published(self, tenant: str, request_id: str) -> TenantRow | None:
+        """Return the living tenant of that id that `publish` or `replace` made with this request_id within 24 hours."""
+        ...
+
+    async def replace(self, uid: str, staged: str, request_id: str) -> TenantRow:
+        """Put a staged tenant in the place and under the id of a living one, which is parked behind it. One transaction.
+
+        Raises:
+            FailedPreconditionError: another is parked behind the living one already (reason RESTORE_PENDING); or the
+                request_id was used for something else.
+            NotFoundError: no such tenants.
+        """
+        ...
+
+    async def parked(self, uid: str) -> str | None:
+        """Return the uid of the tenant that is parked behind a living one."""
+        ...
+
+    async def unpark(self, uid: str) -> TenantRow:
+        """Give the id back to the tenant parked behind a living one, and delete the latter, to the end.
+
+        Raises:
+            FailedPreconditionError: none is parked; the reason is NO_RESTORE_PENDING.
+        """
+        ...
+
+    async def confirm(self, uid: str) -> None:
+        """Delete the tenant that is parked behind a living one, to the end.
+
+        Raises:
+            FailedPreconditionError: none is parked; the reason is NO_RESTORE_PENDING.
+        """
+        ...
+
+    async def discard(self, uid: str) -> None:
+        """Delete a staged tenant, to the end. Nothing happens where there is none."""
+        ...
+
+    async def note_copy(self, uid: str, copy: str) -> None:
+        """Remember what was made of a tenant: an export, another tenant."""
+        ...
+
+    async def copies(self, uid: str) -> list[str]:
+        """Return what was remembered, in order, each once."""
+        ...
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
     async def head(self, uid: str) -> int:
         """Return the seq of the last record.
 
@@ -301,28 +449,33 @@ class Log(Protocol):
         """
         ...
 
-    async def entries(self, uid: str, numbers: Sequence[int]) -> list[StoredEntry]:
-        """Return the living entries of those numbers, in the order asked."""
-        ...
+    async def entries(self, uid: str, numbers: Sequence[int], as_of: int | None = None) -> list[StoredEntry]:
+        """Return the living entries of those numbers, in the order asked.
 
-    async def entry_by_id(self, uid: str, id: str) -> StoredEntry | None:
-        """Return the living entry of that id, None where it was never known.
-
-        Raises:
-            NotFoundError: it was deleted or forgotten; the reason is DELETED or FORGOTTEN.
+        With as_of, those that lived after the record of that seq, here and in the two below: what is forgotten, or
+        whose payload is destroyed, is in no past.
         """
         ...
 
-    async def scan(self, uid: str, after_number: int, limit: int) -> list[StoredEntry]:
+    async def entry_by_id(self, uid: str, id: str, as_of: int | None = None) -> StoredEntry | None:
+        """Return the living entry of that id, None where it was never known.
+
+        Raises:
+            NotFoundError: it was deleted, expired or forgotten (then, or since); the reason is DELETED, EXPIRED or
+                FORGOTTEN.
+        """
+        ...
+
+    async def scan(self, uid: str, after_number: int, limit: int, as_of: int | None = None) -> list[StoredEntry]:
         """Return up to `limit` living entries with greater numbers, in order."""
         ...
 
 
 class Snapshots(Protocol):
-    """Saved views: two generations for each tenant, swapped atomically."""
+    """Saved views: at least two generations for each tenant, swapped atomically."""
 
-    async def save(self, uid: str, snapshot: Snapshot) -> None:
-        """Save a snapshot; drop all but the two newest, and every blob that neither names.
+    async def save(self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE) -> None:
+        """Save a snapshot; drop all but the two newest and those to keep, and every blob that none of these names.
 
         Raises:
             UnavailableError: the store cannot write; the older snapshots stand.
@@ -331,6 +484,10 @@ class Snapshots(Protocol):
 
     async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
         """Return the newest snapshot whose every checksum holds; with before_seq, of those before that record."""
+        ...
+
+    async def kept(self, uid: str) -> tuple[int, int]:
+        """Return how many snapshots a tenant has, and about the bytes that they take on disk, shared parts once."""
         ...
 
     async def seqs(self) -> dict[str, int]:
