@@ -69,7 +69,7 @@ class Payload:
     content_hash: bytes
     data: bytes
     learn: bool = True
-    """Whether the text changes weights. One that does not is destroyed as soon as it is replaced, deleted or expired."""
+    """Whether the text changes weights. One that does not is destroyed once it is replaced, deleted or expired."""
     expire_us: int | None = None
     """When it expires, microseconds since the epoch; None for never."""
 
@@ -387,7 +387,7 @@ class Log(Protocol):
         ...
 
     async def replace(self, uid: str, staged: str, request_id: str) -> TenantRow:
-        """Put a staged tenant in the place and under the id of a living one, which is parked behind it. One transaction.
+        """Put a staged tenant in the place and under the id of a living one, and park that behind it, in one move.
 
         Raises:
             FailedPreconditionError: another is parked behind the living one already (reason RESTORE_PENDING); or the
