@@ -1,7 +1,9 @@
 """What changes a tenant besides writing: settings, restarts, revisions, deletions, erasure; and what looks on."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from memsvc.engine.admission import batch_size
@@ -13,11 +15,12 @@ from memsvc.memory.presets import changed
 from memsvc.recall.filter import Filter
 from memsvc.store.base import Changed, Erasure, Payload, Record, RecordKind, Store, TenantRow
 from memsvc.tenant.event import Event
-from memsvc.tenant.record import encode_configure
+from memsvc.tenant.record import encode_configure, encode_feedback
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
 
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 SCAN_ENTRIES, SCAN_BYTES = 1000, 1 << 24
 
 
@@ -27,8 +30,12 @@ class Changes:
     def __init__(self, engine: "Engine", store: Store) -> None:
         self._engine, self._store = engine, store
 
-    async def update_tenant(self, tenant: str, changes: Mapping[str, Any], request_id: str) -> TenantRow:
-        """Change how a tenant's memory learns, from a definite point in its stream; applied when it returns.
+    async def update_tenant(
+        self, tenant: str, changes: Mapping[str, Any], request_id: str, policies: Mapping[str, Any] = EMPTY
+    ) -> TenantRow:
+        """Change how a tenant's memory learns, and what it keeps, from a definite point in its stream.
+
+        Applied when it returns.
 
         Raises:
             NotFoundError: no such tenant.
@@ -36,7 +43,9 @@ class Changes:
         """
         async with self._engine.using(tenant) as opened:
             changed(opened.view.config, changes)
-            seq = await self._append_alone(opened, RecordKind.CONFIGURE, encode_configure(changes), request_id)
+            opened.view.policies.changed(policies)
+            body = encode_configure(changes, policies)
+            seq = await self._append_alone(opened, RecordKind.CONFIGURE, body, request_id)
             await opened.wait_applied(seq)
             return opened.row
 
@@ -66,6 +75,7 @@ class Changes:
 
     async def _update(self, opened: OpenTenant, payload: Payload, request_id: str) -> int:
         known, record = opened.head_seq, None
+        (payload,) = opened.view.policies.expiring([payload], time.time_ns() // 1000)
         try:
             record = await opened.change(_record_of(self._store.update(opened.uid, payload, request_id)))
             return record.seq
@@ -86,16 +96,32 @@ class Changes:
             record = await asyncio.shield(opened.change(_record_of(operation, changes)))
         return record.seq, not changes[0].destroyed
 
+    async def feedback(self, tenant: str, ids: Sequence[str], request_id: str, *, useful: bool) -> int:
+        """Say of entries whether they were useful; returns the record's seq.
+
+        Raises:
+            NotFoundError: no such tenant, or no living entry of one of the ids.
+        """
+        async with self._engine.using(tenant) as opened:
+            body = encode_feedback(useful=useful)
+            operation = self._store.feedback(opened.uid, list(dict.fromkeys(ids)), body, request_id)
+            return (await asyncio.shield(opened.change(_record_of(operation)))).seq
+
     async def forget(self, tenant: str, ids: Sequence[str], filter: Filter | None, request_id: str) -> Erased:
         """Hide entries with all their revisions, and begin to erase them.
 
         Raises:
             NotFoundError: no such tenant, an id is not known, or nothing matches.
+            FailedPreconditionError: a restore waits for its confirmation: what it keeps would not be reached.
         """
-        async with self._engine.using(tenant) as opened:
+        async with self._engine.using(tenant) as opened, opened.changing:
+            if await self._store.parked(opened.uid) is not None:
+                raise FailedPreconditionError(
+                    "a restore waits for its confirmation: confirm or undo it first", reason="RESTORE_PENDING"
+                )
             chosen = list(dict.fromkeys(ids))
             if filter is not None:
-                matching = await self._matching(opened.uid, filter)
+                matching = await self._matching(tenant, filter)
                 chosen = [id for id in chosen if id in matching] if ids else list(matching)
             # A retry matches nothing any more; the store knows it by what was asked.
             asked = repr((sorted(set(ids)), filter))
@@ -108,15 +134,18 @@ class Changes:
                 return record
 
             record = await asyncio.shield(opened.change(operation()))
+            await self._engine.past.drop(opened.uid)
             await opened.wait_applied(record.seq)
         return await self.erasure(erasures[0].operation)
 
-    async def _matching(self, uid: str, filter: Filter) -> dict[str, None]:
+    async def _matching(self, tenant: str, filter: Filter) -> dict[str, None]:
         """Return the ids of the living entries that match, in order."""
         found: dict[str, None] = {}
         after: int | None = 0
         while after is not None:
-            page, after = await self._engine.list_entries(uid, after, SCAN_ENTRIES, filter, SCAN_BYTES)
+            page, after = await self._engine.reads.list_entries(
+                tenant, after, SCAN_ENTRIES, filter, SCAN_BYTES, evicted=True
+            )
             found |= dict.fromkeys(entry.payload.id for entry in page)
         return found
 
@@ -134,6 +163,7 @@ class Changes:
             tenant=await self._engine.tenant_of(erasure.uid),
             receipt=Receipt.decode(erasure.receipt) if erasure.done else None,
             progress=(0, 0) if erasure.done else self._engine.eraser.progress.get(erasure.uid, (0, 0)),
+            copies=tuple(await self._store.copies(erasure.uid)),
         )
 
     async def verify(self, tenant: str) -> Verified:
@@ -170,6 +200,7 @@ class Changes:
             UnavailableError: the view failed; asking again folds it afresh.
         """
         async with self._engine.using(tenant) as opened:
+            noticed = opened.noticed
             while True:
                 seq, events = await self._engine.thread.call_at_boundary(
                     lambda: opened.key,
@@ -179,7 +210,10 @@ class Changes:
                     if event.seq > from_seq:
                         yield event
                 from_seq = max(from_seq, seq)
-                await opened.wait_change(seq)
+                new, noticed = opened.noticed - noticed, opened.noticed
+                for event in list(opened.notices)[len(opened.notices) - min(new, len(opened.notices)) :]:
+                    yield event
+                await opened.wait_change(seq, noticed)
 
 
 async def _record_of(operation: Awaitable[Changed], out: list[Changed] | None = None) -> Record:

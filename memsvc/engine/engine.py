@@ -5,6 +5,7 @@ The store is the truth and is always written first; the thread holds views of it
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -14,23 +15,22 @@ import numpy as np
 from memsvc.engine.admission import Admission, batch_size
 from memsvc.engine.changes import Changes
 from memsvc.engine.config import EngineConfig
-from memsvc.engine.context import Quoted, pack
+from memsvc.engine.copies import Copies
 from memsvc.engine.eraser import Eraser
 from memsvc.engine.keeper import Keeper
 from memsvc.engine.opened import OpenTenant
-from memsvc.engine.results import Hit, Recalled, Stats, Surprise, Written
+from memsvc.engine.past import Past
+from memsvc.engine.reads import Reads
+from memsvc.engine.results import Surprise, Written
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.encoder import load_encoder
-from memsvc.recall.filter import Filter
-from memsvc.recall.rank import Ranked, rank
-from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, StoredEntry, TenantRow
-from memsvc.tenant.record import Content, decode_payload, encode_create
+from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, TenantRow
+from memsvc.tenant.policies import Policies
+from memsvc.tenant.record import encode_create
 
-UNKNOWN_WARNING = 0.05
 TENANT_PAGE = 1000
-SCAN_ENTRIES, SCAN_BYTES = 1000, 1 << 24
 
 
 class Engine:
@@ -53,6 +53,9 @@ class Engine:
         self.admission = Admission(config.tenant_queue_bytes, config.queue_bytes)
         self.eraser = Eraser(self, store)
         self.changes = Changes(self, store)
+        self.reads = Reads(self, store)
+        self.past = Past(self, store)
+        self.copies = Copies(self, store)
         self._keeper = Keeper(self, store, config)
 
     async def start(self) -> None:
@@ -69,6 +72,7 @@ class Engine:
         """Snapshot what is not, and end the thread. Calls must have ended before."""
         await self.eraser.stop()
         await self._keeper.stop()
+        await self.past.close()
         for tenant in self.opened():
             with suppress(MemsvcError):
                 await self._keeper.snapshot(tenant)
@@ -76,14 +80,16 @@ class Engine:
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
-    async def create_tenant(self, tenant: str, memory: MemoryConfig, request_id: str) -> TenantRow:
+    async def create_tenant(
+        self, tenant: str, memory: MemoryConfig, request_id: str, policies: Policies | None = None
+    ) -> TenantRow:
         """Create a tenant.
 
         Raises:
             AlreadyExistsError: there is one of that id.
         """
         runner = self.thread.runner
-        body = encode_create(replace(memory, width=runner.encoder.dim), runner.fingerprint)
+        body = encode_create(replace(memory, width=runner.encoder.dim), runner.fingerprint, policies)
         return await asyncio.shield(self.store.create_tenant(tenant, body, body, request_id))
 
     async def get_tenant(self, tenant: str) -> TenantRow:
@@ -111,10 +117,15 @@ class Engine:
         await asyncio.shield(self._delete(row, request_id))
 
     async def _delete(self, row: TenantRow, request_id: str) -> None:
-        if (task := self._open.pop(row.tenant, None)) is not None:
-            with suppress(MemsvcError):
-                await (await task).close(deleted=True)
+        await self.shut(row.tenant, deleted=True)
+        await self.past.drop(row.uid)
         await self.store.delete_tenant(row.uid, request_id)
+
+    async def shut(self, tenant: str, *, deleted: bool = False) -> None:
+        """Close a tenant, if it is open; whoever waits for it hears that it is gone, or folded afresh."""
+        if (task := self._open.pop(tenant, None)) is not None:
+            with suppress(MemsvcError):
+                await (await task).close(deleted=deleted)
 
     @asynccontextmanager
     async def using(self, tenant: str) -> AsyncIterator[OpenTenant]:
@@ -213,6 +224,7 @@ class Engine:
 
     async def _append(self, opened: OpenTenant, payloads: Sequence[Payload]) -> Appended:
         size = batch_size(payloads)
+        payloads = opened.view.policies.expiring(payloads, time.time_ns() // 1000)
         record: Record | None = None
         try:
             appended = await opened.append(RecordKind.WRITE, b"", tuple(payloads))
@@ -244,149 +256,18 @@ class Engine:
                 results.append(None)
         return tuple(results)
 
-    # --- reading --------------------------------------------------------------------------------------------------
-
-    async def recall(
-        self,
-        tenant: str,
-        query: str,
-        *,
-        k: int,
-        filter: Filter | None = None,
-        min_seq: int | None = None,
-        neighbours: int = 0,
-        max_tokens: int = 0,
-    ) -> Recalled:
-        """Find the k best entries, once all up to min_seq is applied (None: the log's head now).
-
-        Raises:
-            NotFoundError: no such tenant.
-            OutOfRangeError: min_seq is beyond the log's head.
-            UnavailableError: the view failed; asking again folds it afresh.
-        """
-        async with self.using(tenant) as opened:
-            await opened.wait_applied(opened.head_seq if min_seq is None else min_seq)
-            applied, ranked, around = await self.thread.call(
-                lambda: self._rank(opened, query, k, filter, neighbours), read=True
-            )
-            numbers = {r.number for r in ranked} | {n for before, after in around for n in (*before, *after)}
-            entries = {e.number: e for e in await self.store.entries(opened.uid, sorted(numbers))}
-            hits = tuple(
-                Hit(
-                    ranked=r,
-                    entry=entries[r.number],
-                    before=tuple(entries[n] for n in before if n in entries),
-                    after=tuple(entries[n] for n in after if n in entries),
-                )
-                for r, (before, after) in zip(ranked, around, strict=True)
-                if r.number in entries
-            )
-            context = ""
-            if max_tokens and hits:
-                count = self.thread.runner.encoder.count_tokens
-                quotes = [_quoted(hit.entry) for hit in hits]
-                context = await self.thread.call(lambda: pack(quotes, max_tokens, count), read=True)
-        return Recalled(applied_seq=applied, hits=hits, context=context)
-
-    def applied_seq(self, tenant: str) -> int | None:
-        """Return the last record applied of a tenant that is open."""
+    def find(self, tenant: str) -> OpenTenant | None:
+        """Return a tenant that is open."""
         task = self._open.get(tenant)
         if task is None or not task.done() or task.cancelled() or task.exception() is not None:
             return None
-        return task.result().applied_seq
-
-    def _rank(
-        self, opened: OpenTenant, text: str, k: int, filter: Filter | None, neighbours: int
-    ) -> tuple[int, list[Ranked], list[tuple[list[int], list[int]]]]:
-        """On the thread: encode the query, rank, and look up neighbours."""
-        view = opened.view
-        if not len(view.index):
-            return view.applied_seq, [], []
-        query = self.thread.runner.query(opened.key, text)
-        ranked = rank(view.index, query, self.config.recall, k, filter)
-        around: list[tuple[list[int], list[int]]] = [
-            view.index.neighbours(r.number, neighbours) if neighbours else ([], []) for r in ranked
-        ]
-        return view.applied_seq, ranked, around
-
-    async def get_entry(self, tenant: str, id: str) -> StoredEntry:
-        """Return one entry.
-
-        Raises:
-            NotFoundError: no such tenant or entry.
-        """
-        row = await self.get_tenant(tenant)
-        entry = await self.store.entry_by_id(row.uid, id)
-        if entry is None:
-            raise NotFoundError("id: the tenant has no such entry", reason="ENTRY_NOT_FOUND")
-        return entry
-
-    async def list_entries(
-        self, uid: str, after_number: int, limit: int, filter: Filter, max_bytes: int
-    ) -> tuple[list[StoredEntry], int | None]:
-        """Return a page of entries in seq order, and the number to go on after (None at the end)."""
-        found: list[StoredEntry] = []
-        size = 0
-        while True:
-            page = await self.store.scan(uid, after_number, limit + 1)
-            for entry in page:
-                content = decode_payload(entry.payload)
-                if filter.matches(content.session, content.role, time_of(entry, content), content.metadata_json):
-                    size += len(entry.payload.data)
-                    if len(found) == limit or (found and size > max_bytes):
-                        return found, after_number
-                    found.append(entry)
-                after_number = entry.number
-            if len(page) <= limit:
-                return found, None
-
-    async def stats(self, tenant: str, *, state_hash: bool) -> Stats:
-        """Return live figures, of a moment between two records.
-
-        Raises:
-            NotFoundError: no such tenant.
-        """
-        async with self.using(tenant) as opened:
-            return await self.thread.call_at_boundary(
-                lambda: opened.key, lambda: self._stats(opened, state_hash=state_hash)
-            )
-
-    def _stats(self, opened: OpenTenant, *, state_hash: bool) -> Stats:
-        view, runner = opened.view, self.thread.runner
-        warnings = list(opened.warnings)
-        if view.totals.tokens and view.totals.unknown / view.totals.tokens > UNKNOWN_WARNING:
-            share = view.totals.unknown / view.totals.tokens
-            warnings.append(
-                f"the encoder does not know {share:.0%} of the text's tokens; another encoder would serve it better"
-            )
-        return Stats(
-            entries=view.index.living,
-            passages=view.index.passages,
-            tail_tokens=len(view.tail),
-            head_seq=opened.head_seq,
-            applied_seq=view.applied_seq,
-            snapshot_seq=opened.snapshot_seq,
-            pending_bytes=opened.pending_bytes,
-            totals=replace(view.totals),
-            gate_threshold=view.gate.threshold,
-            restart_left=view.drift.restart_left,
-            config=view.config,
-            weight_norms=runner.norms(opened.key),
-            state_hash=view.state_hash(runner.weights(opened.key)) if state_hash else "",
-            fingerprint=view.fingerprint,
-            warnings=tuple(warnings),
-        )
+        return task.result()
 
     def let_go(self, tenant: OpenTenant) -> None:
         """Count a tenant as open no longer."""
         task = self._open.get(tenant.row.tenant)
         if task is not None and task.done() and task.result() is tenant:
             del self._open[tenant.row.tenant]
-
-
-def time_of(entry: StoredEntry, content: Content) -> int:
-    """Return the event's time of an entry in microseconds: its own, or when it was committed."""
-    return entry.commit_us if content.time_us is None else content.time_us
 
 
 def _written(payloads: Sequence[Payload], appended: Appended, surprise: tuple[Surprise | None, ...] | None) -> Written:
@@ -397,9 +278,3 @@ def _written(payloads: Sequence[Payload], appended: Appended, surprise: tuple[Su
         skipped=appended.skipped,
         surprise=surprise,
     )
-
-
-def _quoted(entry: StoredEntry) -> Quoted:
-    content = decode_payload(entry.payload)
-    order = (entry.seq, entry.number)
-    return Quoted(entry.payload.id, content.session, content.role, time_of(entry, content), order, content.text)

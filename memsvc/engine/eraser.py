@@ -98,7 +98,7 @@ class Eraser:
 
     async def _erase(self, uid: str, erasures: Sequence[Erasure]) -> None:
         """Carry out one tenant's pending erasures in one fold."""
-        forgotten = frozenset(await self._forgotten(uid, erasures))
+        forgotten = frozenset(await self.forgotten(uid, erasures))
         first = min(erasure.first_seq for erasure in erasures)
         async with self._engine.using(await self._engine.tenant_of(uid)) as tenant, tenant.saving:
             await tenant.wait_applied(max(erasure.seq for erasure in erasures))
@@ -115,7 +115,8 @@ class Eraser:
         for erasure in erasures:
             await self._store.finish_erasure(erasure.operation, receipt.encode())
 
-    async def _forgotten(self, uid: str, erasures: Sequence[Erasure]) -> list[int]:
+    async def forgotten(self, uid: str, erasures: Sequence[Erasure]) -> list[int]:
+        """Return the numbers of the entries that some erasures of a tenant are about."""
         numbers: list[int] = []
         for erasure in erasures:
             (record, *_) = await self._store.read(uid, erasure.seq - 1, 1)

@@ -17,8 +17,9 @@ from memsvc.engine.runner import Runner
 from memsvc.engine.scheduler import Scheduler
 from memsvc.recall.encoder import Encoded, Passage, Split
 from memsvc.store.base import Record, RecordKind
+from memsvc.tenant.chunk import Chunk, Indexed, Replay
 from memsvc.tenant.record import Content, decode_payload
-from memsvc.tenant.view import Chunk, Indexed, Replay, View
+from memsvc.tenant.view import View
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 ROUND_S = 1.0
 BYTES_PER_TOKEN = 4
 PAGE = 1000
+EXPIRE_ENTRIES = 10_000
+"""Entries that expire in one round, about."""
 
 
 class Keeper:
@@ -43,8 +45,21 @@ class Keeper:
     async def _rounds(self) -> None:
         while True:
             await asyncio.sleep(ROUND_S)
+            await self._expire()
             if await self._round():
                 await asyncio.to_thread(trim)
+
+    async def _expire(self) -> None:
+        """Let entries expire whose time has come."""
+        try:
+            expired = await self._store.expire(EXPIRE_ENTRIES)
+        except MemsvcError:
+            log.exception("what is due could not expire; it is tried again")
+            return
+        by_uid = {tenant.uid: tenant for tenant in self._engine.opened()}
+        for uid, record in expired:
+            if (tenant := by_uid.get(uid)) is not None:
+                tenant.take(record)
 
     async def _round(self) -> bool:
         """Look at every open tenant once; return whether some left the memory."""
@@ -95,8 +110,10 @@ class Keeper:
             return saved, view.totals.tokens
 
         snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
-        await self._store.save(tenant.uid, snapshot)
+        await self._store.save(tenant.uid, snapshot, view.policies.retention)
         tenant.segments, tenant.snapshot_seq, tenant.snapshot_tokens = segments, snapshot.seq, tokens
+        written = sum(len(data) for data in snapshot.blobs.values() if data is not None)
+        tenant.notice("snapshot", at=snapshot.seq, bytes=written)
 
     async def _catch_up(self) -> None:
         """After a start: fold the long tails that a crash left, so that no first recall waits for them."""

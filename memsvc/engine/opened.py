@@ -7,6 +7,7 @@ forgotten.
 import asyncio
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -14,9 +15,11 @@ from memsvc.engine.ingest import Lane
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, TenantRow
+from memsvc.tenant.event import Event
 from memsvc.tenant.record import encode_numerics
 from memsvc.tenant.view import Segments, View
 
+KEPT_NOTICES = 64
 PAGE_BYTES = 1 << 20
 """Log read at once, and applied before more is read."""
 
@@ -31,6 +34,7 @@ class OpenTenant:
         released: called with the bytes of what was applied.
         shadow: names a second fold of the same tenant; it runs behind live work and appends nothing.
         without: entries that a shadow leaves out.
+        until: the last record that a shadow folds; None for all.
     """
 
     def __init__(
@@ -42,13 +46,20 @@ class OpenTenant:
         *,
         shadow: str = "",
         without: frozenset[int] = frozenset(),
+        until: int | None = None,
     ) -> None:
         self.row, self._store, self._thread, self._released = row, store, thread, released
         self.key = row.uid + shadow
         """What the thread knows its view by."""
         self.saving = asyncio.Lock()
         """Held while the view is saved, or replaced."""
-        self._shadow, self._without = bool(shadow), without
+        self._shadow, self._without, self._until = bool(shadow), without, until
+        self.changing = asyncio.Lock()
+        """Held while entries are forgotten, and while the tenant is copied."""
+        self.notices: deque[Event] = deque(maxlen=KEPT_NOTICES)
+        """What happened to the view here and is no part of it, for those who watch."""
+        self.noticed = 0
+        """How many there were."""
         self._followers: list[OpenTenant] = []
         self._heir_of: OpenTenant | None = None
         self._lane: Lane
@@ -66,6 +77,8 @@ class OpenTenant:
         self.failure: BaseException | None = None
         self.numerics_changed = False
         """Whether a record that was folded here says that the numerics changed."""
+        self.adopted_numerics = False
+        """Whether the snapshot it was opened with was made under other numerics."""
         self._pushed_seq = 0
         self._counted_seq = 0
         """Records up to here were not counted in pending_bytes when they were appended."""
@@ -105,7 +118,8 @@ class OpenTenant:
         width, encoder = runner.encoder.dim, runner.encoder.fingerprint
         loaded = await self._store.load(self.uid, before_seq)
         self.warnings += [f"a snapshot was passed over, the log was folded instead: {why}" for why in loaded.corrupt]
-        self.head_seq = self._counted_seq = await self._store.head(self.uid)
+        head = await self._store.head(self.uid)
+        self.head_seq = self._counted_seq = head if self._until is None else min(head, self._until)
         restored = None
         if (snapshot := loaded.snapshot) is not None and snapshot.seq <= self.head_seq:
             try:
@@ -124,6 +138,7 @@ class OpenTenant:
         self._start_pump()
         if not self._shadow and restored is not None and self.view.fingerprint != runner.fingerprint:
             await self.append(RecordKind.NUMERICS, encode_numerics(runner.fingerprint, self.snapshot_seq))
+            self.adopted_numerics = True
 
     # --- committed → engine ---------------------------------------------------------------------------------------
 
@@ -151,6 +166,16 @@ class OpenTenant:
         if record.seq > known:
             self._committed(record)
         return record
+
+    def take(self, record: Record) -> None:
+        """Take in a record that the store appended by itself."""
+        self._committed(record)
+
+    def notice(self, kind: str, **figures: float) -> None:
+        """Tell those who watch what happened to the view."""
+        self.notices.append(Event(seq=self.applied_seq, kind=kind, figures=figures))
+        self.noticed += 1
+        self._wake(self._changes)
 
     def _committed(self, record: Record) -> None:
         self.last_written = asyncio.get_running_loop().time()
@@ -183,7 +208,7 @@ class OpenTenant:
         """Read from the log what was committed and not handed over, a page at a time."""
         while self._pushed_seq < self.head_seq and self.failure is None:
             for record in await self._store.read(self.uid, self._pushed_seq, PAGE_BYTES):
-                if record.seq == self._pushed_seq + 1:
+                if record.seq == self._pushed_seq + 1 <= self.head_seq:
                     self._push(record)
             self._drained.clear()
             if self.applied_seq < self._pushed_seq:
@@ -234,13 +259,13 @@ class OpenTenant:
         heapq.heappush(self._waiters, (seq, next(self._ties), future))
         await future
 
-    async def wait_change(self, seq: int) -> None:
-        """Return once a record after this one is applied.
+    async def wait_change(self, seq: int, noticed: int | None = None) -> None:
+        """Return once a record after this one is applied, or there are more notices than so many.
 
         Raises:
             UnavailableError: the view failed, or was closed.
         """
-        while self.applied_seq <= seq:
+        while self.applied_seq <= seq and noticed in {None, self.noticed}:
             if self.failure is not None:
                 raise self._failed_error()
             self._changes.append(asyncio.get_running_loop().create_future())

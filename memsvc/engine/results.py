@@ -6,8 +6,9 @@ from typing import NamedTuple
 from memsvc.engine.eraser import Receipt
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import Ranked
-from memsvc.store.base import Erasure, StoredEntry
-from memsvc.tenant.view import Totals
+from memsvc.store.base import Erasure, StoredEntry, TenantRow
+from memsvc.tenant.policies import Policies
+from memsvc.tenant.totals import Totals
 
 
 class Surprise(NamedTuple):
@@ -67,6 +68,12 @@ class Stats:
     """Tokens that a restart still lasts."""
     config: MemoryConfig
     """How the memory learns now."""
+    policies: Policies
+    """What is kept now."""
+    evicted: int
+    snapshots: tuple[int, int]
+    """How many are kept, and the bytes that they take."""
+    restore_pending: bool
     weight_norms: tuple[float, ...]
     state_hash: str
     fingerprint: str
@@ -83,6 +90,18 @@ class Erased:
     """None until it is done."""
     progress: tuple[int, int]
     """Records folded again, and in all, while that is under way."""
+    copies: tuple[str, ...]
+    """What was made of the tenant, and is not reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A tenant made of a file."""
+
+    row: TenantRow
+    head_seq: int
+    adopted: bool
+    """Whether the snapshot in the file was made under other numerics, and taken as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from memsvc.memory.state import MemoryStack
 from memsvc.memory.step import read, surprise, update
 from memsvc.recall.encoder import Encoded, Encoder, Passage, Split
 from memsvc.recall.rank import Query
-from memsvc.tenant.view import Chunk, Stepped, View
+from memsvc.tenant.chunk import Chunk, Stepped
+from memsvc.tenant.view import View
 
 Shape = tuple[int, int, int]
 

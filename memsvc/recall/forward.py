@@ -236,7 +236,9 @@ def _attend_packed(
     causal = bool(getattr(module, "is_causal", False))
     for at, end, length in _runs(cu_seq_lens_q):
         # [sequences, heads, length, width], without a copy: as many of one length as stand together in one call.
-        q, k, v = (t[0, :, at:end].view(t.shape[1], -1, length, t.shape[3]).transpose(0, 1) for t in (query, key, value))
+        q, k, v = (
+            t[0, :, at:end].view(t.shape[1], -1, length, t.shape[3]).transpose(0, 1) for t in (query, key, value)
+        )
         mixed = attend(q, k, v, scale=scaling, is_causal=causal, enable_gqa=heads > 1)
         out[0, at:end] = mixed.transpose(1, 2).flatten(0, 1)
     return out, None

@@ -1,13 +1,15 @@
 """A tenant's index: entries in the order of their log records, with all that does not depend on a query worked out."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memsvc.errors import DataLossError
+from memsvc.memory.importance import importance, lowest, surplus
 from memsvc.recall.columns import Column, Names, Offsets, Vectors
 from memsvc.recall.filter import Filter
 from memsvc.recall.lexical import Lexical
@@ -52,7 +54,8 @@ class Index:
         self._number, self._seq, self._time = Column(np.int64), Column(np.int64), Column(np.int64)
         self._tokens, self._role = Column(np.int32), Column(np.int64)
         self._hash, self._learn = Column(np.uint8, HASH_BYTES), Column(np.bool_)
-        self._died, self._dead = Column(np.int64), 0
+        self._died, self._evicted, self._dead = Column(np.int64), Column(np.int64), 0
+        self._feedback = Column(np.int64)
         self._present: Cut | None = None
         """The cut now, worked out when it is asked for and some are dead."""
         self._passages, self._spans = Offsets(), Column(np.int32, 2)
@@ -108,30 +111,85 @@ class Index:
         if not self._dead:
             return Cut(count, None, self.sessions.chains(count))
         if as_of is not None:
-            return self._cut(count, self._died.values[:count] > as_of)
+            gone = np.minimum(self._died.values[:count], self._evicted.values[:count])
+            return self._cut(count, gone > as_of)
         if self._present is None:
-            self._present = self._cut(count, self._died.values == ALIVE)
+            self._present = self._cut(count, self._lives)
         return self._present
 
     def _cut(self, count: int, live: NDArray[np.bool_]) -> Cut:
         return Cut(count, live, Chains.of(self.sessions.session[:count], live))
 
-    def hide(self, numbers: Iterable[int], seq: int) -> None:
-        """Let entries die at a seq: replaced, deleted, forgotten. Those that are not here, or dead, are passed over."""
-        for number in numbers:
-            try:
-                position = self._position(number)
-            except KeyError:
-                continue
+    @property
+    def _lives(self) -> NDArray[np.bool_]:
+        lives: NDArray[np.bool_] = (self._died.values == ALIVE) & (self._evicted.values == ALIVE)
+        return lives
+
+    def hide(self, numbers: Iterable[int], seq: int) -> int:
+        """Let entries die at a seq: replaced, deleted, expired, forgotten. Return how many that were.
+
+        Those that are not here, or dead, are passed over.
+        """
+        died = 0
+        for position in self._positions(numbers):
             if self._died.values[position] == ALIVE:
                 self._died.values[position] = seq
-                self._dead += 1
+                self._dead += bool(self._evicted.values[position] == ALIVE)
+                died += 1
         self._present = None
+        return died
+
+    def rate(self, numbers: Iterable[int], by: int) -> None:
+        """Add to the feedback on entries; those that are not here are passed over."""
+        for position in self._positions(numbers):
+            self._feedback.values[position] += by
+
+    def importance(self) -> NDArray[np.float64]:
+        """Return every entry's importance, [n]."""
+        stepped, tokens = self._stepped.values, self._tokens.values.astype(np.float64)
+        surprise = np.divide(self._surprise.values, stepped, out=np.full(len(self), np.nan), where=stepped > 0)
+        written = np.cumsum(tokens)
+        age = written[-1:] - written
+        return importance(surprise, tokens, age, self._feedback.values.astype(np.float64))
+
+    def resample(self, most: int, seq: int) -> int:
+        """Let the least important of the living leave where there are more than `most`; return how many left."""
+        if not (count := surplus(self.living, most)):
+            return 0
+        living = np.flatnonzero(self._lives)
+        leaving = living[lowest(self.importance()[living], count)]
+        self._evicted.values[leaving] = seq
+        self._dead += len(leaving)
+        self._present = None
+        return len(leaving)
+
+    def take_back(self, most: int) -> int:
+        """Let the most important of those that left come back, up to `most` in all; return how many did."""
+        away = np.flatnonzero((self._died.values == ALIVE) & (self._evicted.values != ALIVE))
+        room = min(most - self.living, len(away))
+        if room <= 0:
+            return 0
+        staying = lowest(self.importance()[away], len(away) - room)
+        self._evicted.values[np.delete(away, staying)] = ALIVE
+        self._dead -= room
+        self._present = None
+        return room
+
+    @property
+    def evicted(self) -> int:
+        """Entries that left and would live else."""
+        return int(np.count_nonzero((self._died.values == ALIVE) & (self._evicted.values != ALIVE)))
+
+    def is_evicted(self, number: int) -> bool:
+        """Whether an entry left because there were too many."""
+        return any(self._evicted.values[position] != ALIVE for position in self._positions([number]))
 
     def content(self) -> bytes:
-        """Return a hash of the living entries' content, in order."""
-        live = self._died.values == ALIVE
-        return hashlib.sha256(self._hash.values[live].tobytes()).digest()
+        """Return a hash of the living entries' content and feedback, in order."""
+        live = self._lives
+        digest = hashlib.sha256(self._hash.values[live].tobytes())
+        digest.update(self._feedback.values[live].tobytes())
+        return digest.digest()
 
     def number(self, position: int) -> int:
         """Return an entry's number."""
@@ -210,7 +268,7 @@ class Index:
         return segments
 
     def changing_bytes(self) -> bytes:
-        """Return what changes after an entry is added, so that no segment has it: its surprise, and its death."""
+        """Return what changes after an entry is added, so that no segment has it: surprise, death, feedback."""
         columns = [column.values for column in self._changing()]
         return b"".join(c.astype(c.dtype.newbyteorder("<"), copy=False).tobytes() for c in columns)
 
@@ -241,10 +299,15 @@ class Index:
         for i, column in enumerate(columns):
             dtype = column.values.dtype.newbyteorder("<")
             column.values[:] = np.frombuffer(data, dtype, len(self), 8 * len(self) * i)
-        self._dead = int(np.count_nonzero(self._died.values != ALIVE))
+        self._dead = int(np.count_nonzero(~self._lives))
 
     def _changing(self) -> tuple[Column, ...]:
-        return (self._surprise, self._stepped, self._wrote, self._died)
+        return (self._surprise, self._stepped, self._wrote, self._died, self._evicted, self._feedback)
+
+    def _positions(self, numbers: Iterable[int]) -> Iterator[int]:
+        for number in numbers:
+            with suppress(KeyError):
+                yield self._position(number)
 
     def _position(self, number: int) -> int:
         position = int(np.searchsorted(self._number.values, number))
@@ -270,6 +333,8 @@ class Index:
         self._hash.extend(rows.content_hash)
         self._learn.extend(rows.learn)
         self._died.extend(np.full(n, ALIVE))
+        self._evicted.extend(np.full(n, ALIVE))
+        self._feedback.extend(np.zeros(n, np.int64))
         self._present = None
         self._passages.extend(rows.passages)
         self._spans.extend(rows.spans)

@@ -2,12 +2,14 @@
 
 from urllib.parse import quote
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from memsvc.engine.engine import time_of
+from memsvc.engine.reads import time_of
 from memsvc.engine.results import Erased, Hit, Stats, Written
 from memsvc.memory.config import MemoryConfig
-from memsvc.store.base import StoredEntry, TenantRow
+from memsvc.store.base import Retention, StoredEntry, TenantRow
+from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import decode_create, decode_payload
 from memsvc.v1 import memory_pb2, types_pb2
 
@@ -15,6 +17,13 @@ GATES = {
     "off": types_pb2.GATE_POLICY_OFF,
     "fixed": types_pb2.GATE_POLICY_FIXED,
     "quantile": types_pb2.GATE_POLICY_QUANTILE,
+}
+
+
+RETENTIONS = {
+    Retention.NONE: types_pb2.SNAPSHOT_RETENTION_NONE,
+    Retention.LOG_SPACED: types_pb2.SNAPSHOT_RETENTION_LOG_SPACED,
+    Retention.ALL: types_pb2.SNAPSHOT_RETENTION_ALL,
 }
 
 
@@ -42,6 +51,7 @@ def entry(tenant: str, stored: StoredEntry) -> types_pb2.Entry:
         seq=stored.seq,
         commit_time=timestamp(stored.commit_us),
         learn=stored.payload.learn,
+        expire_time=None if stored.payload.expire_us is None else timestamp(stored.payload.expire_us),
     )
 
 
@@ -86,15 +96,25 @@ def memory(config: MemoryConfig) -> types_pb2.MemoryConfig:
     )
 
 
+def policies(value: Policies) -> types_pb2.Policies:
+    """Return what a tenant keeps."""
+    return types_pb2.Policies(
+        max_entries=value.max_entries,
+        ttl=Duration(seconds=value.ttl_us // 1_000_000, nanos=value.ttl_us % 1_000_000 * 1_000),
+        snapshots=RETENTIONS[value.retention],
+    )
+
+
 def tenant(row: TenantRow, width: int) -> types_pb2.Tenant:
-    """Return a tenant without its figures."""
-    config, _ = decode_create(row.config, width)
+    """Return a tenant as it was created, without its figures."""
+    config, _, kept = decode_create(row.config, width)
     return types_pb2.Tenant(
         name=tenant_name(row.tenant),
         tenant=row.tenant,
         uid=row.uid,
         create_time=timestamp(row.created_us),
         memory=memory(config),
+        policies=policies(kept),
     )
 
 
@@ -128,6 +148,10 @@ def stats(value: Stats) -> types_pb2.TenantStats:
         warnings=value.warnings,
         restarts=totals.restarts,
         restart_tokens_left=value.restart_left,
+        evicted=value.evicted,
+        snapshots=value.snapshots[0],
+        snapshot_bytes=value.snapshots[1],
+        restore_pending=value.restore_pending,
     )
 
 
@@ -142,6 +166,7 @@ def erasure(value: Erased) -> memory_pb2.Erasure:
         entries=value.erasure.entries,
         folded_records=done,
         total_records=total,
+        copies=value.copies,
     )
     if (receipt := value.receipt) is not None:
         message.state = memory_pb2.ERASURE_STATE_DONE

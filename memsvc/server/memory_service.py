@@ -119,17 +119,23 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         min_seq = request.min_seq if request.HasField("min_seq") else None
         if min_seq is not None and min_seq < 0:
             raise InvalidArgumentError("min_seq", "must not be negative")
+        as_of = validate.as_of("as_of", request.as_of) if request.HasField("as_of") else None
+        if as_of is not None and min_seq is not None:
+            raise InvalidArgumentError("min_seq", "must not be set with as_of: the past waits for nothing")
         try:
             async with await deadline(context):
-                found = await self._engine.recall(
-                    tenant, query, k=k, filter=filter, min_seq=min_seq, neighbours=neighbours, max_tokens=max_tokens
+                found = await self._engine.reads.recall(
+                    tenant,
+                    query,
+                    k=k,
+                    filter=filter,
+                    min_seq=min_seq,
+                    neighbours=neighbours,
+                    max_tokens=max_tokens,
+                    as_of=as_of,
                 )
         except TimeoutError:
-            applied = self._engine.applied_seq(tenant)
-            raise DeadlineExceededError(
-                "the deadline passed before the tenant's view reached min_seq",
-                metadata={} if applied is None else {"applied_seq": str(applied)},
-            ) from None
+            raise self._late(tenant, past=as_of is not None) from None
         response = memory_pb2.RecallResponse(
             applied_seq=found.applied_seq, hits=[convert.hit(tenant, hit) for hit in found.hits], context=found.context
         )
@@ -137,11 +143,27 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
         return response
 
+    def _late(self, tenant: str, *, past: bool) -> DeadlineExceededError:
+        if past:
+            progress = self._engine.reads.fold_of_the_past(tenant)
+            return DeadlineExceededError(
+                "the deadline passed while the past was folded; it goes on, so ask again",
+                metadata={}
+                if progress is None
+                else dict(zip(("folded_seq", "as_of_seq"), map(str, progress), strict=True)),
+            )
+        applied = self._engine.reads.applied_seq(tenant)
+        return DeadlineExceededError(
+            "the deadline passed before the tenant's view reached min_seq",
+            metadata={} if applied is None else {"applied_seq": str(applied)},
+        )
+
     async def GetEntry(self, request: memory_pb2.GetEntryRequest, context: Context) -> types_pb2.Entry:
         """Return one entry."""
         tenant = validate.name("tenant", request.tenant)
         id = validate.name("id", request.id)
-        return convert.entry(tenant, await self._engine.get_entry(tenant, id))
+        as_of = validate.as_of("as_of", request.as_of) if request.HasField("as_of") else None
+        return convert.entry(tenant, await self._engine.reads.get_entry(tenant, id, as_of))
 
     async def ListEntries(
         self, request: memory_pb2.ListEntriesRequest, context: Context
@@ -150,10 +172,24 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         tenant = validate.name("tenant", request.tenant)
         limit = validate.between("page_size", request.page_size, 1, limits.MAX_PAGE_SIZE, default=100)
         filter = validate.filter(request.filter)
+        as_of = validate.as_of("as_of", request.as_of) if request.HasField("as_of") else None
+        if as_of is not None and request.include_evicted:
+            raise InvalidArgumentError("include_evicted", "must not be set with as_of")
         row = await self._engine.get_tenant(tenant)
-        shape = hashlib.sha256(request.filter.SerializeToString(deterministic=True)).hexdigest()[:16]
+        asked = memory_pb2.ListEntriesRequest(
+            filter=request.filter, as_of=request.as_of, include_evicted=request.include_evicted
+        )
+        shape = hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()[:16]
         after = validate.read_page_token(request.page_token, row.uid, shape) or 0
-        entries, more = await self._engine.list_entries(row.uid, after, limit, filter, limits.MAX_MESSAGE_BYTES // 2)
+        entries, more = await self._engine.reads.list_entries(
+            tenant,
+            after,
+            limit,
+            filter,
+            limits.MAX_MESSAGE_BYTES // 2,
+            as_of=as_of,
+            evicted=request.include_evicted,
+        )
         return memory_pb2.ListEntriesResponse(
             entries=[convert.entry(tenant, stored) for stored in entries],
             next_page_token="" if more is None else validate.page_token(row.uid, shape, more),
@@ -189,6 +225,16 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             raise InvalidArgumentError("filter", "must have a condition where there are no ids")
         request_id = validate.request_id(request.request_id)
         return convert.erasure(await self._engine.changes.forget(tenant, ids, filter, request_id))
+
+    async def Feedback(self, request: memory_pb2.FeedbackRequest, context: Context) -> memory_pb2.FeedbackResponse:
+        """Say of entries whether they were useful."""
+        tenant = validate.name("tenant", request.tenant)
+        if not 1 <= len(request.ids) <= limits.MAX_BATCH_ENTRIES:
+            raise InvalidArgumentError("ids", f"has {len(request.ids)}; must have 1 to {limits.MAX_BATCH_ENTRIES}")
+        ids = [validate.name(f"ids[{i}]", id) for i, id in enumerate(request.ids)]
+        request_id = validate.request_id(request.request_id)
+        seq = await self._engine.changes.feedback(tenant, ids, request_id, useful=request.useful)
+        return memory_pb2.FeedbackResponse(seq=seq)
 
     async def GetErasure(self, request: memory_pb2.GetErasureRequest, context: Context) -> memory_pb2.Erasure:
         """Return how far an erasure is."""

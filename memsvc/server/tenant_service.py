@@ -13,12 +13,16 @@ from memsvc.errors import InvalidArgumentError
 from memsvc.memory.config import Gate, MemoryConfig
 from memsvc.memory.presets import preset
 from memsvc.server import convert, validate
+from memsvc.store.base import TenantRow
+from memsvc.tenant.policies import Policies
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 GATES: dict[int, Gate] = {number: gate for gate, number in convert.GATES.items()}  # type: ignore[misc]  # keys of GATES are gates
 
+MESSAGE_BYTES = 256 << 10
+"""Of a file in one message."""
 SETTINGS = (
     "layers",
     "theta",
@@ -31,6 +35,12 @@ SETTINGS = (
     "restart_tokens",
 )
 """The fields of a MemoryConfig message that are a memory's settings as they are."""
+RETENTIONS = {number: retention for retention, number in convert.RETENTIONS.items()}
+CHANGEABLE = {
+    *(f"memory.{name}" for name in (*SETTINGS, "gate")),
+    *(f"policies.{field.name}" for field in types_pb2.Policies.DESCRIPTOR.fields),
+}
+"""What the mask of an update may name."""
 
 
 class TenantService(tenants_pb2_grpc.TenantServiceServicer):
@@ -47,7 +57,8 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         """Create a tenant."""
         tenant = validate.name("tenant.tenant", request.tenant.tenant)
         request_id = validate.request_id(request.request_id)
-        row = await self._engine.create_tenant(tenant, self._memory(request.tenant.memory), request_id)
+        memory, kept = self._memory(request.tenant.memory), _kept(request.tenant)
+        row = await self._engine.create_tenant(tenant, memory, request_id, Policies(**_named(kept)))
         return convert.tenant(row, self._dim)
 
     def _memory(self, asked: types_pb2.MemoryConfig) -> MemoryConfig:
@@ -71,11 +82,12 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         if paths != ["*"] and not field_mask_pb2.FieldMask(paths=paths).IsValidForDescriptor(known):
             raise InvalidArgumentError("read_mask", "names a field that a tenant does not have")
         message = convert.tenant(await self._engine.get_tenant(tenant), self._dim)
-        if any(path in {"*", "stats", "memory"} or path.startswith(("stats.", "memory.")) for path in paths):
+        if any(path.split(".")[0] in {"*", "stats", "memory", "policies"} for path in paths):
             hashed = any(path in {"*", "stats", "stats.state_hash"} for path in paths)
-            stats = await self._engine.stats(tenant, state_hash=hashed)
+            stats = await self._engine.reads.stats(tenant, state_hash=hashed)
             message.stats.CopyFrom(convert.stats(stats))
             message.memory.CopyFrom(convert.memory(stats.config))
+            message.policies.CopyFrom(convert.policies(stats.policies))
         if paths == ["*"]:
             return message
         masked = types_pb2.Tenant()
@@ -108,14 +120,71 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         """Change how a tenant's memory learns."""
         tenant = validate.name("tenant.tenant", request.tenant.tenant)
         request_id = validate.request_id(request.request_id)
-        changes = _masked(_settings(request.tenant.memory), request)
+        asked = {f"memory.{name}": value for name, value in _settings(request.tenant.memory).items()}
+        asked |= {f"policies.{name}": value for name, value in _kept(request.tenant).items()}
+        chosen = _masked(asked, request)
+        memory, policies = (
+            {path.removeprefix(part): value for path, value in chosen.items() if path.startswith(part)}
+            for part in ("memory.", "policies.")
+        )
         try:
-            row = await self._engine.changes.update_tenant(tenant, changes, request_id)
+            row = await self._engine.changes.update_tenant(tenant, memory, request_id, _named(policies))
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"tenant.{error.field}", error.description) from None
+        return await self._as_it_is(row)
+
+    async def _as_it_is(self, row: TenantRow) -> types_pb2.Tenant:
+        """Return a tenant with its settings of now."""
         message = convert.tenant(row, self._dim)
-        message.memory.CopyFrom(convert.memory((await self._engine.stats(tenant, state_hash=False)).config))
+        stats = await self._engine.reads.stats(row.tenant, state_hash=False)
+        message.memory.CopyFrom(convert.memory(stats.config))
+        message.policies.CopyFrom(convert.policies(stats.policies))
         return message
+
+    async def RestoreTenant(self, request: tenants_pb2.RestoreTenantRequest, context: Context) -> types_pb2.Tenant:
+        """Bring a tenant's past back."""
+        tenant = validate.name("tenant", request.tenant)
+        as_tenant = validate.name("as_tenant", request.as_tenant, required=False)
+        request_id = validate.request_id(request.request_id)
+        row = await self._engine.copies.restore(tenant, validate.as_of("to", request.to), as_tenant, request_id)
+        return await self._as_it_is(row)
+
+    async def ConfirmRestore(self, request: tenants_pb2.ConfirmRestoreRequest, context: Context) -> empty_pb2.Empty:
+        """Destroy what a restored tenant was before."""
+        await self._engine.copies.confirm(validate.name("tenant", request.tenant))
+        return empty_pb2.Empty()
+
+    async def UndoRestore(self, request: tenants_pb2.UndoRestoreRequest, context: Context) -> types_pb2.Tenant:
+        """Put a restored tenant back."""
+        return await self._as_it_is(await self._engine.copies.undo(validate.name("tenant", request.tenant)))
+
+    async def ExportTenant(
+        self, request: tenants_pb2.ExportTenantRequest, context: Context
+    ) -> AsyncIterator[tenants_pb2.ExportTenantResponse]:
+        """Stream a tenant as one file."""
+        tenant = validate.name("tenant", request.tenant)
+        async with aclosing(self._engine.copies.export(tenant)) as parts:
+            async for data in _parts(parts):
+                yield tenants_pb2.ExportTenantResponse(data=data)
+
+    async def ImportTenant(
+        self, requests: AsyncIterator[tenants_pb2.ImportTenantRequest], context: Context
+    ) -> tenants_pb2.ImportTenantResponse:
+        """Make a tenant of an exported file."""
+        first = await anext(requests, tenants_pb2.ImportTenantRequest())
+        as_tenant = validate.name("as_tenant", first.as_tenant, required=False)
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield first.data
+            async for request in requests:
+                if request.as_tenant or request.rebuild:
+                    raise InvalidArgumentError("as_tenant", "and rebuild are for the first message only")
+                yield request.data
+
+        made = await self._engine.copies.import_(parts(), as_tenant, rebuild=first.rebuild)
+        return tenants_pb2.ImportTenantResponse(
+            tenant=await self._as_it_is(made.row), head_seq=made.head_seq, adopted=made.adopted
+        )
 
     async def HotRestart(
         self, request: tenants_pb2.HotRestartRequest, context: Context
@@ -148,6 +217,18 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         )
 
 
+async def _parts(frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the same bytes in messages of a size that goes well."""
+    waiting = bytearray()
+    async for frame in frames:
+        waiting += frame
+        while len(waiting) >= MESSAGE_BYTES:
+            yield bytes(waiting[:MESSAGE_BYTES])
+            del waiting[:MESSAGE_BYTES]
+    if waiting:
+        yield bytes(waiting)
+
+
 def _settings(asked: types_pb2.MemoryConfig) -> dict[str, Any]:
     """Return the settings that a message has.
 
@@ -162,24 +243,47 @@ def _settings(asked: types_pb2.MemoryConfig) -> dict[str, Any]:
     return settings
 
 
-def _masked(settings: dict[str, Any], request: tenants_pb2.UpdateTenantRequest) -> dict[str, Any]:
-    """Return those of the settings that the mask names, all without one.
+def _kept(asked: types_pb2.Tenant) -> dict[str, Any]:
+    """Return the policies that a message has.
+
+    Raises:
+        InvalidArgumentError: one is out of its range.
+    """
+    message, kept = asked.policies, dict[str, Any]()
+    if message.HasField("max_entries"):
+        kept["max_entries"] = message.max_entries
+    if message.HasField("ttl"):
+        kept["ttl"] = message.ttl.seconds * 1_000_000 + message.ttl.nanos // 1_000
+    if message.HasField("snapshots") and message.snapshots != types_pb2.SNAPSHOT_RETENTION_UNSPECIFIED:
+        if message.snapshots not in RETENTIONS:
+            raise InvalidArgumentError("tenant.policies.snapshots", "is none of this version's")
+        kept["snapshots"] = RETENTIONS[message.snapshots].value
+    return kept
+
+
+def _named(policies: dict[str, Any]) -> dict[str, Any]:
+    """Return a message's policies under their names in `Policies`."""
+    return {"ttl_us" if name == "ttl" else name: value for name, value in policies.items()}
+
+
+def _masked(asked: dict[str, Any], request: tenants_pb2.UpdateTenantRequest) -> dict[str, Any]:
+    """Return those of the settings, by path, that the mask names, all without one.
 
     Raises:
         InvalidArgumentError: the mask names what cannot be changed or is not there, or there is nothing to change.
     """
-    paths = list(request.update_mask.paths) or ["memory"]
     chosen: dict[str, Any] = {}
-    for path in paths:
-        field = path.removeprefix("memory.")
-        if path == "memory":
-            chosen |= settings
-        elif field == path or field not in {*SETTINGS, "gate"}:
-            raise InvalidArgumentError("update_mask", f"{path} cannot be changed; memory and its fields can")
-        elif field not in settings:
+    for path in list(request.update_mask.paths) or ["memory", "policies"]:
+        if path in {"memory", "policies"}:
+            chosen |= {name: value for name, value in asked.items() if name.startswith(f"{path}.")}
+        elif path not in CHANGEABLE:
+            raise InvalidArgumentError(
+                "update_mask", f"{path} cannot be changed; the fields of memory and policies can"
+            )
+        elif path not in asked:
             raise InvalidArgumentError(f"tenant.{path}", "must be set: the mask names it")
         else:
-            chosen[field] = settings[field]
+            chosen[path] = asked[path]
     if not chosen:
         raise InvalidArgumentError("tenant.memory", "must have a setting to change")
     return chosen

@@ -4,7 +4,6 @@ import base64
 import binascii
 import json
 import math
-import unicodedata
 import uuid
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -13,24 +12,15 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from memsvc import limits
+from memsvc.engine.past import Moment
 from memsvc.errors import FailedPreconditionError, InvalidArgumentError
 from memsvc.recall.filter import Filter
 from memsvc.store.base import Payload
 from memsvc.tenant.record import Content, encode_payload
 from memsvc.v1 import types_pb2
 
+name = limits.name
 MIN_TIME_US, MAX_TIME_US = -62_135_596_800_000_000, 253_402_300_799_999_999
-
-
-def name(field: str, value: str, limit: int = limits.MAX_ID_BYTES, *, required: bool = True) -> str:
-    """Check an id or label: so many bytes of UTF-8 at most, no control characters."""
-    if required and not value:
-        raise InvalidArgumentError(field, "must not be empty")
-    if len(value.encode()) > limit:
-        raise InvalidArgumentError(field, f"must be at most {limit} bytes of UTF-8")
-    if any(unicodedata.category(c) == "Cc" for c in value):
-        raise InvalidArgumentError(field, "must not contain control characters")
-    return value
 
 
 def request_id(value: str) -> str:
@@ -122,10 +112,22 @@ def payload(at: str, entry: types_pb2.Entry, dim: int) -> Payload:
         metadata_json=metadata(f"{at}.metadata_json", entry.metadata_json),
         vector=vector(f"{at}.vector", entry.vector, dim),
         learn=entry.learn if entry.HasField("learn") else True,
+        expire_us=micros(f"{at}.expire_time", entry.expire_time) if entry.HasField("expire_time") else None,
     )
     if entry.id:
         return encode_payload(name(f"{at}.id", entry.id), content)
     return encode_payload(uuid.uuid4().hex, content, id_assigned=True)
+
+
+def as_of(field: str, value: types_pb2.AsOf) -> Moment:
+    """Check a moment of the past."""
+    match value.WhichOneof("moment"):
+        case "seq":
+            return Moment(seq=value.seq)
+        case "time":
+            return Moment(time_us=micros(f"{field}.time", value.time))
+        case _:
+            raise InvalidArgumentError(field, "must be a seq or a time")
 
 
 def filter(value: types_pb2.Filter) -> Filter:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgpack
@@ -10,6 +11,7 @@ import msgpack
 from memsvc.errors import DataLossError
 from memsvc.memory.config import MemoryConfig
 from memsvc.store.base import Payload
+from memsvc.tenant.policies import Policies
 
 FORMAT = 1
 """First byte of every payload and body. A reader refuses what is newer than it knows."""
@@ -30,6 +32,8 @@ class Content:
     """Little-endian float32, unit length; empty when the server encodes the text."""
     learn: bool = True
     """Whether the text changes weights."""
+    expire_us: int | None = None
+    """When it expires, microseconds since the epoch; None where the caller does not say."""
 
 
 def encode_payload(id: str, content: Content, *, id_assigned: bool = False) -> Payload:
@@ -39,8 +43,14 @@ def encode_payload(id: str, content: Content, *, id_assigned: bool = False) -> P
     the same have the same hashes.
     """
     fields = _fields(content)
-    hashed = msgpack.packb([FORMAT, "" if id_assigned else id, *fields, content.learn])
-    return Payload(id=id, content_hash=hashlib.sha256(hashed).digest(), data=_pack(fields), learn=content.learn)
+    hashed = msgpack.packb([FORMAT, "" if id_assigned else id, *fields, content.learn, content.expire_us])
+    return Payload(
+        id=id,
+        content_hash=hashlib.sha256(hashed).digest(),
+        data=_pack(fields),
+        learn=content.learn,
+        expire_us=content.expire_us,
+    )
 
 
 def decode_payload(payload: Payload) -> Content:
@@ -58,27 +68,28 @@ def decode_payload(payload: Payload) -> Content:
         metadata_json=metadata_json,
         vector=vector,
         learn=payload.learn,
+        expire_us=payload.expire_us,
     )
 
 
-def encode_create(memory: MemoryConfig, fingerprint: str) -> bytes:
-    """Pack the body of a CREATE record: how the memory learns, and the numerics that the first view is folded under.
+def encode_create(memory: MemoryConfig, fingerprint: str, policies: Policies | None = None) -> bytes:
+    """Pack the body of a CREATE record: how the memory learns, the numerics of the first view, and the policies.
 
     The width is the encoder's, not the tenant's: with another encoder the same log folds to another view.
     """
     settings = asdict(memory)
     del settings["width"]
-    return _pack([settings, fingerprint])
+    return _pack([settings, fingerprint, asdict(policies or Policies())])
 
 
-def decode_create(body: bytes, width: int) -> tuple[MemoryConfig, str]:
+def decode_create(body: bytes, width: int) -> tuple[MemoryConfig, str, Policies]:
     """Unpack the body of a CREATE record.
 
     Raises:
         DataLossError: the bytes are damaged, or of a newer format.
     """
-    settings, fingerprint = _unpack(body, 2)
-    return MemoryConfig(**settings, width=width), fingerprint
+    settings, fingerprint, policies = _unpack(body, 3)
+    return MemoryConfig(**settings, width=width), fingerprint, Policies(**policies)
 
 
 def encode_numerics(fingerprint: str, adopted_seq: int) -> bytes:
@@ -96,19 +107,34 @@ def decode_numerics(body: bytes) -> tuple[str, int]:
     return fingerprint, adopted_seq
 
 
-def encode_configure(changes: Mapping[str, Any]) -> bytes:
-    """Pack the body of a CONFIGURE record: the settings that change, as the caller gave them."""
-    return _pack([dict(sorted(changes.items()))])
+def encode_configure(changes: Mapping[str, Any], policies: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    """Pack the body of a CONFIGURE record: the settings and policies that change, as the caller gave them."""
+    return _pack([dict(sorted(changes.items())), dict(sorted(policies.items()))])
 
 
-def decode_configure(body: bytes) -> dict[str, Any]:
-    """Unpack the body of a CONFIGURE record.
+def decode_configure(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Unpack the body of a CONFIGURE record: settings, policies.
 
     Raises:
         DataLossError: the bytes are damaged, or of a newer format.
     """
-    (changes,) = _unpack(body, 1)
-    return dict(changes)
+    changes, policies = _unpack(body, 2)
+    return dict(changes), dict(policies)
+
+
+def encode_feedback(*, useful: bool) -> bytes:
+    """Pack the body of a FEEDBACK record."""
+    return _pack([useful])
+
+
+def decode_feedback(body: bytes) -> bool:
+    """Unpack the body of a FEEDBACK record: whether the entries were useful.
+
+    Raises:
+        DataLossError: the bytes are damaged, or of a newer format.
+    """
+    (useful,) = _unpack(body, 1)
+    return bool(useful)
 
 
 def _pack(values: list[Any]) -> bytes:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -32,84 +32,20 @@ from memsvc.recall.columns import Column
 from memsvc.recall.index import Index
 from memsvc.recall.rows import NewEntry
 from memsvc.store.base import Record, RecordKind, Snapshot
+from memsvc.tenant.chunk import Chunk, Floats, Indexed, Replay, Stepped
 from memsvc.tenant.event import KEPT_EVENTS, Event
-from memsvc.tenant.record import Content, decode_configure, decode_create, decode_numerics
+from memsvc.tenant.policies import Policies
+from memsvc.tenant.record import decode_configure, decode_create, decode_feedback, decode_numerics
+from memsvc.tenant.totals import RECENT_TOKENS, Totals
 
 FORMAT = 1
-RECENT_TOKENS = 4096
-
-Floats = NDArray[np.float32]
-
-
-class Chunk(NamedTuple):
-    """One full chunk of b tokens, ready to step the memory."""
-
-    tokens: Floats
-    """[b, d], unit rows."""
-    owners: NDArray[np.int64]
-    """[b], the entry number of each token; empty in a chunk that is replayed."""
-
-
-class Replay(NamedTuple):
-    """A place in the stream where the memory goes over what was written: draw its chunk when its turn comes."""
-
-    ordinal: int
-    """0, 1, 2 ... in a tenant."""
-    rows: int
-    """Passages written before it; the chunk is drawn from these."""
-
-
-class Stepped(NamedTuple):
-    """What the memory said of one chunk (a row of memory.step.ChunkResult)."""
-
-    surprise: NDArray[np.floating[Any]]
-    """[b]."""
-    wrote: NDArray[np.bool_]
-    """[b]."""
-    bounded: bool
-    clipped: bool
-    projected: bool
-    finite: bool
-
-
-class Indexed(NamedTuple):
-    """One entry of a record, encoded: what the index keeps of it."""
-
-    number: int
-    content: Content
-    vectors: Floats
-    """[p, d], one unit row per passage."""
-    spans: NDArray[np.int32]
-    """[p, 2], code points."""
-    tokens: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Totals:
-    """Running statistics of a view; part of its state."""
-
-    tokens: int = 0
-    unknown: int = 0
-    stepped: int = 0
-    wrote: int = 0
-    surprise: float = 0.0
-    chunks: int = 0
-    bounded: int = 0
-    clipped: int = 0
-    projected: int = 0
-    skipped: int = 0
-    restarts: int = 0
-    recent: float = 0.0
-    """Mean surprise of the last full window of RECENT_TOKENS tokens."""
-    window_surprise: float = 0.0
-    window_tokens: int = 0
 
 
 class View:
     """One tenant's view, folded up to and including `applied_seq`."""
 
     def __init__(self, width: int) -> None:
-        self.config = MemoryConfig(width=width)
+        self.config, self.policies = MemoryConfig(width=width), Policies()
         self.fingerprint = ""
         self.applied_seq = 0
         self.index = Index(width)
@@ -165,7 +101,7 @@ class View:
         Raises:
             DataLossError: it cannot be read.
         """
-        self.config, self.fingerprint = decode_create(record.body, self.config.width)
+        self.config, self.fingerprint, self.policies = decode_create(record.body, self.config.width)
 
     def feed(self, number: int, states: Floats, vectors: Floats, tokens: int, unknown: int) -> list[Chunk | Replay]:
         """Stream one entry's token states [n, d] into the tail; return the chunks that are full now, and replays.
@@ -267,24 +203,37 @@ class View:
             case RecordKind.RESTART:
                 self.drift = restart(self.drift, self.config)
                 self._restarted()
-            case RecordKind.WRITE | RecordKind.UPDATE | RecordKind.DELETE | RecordKind.FORGET:
+            case RecordKind.FEEDBACK:
+                self.index.rate(record.about, 1 if decode_feedback(record.body) else -1)
+            case RecordKind.WRITE | RecordKind.UPDATE | RecordKind.DELETE:
                 self.index.hide(record.about, record.seq)
                 self._index(record, entries)
+            case RecordKind.EXPIRE | RecordKind.FORGET:
+                kind = "expired" if record.kind is RecordKind.EXPIRE else "forgotten"
+                if hidden := self.index.hide(record.about, record.seq):
+                    self._happened.append((kind, {"entries": hidden}))
         for number, (total, tokens, wrote) in self._surprises.items():
             self.index.add_surprise(number, total, tokens, wrote)
         self._surprises.clear()
-        if record.kind is RecordKind.FORGET:
-            self._happened.append(("forgotten", {"entries": len(record.about)}))
+        if evicted := self.index.resample(self.policies.max_entries, record.seq):
+            self._happened.append(("resampled", {"evicted": evicted, "entries": self.index.living}))
         self.events.extend(Event(seq=record.seq, kind=kind, figures=figures) for kind, figures in self._happened)
         self._happened.clear()
         self.applied_seq = record.seq
 
     def _configure(self, record: Record) -> None:
-        changes = decode_configure(record.body)
-        # It was checked when it was appended, against settings that may have changed since.
+        changes, policies = decode_configure(record.body)
+        # They were checked when they were appended, against settings that may have changed since.
         with suppress(InvalidArgumentError):
             self.config = changed(self.config, changes)
-        self._happened.append(("configured", {name: float(v) for name, v in changes.items() if not isinstance(v, str)}))
+        before = self.policies
+        self.policies = before.changed(policies)
+        figures = {name: float(v) for name, v in {**changes, **policies}.items() if not isinstance(v, str)}
+        self._happened.append(("configured", figures))
+        if self.policies.max_entries > before.max_entries:
+            back = self.index.take_back(self.policies.max_entries)
+            if back:
+                self._happened.append(("returned", {"entries": back}))
 
     def _index(self, record: Record, entries: Sequence[Indexed]) -> None:
         new = []
@@ -347,6 +296,7 @@ class View:
             "encoder": encoder,
             "fingerprint": self.fingerprint,
             "config": asdict(self.config),
+            "policies": asdict(self.policies),
             "gate": self.gate.to_values(),
             "drift": self.drift.to_values(),
             "events": [event.to_values() for event in self.events],
@@ -381,7 +331,7 @@ class View:
             return data
 
         view = cls(width)
-        view.config = MemoryConfig(**meta["config"])
+        view.config, view.policies = MemoryConfig(**meta["config"]), Policies(**meta["policies"])
         view.fingerprint = meta["fingerprint"]
         view.applied_seq = snapshot.seq
         view.index = Index.load(width, [blob(name) for name in meta["segments"]], blob(f"changing-{snapshot.seq}"))

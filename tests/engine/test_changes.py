@@ -10,7 +10,7 @@ from tests.engine.conftest import create, payload, running, state, turns
 
 
 async def found(engine: Engine, query: str, k: int = 5) -> list[str]:
-    return [hit.entry.payload.id for hit in (await engine.recall("t", query, k=k)).hits]
+    return [hit.entry.payload.id for hit in (await engine.reads.recall("t", query, k=k)).hits]
 
 
 async def test_settings_change_at_a_point_in_the_stream_and_replay_to_the_same_state(tmp_path) -> None:
@@ -23,7 +23,7 @@ async def test_settings_change_at_a_point_in_the_stream_and_replay_to_the_same_s
         await engine.changes.hot_restart("t", "r2")
         await engine.write("t", turns(40, start=80))
         expected = await state(engine)
-        stats = await engine.stats("t", state_hash=False)
+        stats = await engine.reads.stats("t", state_hash=False)
         assert again.tenant == "t"
         assert (stats.config.eta, stats.config.half_life) == (0.5, 200.0)
         assert stats.head_seq == 6
@@ -52,7 +52,7 @@ async def test_depth_is_fixed_and_wrong_values_change_nothing(engine: Engine) ->
     for changes, field in (({"layers": 4}, "layers"), ({"eta": 1.5}, "eta")):
         with pytest.raises(InvalidArgumentError, match=field):
             await engine.changes.update_tenant("t", changes, "")
-    assert (await engine.stats("t", state_hash=False)).head_seq == 1
+    assert (await engine.reads.stats("t", state_hash=False)).head_seq == 1
 
 
 async def test_a_new_revision_takes_the_old_ones_place(engine: Engine) -> None:
@@ -60,13 +60,13 @@ async def test_a_new_revision_takes_the_old_ones_place(engine: Engine) -> None:
     await engine.write("t", [payload("a", "the parcel has code zzqx"), *turns(10)])
     await engine.changes.update_entry("t", payload("a", "the parcel has code wwpy"), "u1")
     assert (await found(engine, "wwpy"))[0] == "a"
-    assert (await engine.get_entry("t", "a")).payload.data == payload("a", "the parcel has code wwpy").data
-    hits = (await engine.recall("t", "zzqx", k=20)).hits
+    assert (await engine.reads.get_entry("t", "a")).payload.data == payload("a", "the parcel has code wwpy").data
+    hits = (await engine.reads.recall("t", "zzqx", k=20)).hits
     assert len(hits) == 11
     assert all(b"zzqx" not in hit.entry.payload.data for hit in hits)
-    listed, _ = await engine.list_entries((await engine.get_tenant("t")).uid, 0, 100, _any(), 1 << 20)
+    listed, _ = await engine.reads.list_entries((await engine.get_tenant("t")).uid, 0, 100, _any(), 1 << 20)
     assert [e.payload.id for e in listed].count("a") == 1
-    assert (await engine.stats("t", state_hash=False)).entries == 11
+    assert (await engine.reads.stats("t", state_hash=False)).entries == 11
     # A retry of the first Write is still the same Write.
     assert (await engine.write("t", [payload("a", "the parcel has code zzqx")])).skipped == (True,)
     with pytest.raises(AlreadyExistsError):
@@ -79,15 +79,15 @@ async def test_a_deleted_entry_is_in_no_answer_and_the_weights_stay(engine: Engi
     await create(engine)
     await engine.write("t", turns(30))
     await state(engine)
-    before = await engine.stats("t", state_hash=False)
+    before = await engine.reads.stats("t", state_hash=False)
     seq, kept = await engine.changes.delete_entry("t", "e3", "d1")
     assert kept
     assert (await engine.changes.delete_entry("t", "e3", "d1"))[0] == seq
     assert "e3" not in await found(engine, "turn 3 thing", k=30)
     with pytest.raises(NotFoundError) as gone:
-        await engine.get_entry("t", "e3")
+        await engine.reads.get_entry("t", "e3")
     assert gone.value.reason == "DELETED"
-    after = await engine.stats("t", state_hash=False)
+    after = await engine.reads.stats("t", state_hash=False)
     assert after.entries == before.entries - 1
     assert after.weight_norms == before.weight_norms
     assert (await engine.changes.verify("t")).folded_hash == await state(engine)
@@ -102,11 +102,11 @@ async def test_what_is_not_learnt_is_found_and_leaves_the_weights_alone(engine: 
     await engine.write("b", quiet)
     await engine.write("b", turns(20, start=20))
     await state(engine, "a"), await state(engine, "b")
-    a, b = [await engine.stats(t, state_hash=False) for t in ("a", "b")]
+    a, b = [await engine.reads.stats(t, state_hash=False) for t in ("a", "b")]
     assert a.weight_norms == b.weight_norms
     assert a.totals == b.totals
     assert b.entries == 70
-    hit = (await engine.recall("b", "copper lanterns", k=1)).hits[0]
+    hit = (await engine.reads.recall("b", "copper lanterns", k=1)).hits[0]
     assert hit.entry.payload.id.startswith("q")
     _, kept = await engine.changes.delete_entry("b", "q7", "d")
     assert not kept

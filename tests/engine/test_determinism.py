@@ -54,8 +54,8 @@ async def test_readers_leave_no_trace(engine, expected) -> None:
 
     async def read() -> None:
         for i in range(30):
-            await engine.recall("t", f"thing {i}", k=3, min_seq=0)
-            await engine.stats("t", state_hash=True)
+            await engine.reads.recall("t", f"thing {i}", k=3, min_seq=0)
+            await engine.reads.stats("t", state_hash=True)
 
     async def write() -> None:
         entries = turns(60)
@@ -81,7 +81,7 @@ async def test_restarts_leave_no_trace(tmp_path, expected, snapshots) -> None:
                     assert (opened.snapshot_seq > 0) == snapshots
     async with running(tmp_path / "data") as engine:
         assert await state(engine) == expected
-        found = await engine.recall("t", "thing 1000 met", k=60)
+        found = await engine.reads.recall("t", "thing 1000 met", k=60)
         assert sorted(hit.entry.payload.id for hit in found.hits) == sorted(e.id for e in entries)
 
 
@@ -99,7 +99,7 @@ async def test_a_changed_numerics_is_a_record_and_adopts_the_snapshot(tmp_path, 
     async with running(tmp_path / "data") as engine:
         engine.thread.runner.fingerprint = "another machine"
         assert await state(engine) == expected
-        assert (await engine.stats("t", state_hash=False)).fingerprint == "another machine"
+        assert (await engine.reads.stats("t", state_hash=False)).fingerprint == "another machine"
         row = await engine.get_tenant("t")
         kinds = [record.kind for record in await engine.store.read(row.uid, 0, 1 << 20)]
         assert kinds == [RecordKind.CREATE, RecordKind.WRITE, RecordKind.NUMERICS]

@@ -25,7 +25,7 @@ async def test_one_reads_ones_writes(engine: Engine) -> None:
     await create(engine)
     for i in range(20):
         written = await engine.write("t", [payload(f"n{i}", f"the parcel {i} arrived with code xq{i}z")])
-        found = await engine.recall("t", f"code xq{i}z", k=1)
+        found = await engine.reads.recall("t", f"code xq{i}z", k=1)
         assert found.hits[0].entry.payload.id == f"n{i}"
         assert found.applied_seq >= written.seq
 
@@ -41,7 +41,7 @@ async def test_a_known_entry_is_skipped_and_a_conflict_refuses_all(engine: Engin
         await engine.write("t", [payload("d", "four"), payload("a", "other")])
     assert await state(engine) == before
     with pytest.raises(NotFoundError):
-        await engine.get_entry("t", "d")
+        await engine.reads.get_entry("t", "d")
     only_known = await engine.write("t", [payload("a", "one")])
     assert only_known.seq == first.seq
 
@@ -49,10 +49,10 @@ async def test_a_known_entry_is_skipped_and_a_conflict_refuses_all(engine: Engin
 async def test_min_seq(engine: Engine) -> None:
     await create(engine)
     written = await engine.write("t", turns(3))
-    assert (await engine.recall("t", "thing", k=1, min_seq=written.seq)).applied_seq >= written.seq
-    assert (await engine.recall("t", "thing", k=1, min_seq=0)).hits
+    assert (await engine.reads.recall("t", "thing", k=1, min_seq=written.seq)).applied_seq >= written.seq
+    assert (await engine.reads.recall("t", "thing", k=1, min_seq=0)).hits
     with pytest.raises(OutOfRangeError, match="min_seq"):
-        await engine.recall("t", "thing", k=1, min_seq=written.seq + 1)
+        await engine.reads.recall("t", "thing", k=1, min_seq=written.seq + 1)
 
 
 async def test_applied_tells_surprise_and_the_same_whatever_follows(engine: Engine) -> None:
@@ -82,12 +82,12 @@ async def test_a_repeated_text_surprises_less(engine: Engine) -> None:
 async def test_filters_neighbours_and_context(engine: Engine) -> None:
     await create(engine)
     await engine.write("t", [*turns(10, session="x"), *turns(10, start=10, session="y")])
-    found = await engine.recall(
+    found = await engine.reads.recall(
         "t", "thing at noon", k=20, filter=Filter.parse("y", None, None, None, ""), max_tokens=5000
     )
     assert {hit.entry.payload.id for hit in found.hits} == {f"e{i}" for i in range(10, 20)}
     assert found.context.count('"session": "y"') == 10
-    found = await engine.recall("t", turns(1, start=5)[0].id, k=1, neighbours=2)
+    found = await engine.reads.recall("t", turns(1, start=5)[0].id, k=1, neighbours=2)
     (hit,) = found.hits
     at = int(hit.entry.payload.id[1:])
     low, high = (0, 9) if at < 10 else (10, 19)
@@ -124,7 +124,7 @@ async def test_a_full_queue_refuses_with_a_delay_and_holds_no_more(tmp_path) -> 
         for tenant in ("a", "b"):
             await state(engine, tenant)
         await engine.write("a", [payload("3", big)])
-        assert len((await engine.recall("a", "word", k=9)).hits) == 3
+        assert len((await engine.reads.recall("a", "word", k=9)).hits) == 3
 
 
 async def test_a_cancelled_write_that_entered_the_log_is_applied(engine: Engine) -> None:
@@ -137,7 +137,7 @@ async def test_a_cancelled_write_that_entered_the_log_is_applied(engine: Engine)
     await asyncio.sleep(0.05)
     row = await engine.get_tenant("t")
     logged = [e.payload.id for e in await engine.store.scan(row.uid, 0, 100)]
-    found = await engine.recall("t", "cancelled", k=100)
+    found = await engine.reads.recall("t", "cancelled", k=100)
     assert sorted(hit.entry.payload.id for hit in found.hits) == sorted(logged)
 
 
@@ -152,8 +152,8 @@ async def test_one_broken_tenant_breaks_nobody_else(engine: Engine, monkeypatch)
     with pytest.raises(UnavailableError):
         await engine.write("broken", turns(3, start=3), applied=True)
     await engine.write("sound", turns(3, start=3), applied=True)
-    assert len((await engine.recall("sound", "thing", k=9)).hits) == 6
-    assert len((await engine.recall("broken", "thing", k=9)).hits) == 6, "folded afresh from the log"
+    assert len((await engine.reads.recall("sound", "thing", k=9)).hits) == 6
+    assert len((await engine.reads.recall("broken", "thing", k=9)).hits) == 6, "folded afresh from the log"
 
 
 async def test_delete_and_create_again_is_another_tenant(engine: Engine) -> None:
@@ -163,14 +163,14 @@ async def test_delete_and_create_again_is_another_tenant(engine: Engine) -> None
     await engine.delete_tenant("t", "del")
     await engine.delete_tenant("t", "del")
     with pytest.raises(NotFoundError):
-        await engine.recall("t", "thing", k=1)
+        await engine.reads.recall("t", "thing", k=1)
     with pytest.raises(NotFoundError):
         await engine.write("t", turns(1))
     await engine.create_tenant("t", engine.config.memory, "create-2")
     assert (await engine.get_tenant("t")).uid != first.uid
-    assert not (await engine.recall("t", "thing", k=9)).hits
+    assert not (await engine.reads.recall("t", "thing", k=9)).hits
     await engine.write("t", turns(1), applied=True)
-    assert len((await engine.recall("t", "thing", k=9)).hits) == 1
+    assert len((await engine.reads.recall("t", "thing", k=9)).hits) == 1
 
 
 async def test_deleting_under_load_ends_waiting_calls(engine: Engine) -> None:
@@ -219,7 +219,7 @@ async def test_a_tenant_that_is_watched_is_saved_all_the_same(tmp_path) -> None:
         await create(engine)
         written = await engine.write("t", turns(30), applied=True)
         for _ in range(100):
-            if (await engine.stats("t", state_hash=False)).snapshot_seq == written.seq:
+            if (await engine.reads.stats("t", state_hash=False)).snapshot_seq == written.seq:
                 return
             await asyncio.sleep(0.1)
     pytest.fail("the tenant was never saved")
@@ -235,14 +235,14 @@ async def test_a_damaged_snapshot_is_passed_over_and_told(tmp_path) -> None:
     db.close()
     async with running(tmp_path / "d") as engine:
         assert await state(engine) == expected
-        assert any("snapshot" in warning for warning in (await engine.stats("t", state_hash=False)).warnings)
+        assert any("snapshot" in warning for warning in (await engine.reads.stats("t", state_hash=False)).warnings)
 
 
 async def test_text_that_the_encoder_does_not_know_is_told(tmp_path) -> None:
     async with running(tmp_path / "d", encoder="minilm") as engine:
         await create(engine)
         await engine.write("t", [payload("d", "ACGTACGTTAGC" * 40)], applied=True)
-        assert any("does not know" in w for w in (await engine.stats("t", state_hash=False)).warnings)
+        assert any("does not know" in w for w in (await engine.reads.stats("t", state_hash=False)).warnings)
 
 
 async def test_close_is_prompt_and_the_store_is_free_again(tmp_path) -> None:

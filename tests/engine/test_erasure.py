@@ -48,7 +48,9 @@ async def test_the_state_is_that_of_a_tenant_that_never_had_it(tmp_path, at, sna
         assert forgetting.erasure.entries == len(SECRET)
         again = await engine.changes.forget("t", [], Filter(session="vault"), "f")
         assert again.erasure.operation == forgetting.erasure.operation
-        assert not any(h.entry.payload.id.startswith("s") for h in (await engine.recall("t", "zanzibar", k=70)).hits)
+        assert not any(
+            h.entry.payload.id.startswith("s") for h in (await engine.reads.recall("t", "zanzibar", k=70)).hits
+        )
         await erased(engine, forgetting.erasure.operation)
         assert await state(engine) == twin
         done = await engine.changes.erasure(forgetting.erasure.operation)

@@ -1,0 +1,250 @@
+"""Tenants made of others: restored from the past, exported to a file, imported from one.
+
+A copy is staged, a tenant that no one sees, and gets its name when it is whole; what fails before leaves nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from memsvc import limits
+from memsvc.engine.opened import PAGE_BYTES, OpenTenant
+from memsvc.engine.past import Moment
+from memsvc.engine.results import Imported
+from memsvc.errors import AlreadyExistsError, DataLossError, FailedPreconditionError, InvalidArgumentError
+from memsvc.recall.metadata import parse_object
+from memsvc.store.base import Record, RecordKind, Retention, Snapshot, Store, TenantRow
+from memsvc.tenant.archive import Header, Reader, Writer
+from memsvc.tenant.record import decode_create, decode_payload, encode_numerics
+from memsvc.tenant.view import View
+
+if TYPE_CHECKING:
+    from memsvc.engine.engine import Engine
+
+
+class Copies:
+    """Copies tenants. Every method that names one may raise NotFoundError: no such tenant."""
+
+    def __init__(self, engine: "Engine", store: Store) -> None:
+        self._engine, self._store = engine, store
+
+    # --- restore --------------------------------------------------------------------------------------------------
+
+    async def restore(self, tenant: str, to: Moment, as_tenant: str, request_id: str) -> TenantRow:
+        """Bring a tenant's past back: as a new tenant, or, without a name for it, in its own place.
+
+        Raises:
+            NotFoundError: no such tenant.
+            OutOfRangeError: the moment is beyond the log's head.
+            AlreadyExistsError: there is a tenant of the new id.
+            FailedPreconditionError: another restore of it is neither confirmed nor undone, or an erasure is under way.
+        """
+        if (done := await self._store.published(as_tenant or tenant, request_id)) is not None:
+            return done
+        if as_tenant and await self._store.get_tenant(as_tenant) is not None:
+            raise AlreadyExistsError("as_tenant: a tenant of that id exists", reason="TENANT_EXISTS")
+        return await asyncio.shield(self._restore(tenant, to, as_tenant, request_id))
+
+    async def _restore(self, tenant: str, to: Moment, as_tenant: str, request_id: str) -> TenantRow:
+        async with self._engine.using(tenant) as opened, opened.changing:
+            await self._check_unbound(opened.uid)
+            seq = await self._engine.past.seq_of(opened, to)
+            staged = await self._stage(opened, seq)
+            try:
+                if as_tenant:
+                    row = await self._store.publish(staged, as_tenant, request_id)
+                    await self._store.note_copy(opened.uid, f"tenant {as_tenant}")
+                else:
+                    row = await self._store.replace(opened.uid, staged, request_id)
+            except BaseException:
+                await self._store.discard(staged)
+                raise
+        if not as_tenant:
+            await self._renew(tenant, opened.uid)
+        async with self._engine.using(row.tenant) as restored:
+            restored.notice("restored", to=seq)
+        return row
+
+    async def _check_unbound(self, uid: str) -> None:
+        if await self._store.parked(uid) is not None:
+            raise FailedPreconditionError(
+                "a restore waits for its confirmation: confirm or undo it first", reason="RESTORE_PENDING"
+            )
+        if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
+            raise FailedPreconditionError(
+                "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
+            )
+
+    async def _stage(self, opened: OpenTenant, seq: int) -> str:
+        """Copy a tenant's log up to a record, with the newest snapshot of then; returns the staged tenant's uid."""
+        staged = await self._store.stage(await self._store.origin(opened.uid))
+        try:
+            after = 0
+            while after < seq:
+                page = [r for r in await self._store.read(opened.uid, after, PAGE_BYTES) if r.seq <= seq]
+                await self._store.append_staged(staged, page)
+                after = page[-1].seq
+            if (snapshot := (await self._store.load(opened.uid, seq + 1)).snapshot) is not None:
+                await self._store.save(staged, snapshot, Retention.ALL)
+        except BaseException:
+            await self._store.discard(staged)
+            raise
+        return staged
+
+    async def confirm(self, tenant: str) -> None:
+        """Destroy what a tenant was before its restore in place.
+
+        Raises:
+            FailedPreconditionError: there was none.
+        """
+        row = await self._engine.get_tenant(tenant)
+        await asyncio.shield(self._store.confirm(row.uid))
+
+    async def undo(self, tenant: str) -> TenantRow:
+        """Put a tenant back to what it was before its restore in place.
+
+        Raises:
+            FailedPreconditionError: there was none.
+        """
+        row = await self._engine.get_tenant(tenant)
+
+        async def undo() -> TenantRow:
+            back = await self._store.unpark(row.uid)
+            await self._renew(tenant, row.uid)
+            return back
+
+        return await asyncio.shield(undo())
+
+    async def _renew(self, tenant: str, uid: str) -> None:
+        """Let go of what is open of a tenant under its old uid."""
+        await self._engine.shut(tenant)
+        await self._engine.past.drop(uid)
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    async def export(self, tenant: str) -> AsyncGenerator[bytes, None]:
+        """Yield a tenant as one file: what it holds when the first part is asked for.
+
+        Raises:
+            FailedPreconditionError: an erasure is under way.
+        """
+        async with self._engine.using(tenant) as opened:
+            uid = opened.uid
+            if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
+                raise FailedPreconditionError(
+                    "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
+                )
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            await self._store.note_copy(uid, f"export of {now}")
+            head, writer = opened.head_seq, Writer()
+            yield writer.begin(Header(tenant=tenant, origin=await self._store.origin(uid), head_seq=head))
+            after = 0
+            while after < head:
+                for record in await self._store.read(uid, after, PAGE_BYTES):
+                    after = record.seq
+                    if after <= head:
+                        yield writer.record(record)
+            if (snapshot := (await self._store.load(uid, head + 1)).snapshot) is not None:
+                for part in writer.snapshot(snapshot):
+                    yield part
+            yield writer.end()
+
+    async def import_(self, parts: AsyncIterator[bytes], as_tenant: str, *, rebuild: bool = False) -> Imported:
+        """Make a tenant of an exported file.
+
+        Args:
+            parts: the file's bytes.
+            as_tenant: the new tenant's id; empty for the one in the file.
+            rebuild: fold the log afresh, whatever snapshot is in the file.
+
+        Raises:
+            InvalidArgumentError: the file is damaged, cut short, of a newer format, or none of ours; nothing is left.
+            AlreadyExistsError: there is a tenant of that id.
+        """
+        reader, staged, header = Reader(), "", None
+        waiting: list[Record] = []
+        try:
+            async for part in parts:
+                for item in reader.feed(part):
+                    if isinstance(item, Header):
+                        header = item
+                        _check_header(header, self._width)
+                        staged = await self._store.stage(header.origin)
+                        continue
+                    _check(item)
+                    waiting.append(item)
+                    if sum(record.size for record in waiting) >= PAGE_BYTES:
+                        await self._store.append_staged(staged, waiting)
+                        waiting = []
+            reader.finish()
+            if header is None:
+                raise InvalidArgumentError("data", "the file is empty", reason="ARCHIVE_REFUSED")
+            await self._store.append_staged(staged, waiting)
+            snapshot = None if rebuild else self._usable(reader.snapshot(), header.head_seq)
+            if snapshot is not None:
+                await self._store.save(staged, snapshot, Retention.ALL)
+            row = await self._store.publish(staged, as_tenant or header.tenant, "")
+        except BaseException:
+            if staged:
+                await asyncio.shield(self._store.discard(staged))
+            raise
+        async with self._engine.using(row.tenant) as opened:
+            if snapshot is None and opened.view.fingerprint != self._engine.thread.runner.fingerprint:
+                # The log was begun under other numerics, and is folded under these.
+                await opened.append(RecordKind.NUMERICS, encode_numerics(self._engine.thread.runner.fingerprint, 0))
+            return Imported(row=row, head_seq=opened.head_seq, adopted=opened.adopted_numerics)
+
+    @property
+    def _width(self) -> int:
+        return self._engine.thread.runner.encoder.dim
+
+    def _usable(self, snapshot: Snapshot | None, head_seq: int) -> Snapshot | None:
+        """Return a file's snapshot, None where it means nothing here.
+
+        Raises:
+            InvalidArgumentError: it is damaged.
+        """
+        if snapshot is None or snapshot.seq > head_seq:
+            return None
+        runner = self._engine.thread.runner
+        with _refusing():
+            restored = View.restore(snapshot, runner.encoder.dim, runner.encoder.fingerprint)
+        return None if restored is None else snapshot
+
+
+def _check_header(header: Header, width: int) -> None:
+    """Refuse a file whose tenant this server could not have made.
+
+    Raises:
+        InvalidArgumentError: it is damaged.
+    """
+    limits.name("data", header.tenant)
+    with _refusing():
+        decode_create(header.origin.config, width)
+
+
+def _check(record: Record) -> None:
+    """Refuse a record that this server would not have written.
+
+    Raises:
+        InvalidArgumentError: it is damaged.
+    """
+    for entry in record.entries:
+        with _refusing():
+            content = decode_payload(entry.payload)
+            if not 1 <= len(content.text.encode()) <= limits.MAX_TEXT_BYTES:
+                raise ValueError("a text of no length that is accepted")
+        limits.name("data", entry.payload.id)
+        parse_object(content.metadata_json, "data")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except (DataLossError, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise InvalidArgumentError(
+            "data", "the file is damaged: a record does not unpack", reason="ARCHIVE_REFUSED"
+        ) from error

@@ -1,0 +1,234 @@
+"""What only looks: recall, entries, figures; now, and as of the past."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memsvc.engine.context import Quoted, pack
+from memsvc.engine.opened import OpenTenant
+from memsvc.engine.past import Moment
+from memsvc.engine.results import Hit, Recalled, Stats
+from memsvc.errors import NotFoundError
+from memsvc.recall.filter import Filter
+from memsvc.recall.rank import Ranked, rank
+from memsvc.store.base import Store, StoredEntry
+from memsvc.tenant.record import Content, decode_payload
+
+if TYPE_CHECKING:
+    from memsvc.engine.engine import Engine
+
+UNKNOWN_WARNING = 0.05
+
+
+class Reads:
+    """Reads of all tenants. Every method may raise NotFoundError: no such tenant."""
+
+    def __init__(self, engine: "Engine", store: Store) -> None:
+        self._engine, self._store = engine, store
+
+    async def recall(
+        self,
+        tenant: str,
+        query: str,
+        *,
+        k: int,
+        filter: Filter | None = None,
+        min_seq: int | None = None,
+        neighbours: int = 0,
+        max_tokens: int = 0,
+        as_of: Moment | None = None,
+    ) -> Recalled:
+        """Find the k best entries, once all up to min_seq is applied (None: the log's head now), or as of the past.
+
+        Raises:
+            NotFoundError: no such tenant.
+            OutOfRangeError: min_seq or as_of is beyond the log's head.
+            UnavailableError: the view failed; asking again folds it afresh.
+        """
+        thread = self._engine.thread
+        async with self._viewed(tenant, min_seq, as_of) as (opened, view, seq):
+            applied, ranked, around = await thread.call(
+                lambda: self._rank(view, query, k, filter, neighbours), read=True
+            )
+            numbers = {r.number for r in ranked} | {n for before, after in around for n in (*before, *after)}
+            entries = {e.number: e for e in await self._store.entries(opened.uid, sorted(numbers), seq)}
+            hits = tuple(
+                Hit(
+                    ranked=r,
+                    entry=entries[r.number],
+                    before=tuple(entries[n] for n in before if n in entries),
+                    after=tuple(entries[n] for n in after if n in entries),
+                )
+                for r, (before, after) in zip(ranked, around, strict=True)
+                if r.number in entries
+            )
+            context = ""
+            if max_tokens and hits:
+                count = thread.runner.encoder.count_tokens
+                quotes = [_quoted(hit.entry) for hit in hits]
+                context = await thread.call(lambda: pack(quotes, max_tokens, count), read=True)
+        return Recalled(applied_seq=applied, hits=hits, context=context)
+
+    @asynccontextmanager
+    async def _viewed(
+        self, tenant: str, min_seq: int | None, as_of: Moment | None
+    ) -> AsyncIterator[tuple[OpenTenant, OpenTenant, int | None]]:
+        """Hold a tenant, its view now or as of the past, and the seq of the past."""
+        async with self._engine.using(tenant) as opened:
+            if as_of is None:
+                await opened.wait_applied(opened.head_seq if min_seq is None else min_seq)
+                yield opened, opened, None
+            else:
+                seq = await self._engine.past.seq_of(opened, as_of)
+                async with self._engine.past.using(opened, seq) as then:
+                    yield opened, then, seq
+
+    def applied_seq(self, tenant: str) -> int | None:
+        """Return the last record applied of a tenant that is open."""
+        opened = self._engine.find(tenant)
+        return None if opened is None else opened.applied_seq
+
+    def fold_of_the_past(self, tenant: str) -> tuple[int, int] | None:
+        """Return the record up to which the past of a tenant that was asked for last is folded, and its own."""
+        opened = self._engine.find(tenant)
+        return None if opened is None else self._engine.past.progress(opened.uid)
+
+    def _rank(
+        self, opened: OpenTenant, text: str, k: int, filter: Filter | None, neighbours: int
+    ) -> tuple[int, list[Ranked], list[tuple[list[int], list[int]]]]:
+        """On the thread: encode the query, rank, and look up neighbours."""
+        view = opened.view
+        if not len(view.index):
+            return view.applied_seq, [], []
+        query = self._engine.thread.runner.query(opened.key, text)
+        ranked = rank(view.index, query, self._engine.config.recall, k, filter)
+        around: list[tuple[list[int], list[int]]] = [
+            view.index.neighbours(r.number, neighbours) if neighbours else ([], []) for r in ranked
+        ]
+        return view.applied_seq, ranked, around
+
+    async def get_entry(self, tenant: str, id: str, as_of: Moment | None = None) -> StoredEntry:
+        """Return one entry, as it is or as it was.
+
+        Raises:
+            NotFoundError: no such tenant or entry: ENTRY_NOT_FOUND, DELETED, EXPIRED, FORGOTTEN or EVICTED.
+            OutOfRangeError: as_of is beyond the log's head.
+        """
+        async with self._engine.using(tenant) as opened:
+            seq = None if as_of is None else await self._engine.past.seq_of(opened, as_of)
+            entry = await self._store.entry_by_id(opened.uid, id, seq)
+            if entry is None:
+                raise NotFoundError("id: the tenant has no such entry", reason="ENTRY_NOT_FOUND")
+            if seq is None and entry.number in await self._evicted(opened, [entry]):
+                raise NotFoundError(
+                    "id: the entry left the index because the tenant has too many; a larger max_entries brings it back",
+                    reason="EVICTED",
+                )
+        return entry
+
+    async def list_entries(
+        self,
+        tenant: str,
+        after_number: int,
+        limit: int,
+        filter: Filter,
+        max_bytes: int,
+        *,
+        as_of: Moment | None = None,
+        evicted: bool = False,
+    ) -> tuple[list[StoredEntry], int | None]:
+        """Return a page of entries in seq order, and the number to go on after (None at the end).
+
+        Args:
+            tenant: its id.
+            after_number: where the last page ended.
+            limit: entries at most.
+            filter: which.
+            max_bytes: about how much.
+            as_of: those that lived then.
+            evicted: with those that left the index.
+        """
+        found: list[StoredEntry] = []
+        size = 0
+        async with self._engine.using(tenant) as opened:
+            seq = None if as_of is None else await self._engine.past.seq_of(opened, as_of)
+            while True:
+                page = await self._store.scan(opened.uid, after_number, limit + 1, seq)
+                away = set() if evicted or seq is not None else await self._evicted(opened, page)
+                for entry in page:
+                    content = decode_payload(entry.payload)
+                    matches = filter.matches(
+                        content.session, content.role, time_of(entry, content), content.metadata_json
+                    )
+                    if matches and entry.number not in away:
+                        size += len(entry.payload.data)
+                        if len(found) == limit or (found and size > max_bytes):
+                            return found, after_number
+                        found.append(entry)
+                    after_number = entry.number
+                if len(page) <= limit:
+                    return found, None
+
+    async def _evicted(self, opened: OpenTenant, entries: Sequence[StoredEntry]) -> set[int]:
+        """Return the numbers of those that left the index."""
+        if not opened.view.index.evicted:
+            return set()
+        numbers = [entry.number for entry in entries]
+        return await self._engine.thread.call(
+            lambda: {number for number in numbers if opened.view.index.is_evicted(number)}, read=True
+        )
+
+    async def stats(self, tenant: str, *, state_hash: bool) -> Stats:
+        """Return live figures, of a moment between two records.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        async with self._engine.using(tenant) as opened:
+            kept, parked = await self._store.kept(opened.uid), await self._store.parked(opened.uid)
+            return await self._engine.thread.call_at_boundary(
+                lambda: opened.key,
+                lambda: self._stats(opened, kept, pending=parked is not None, state_hash=state_hash),
+            )
+
+    def _stats(self, opened: OpenTenant, kept: tuple[int, int], *, pending: bool, state_hash: bool) -> Stats:
+        view, runner = opened.view, self._engine.thread.runner
+        warnings = list(opened.warnings)
+        if view.totals.tokens and view.totals.unknown / view.totals.tokens > UNKNOWN_WARNING:
+            share = view.totals.unknown / view.totals.tokens
+            warnings.append(
+                f"the encoder does not know {share:.0%} of the text's tokens; another encoder would serve it better"
+            )
+        return Stats(
+            entries=view.index.living,
+            passages=view.index.passages,
+            tail_tokens=len(view.tail),
+            head_seq=opened.head_seq,
+            applied_seq=view.applied_seq,
+            snapshot_seq=opened.snapshot_seq,
+            pending_bytes=opened.pending_bytes,
+            totals=replace(view.totals),
+            gate_threshold=view.gate.threshold,
+            restart_left=view.drift.restart_left,
+            config=view.config,
+            policies=view.policies,
+            evicted=view.index.evicted,
+            snapshots=kept,
+            restore_pending=pending,
+            weight_norms=runner.norms(opened.key),
+            state_hash=view.state_hash(runner.weights(opened.key)) if state_hash else "",
+            fingerprint=view.fingerprint,
+            warnings=tuple(warnings),
+        )
+
+
+def time_of(entry: StoredEntry, content: Content) -> int:
+    """Return the event's time of an entry in microseconds: its own, or when it was committed."""
+    return entry.commit_us if content.time_us is None else content.time_us
+
+
+def _quoted(entry: StoredEntry) -> Quoted:
+    content = decode_payload(entry.payload)
+    order = (entry.seq, entry.number)
+    return Quoted(entry.payload.id, content.session, content.role, time_of(entry, content), order, content.text)

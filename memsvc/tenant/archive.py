@@ -1,0 +1,205 @@
+"""A tenant as one file: frames of msgpack, each with a checksum, and one over all at the end.
+
+    magic, then frames: length (4 bytes), CRC-32 of the body (4), body
+    bodies: ["tenant", ...], ["record", ...] by seq, ["snapshot", seq, meta], ["blob", name, part] ..., ["end", digest]
+
+Pure: bytes in, values out. Nothing in a file is believed before it is checked.
+"""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from memsvc.errors import InvalidArgumentError
+from memsvc.store.base import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
+
+MAGIC = b"MEMSVC\x00"
+FORMAT = 1
+PART_BYTES = 1 << 20
+"""Bytes of a blob in one frame."""
+MOST_FRAME_BYTES = 64 << 20
+"""More than the largest record: a batch is 4 MiB."""
+_FRAME = struct.Struct("<II")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a file begins with."""
+
+    tenant: str
+    origin: Origin
+    head_seq: int
+
+
+class Writer:
+    """Makes a file, piece by piece."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def begin(self, header: Header) -> bytes:
+        """Return the file's beginning."""
+        origin = header.origin
+        values = [header.tenant, origin.created_us, origin.config, origin.id_key, list(origin.forgotten)]
+        return self._count(MAGIC + bytes([FORMAT])) + self._frame(["tenant", *values, header.head_seq])
+
+    def record(self, record: Record) -> bytes:
+        """Return a record's frame."""
+        entries = [
+            [e.number, e.payload.id, e.payload.content_hash, e.payload.data, e.payload.learn, e.payload.expire_us]
+            for e in record.entries
+        ]
+        values = [record.seq, record.commit_us, int(record.kind), record.body, list(record.about), entries]
+        return self._frame(["record", *values])
+
+    def snapshot(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield a snapshot's frames."""
+        yield self._frame(["snapshot", snapshot.seq, snapshot.meta])
+        for name, data in snapshot.blobs.items():
+            for at in range(0, len(data or b""), PART_BYTES) or (0,):
+                yield self._frame(["blob", name, (data or b"")[at : at + PART_BYTES]])
+
+    def end(self) -> bytes:
+        """Return the file's end."""
+        return self._frame(["end", self._digest.digest()])
+
+    def _frame(self, values: list[Any]) -> bytes:
+        body = msgpack.packb(values)
+        return self._count(_FRAME.pack(len(body), zlib.crc32(body)) + body)
+
+    def _count(self, data: bytes) -> bytes:
+        self._digest.update(data)
+        return data
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads a file as its bytes come; whoever feeds it takes what it yields.
+
+    Attributes:
+        done: whether the end was read, and all checksums hold.
+    """
+
+    done: bool = False
+    _rest: bytearray = field(default_factory=bytearray)
+    _digest: Any = field(default_factory=hashlib.sha256)
+    _begun: bool = False
+    _header: Header | None = None
+    _seq: int = 0
+    _snapshot: tuple[int, bytes] | None = None
+    _blobs: dict[str, bytearray] = field(default_factory=dict)
+
+    def feed(self, data: bytes) -> Iterator[Header | Record]:
+        """Yield what is complete: first the header, then the records in order.
+
+        Raises:
+            InvalidArgumentError: the file is damaged, of a newer format, or none of ours.
+        """
+        self._rest += data
+        if not self._begun:
+            if len(self._rest) <= len(MAGIC):
+                return
+            if not self._rest.startswith(MAGIC):
+                raise _refused("is no export of a tenant")
+            if self._rest[len(MAGIC)] != FORMAT:
+                raise _refused(f"has format {self._rest[len(MAGIC)]}; this version reads {FORMAT}")
+            self._take(len(MAGIC) + 1)
+            self._begun = True
+        while (body := self._body()) is not None:
+            if self.done:
+                raise _refused("goes on after its end")
+            try:
+                kind, *values = msgpack.unpackb(body, use_list=True, strict_map_key=True)
+                item = self._item(kind, values)
+            except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+                raise _refused("is damaged: a part of it does not unpack") from error
+            if item is not None:
+                yield item
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the snapshot in the file, once it is done."""
+        if self._snapshot is None:
+            return None
+        seq, meta = self._snapshot
+        return Snapshot(seq=seq, meta=meta, blobs={name: bytes(data) for name, data in self._blobs.items()})
+
+    def finish(self) -> None:
+        """Check that the file is whole.
+
+        Raises:
+            InvalidArgumentError: it is cut short.
+        """
+        if not self.done or self._rest:
+            raise _refused("is cut short")
+        if self._header is None or self._seq != self._header.head_seq:
+            raise _refused("lacks records")
+
+    def _body(self) -> bytes | None:
+        if len(self._rest) < _FRAME.size:
+            return None
+        size, checksum = _FRAME.unpack_from(self._rest)
+        if size > MOST_FRAME_BYTES:
+            raise _refused("is damaged: a part of it is too large")
+        if len(self._rest) < _FRAME.size + size:
+            return None
+        body = bytes(self._rest[_FRAME.size : _FRAME.size + size])
+        if zlib.crc32(body) != checksum:
+            raise _refused("is damaged: a checksum differs")
+        self._before = self._digest.digest()
+        self._take(_FRAME.size + size)
+        return body
+
+    def _take(self, size: int) -> None:
+        self._digest.update(self._rest[:size])
+        del self._rest[:size]
+
+    _before: bytes = b""
+    """The digest of what lies before the frame in hand."""
+
+    def _item(self, kind: str, values: list[Any]) -> Header | Record | None:
+        if (kind == "tenant") == (self._header is not None):
+            raise _refused("is damaged: its parts are out of order")
+        match kind:
+            case "tenant":
+                tenant, created_us, config, id_key, forgotten, head_seq = values
+                origin = Origin(created_us=created_us, config=config, id_key=id_key, forgotten=tuple(forgotten))
+                self._header = Header(tenant=tenant, origin=origin, head_seq=head_seq)
+                return self._header
+            case "record":
+                record = _record(values)
+                self._seq = record.seq
+                return record
+            case "snapshot":
+                self._snapshot = (values[0], values[1])
+            case "blob":
+                self._blobs.setdefault(values[0], bytearray()).extend(values[1])
+            case "end":
+                if values != [self._before]:
+                    raise _refused("is damaged: the checksum of the whole differs")
+                self.done = True
+            case _:
+                raise _refused("has a part that this version does not know")
+        return None
+
+
+def _record(values: list[Any]) -> Record:
+    seq, commit_us, kind, body, about, entries = values
+    stored = tuple(
+        StoredEntry(
+            number=number,
+            seq=seq,
+            commit_us=commit_us,
+            payload=Payload(id=id, content_hash=content_hash, data=data, learn=learn, expire_us=expire_us),
+        )
+        for number, id, content_hash, data, learn, expire_us in entries
+    )
+    return Record(seq=seq, commit_us=commit_us, kind=RecordKind(kind), body=body, about=tuple(about), entries=stored)
+
+
+def _refused(why: str) -> InvalidArgumentError:
+    return InvalidArgumentError("data", f"the file {why}", reason="ARCHIVE_REFUSED")
