@@ -1,0 +1,98 @@
+"""A tenant as one file: what is read is what was written, and nothing else is read."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memsvc.errors import InvalidArgumentError
+from memsvc.store.base import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
+from memsvc.tenant.archive import Header, Reader, Writer
+
+
+def header(head: int) -> Header:
+    origin = Origin(created_us=5, config=b"config", id_key=b"k" * 32, forgotten=(b"a", b"b"))
+    return Header(tenant="ada/ж", origin=origin, head_seq=head)
+
+
+def record(seq: int) -> Record:
+    entries = tuple(
+        StoredEntry(
+            number=10 * seq + i,
+            seq=seq,
+            commit_us=seq,
+            payload=Payload(id=f"e{i}", content_hash=b"h", data=bytes(range(i * 50)), learn=i != 1, expire_us=i or None),
+        )
+        for i in range(seq % 3)
+    )
+    return Record(seq=seq, commit_us=seq, kind=RecordKind.WRITE, body=b"b", about=(seq,), entries=entries)
+
+
+SNAPSHOT = Snapshot(seq=2, meta=b"meta", blobs={"one": b"x" * 3_000_000, "none": b"", "two": b"yz"})
+
+
+def written(records: int = 4, snapshot: Snapshot | None = SNAPSHOT) -> bytes:
+    writer = Writer()
+    parts = [writer.begin(header(records)), *(writer.record(record(seq)) for seq in range(1, records + 1))]
+    if snapshot is not None:
+        parts += writer.snapshot(snapshot)
+    return b"".join([*parts, writer.end()])
+
+
+def read(data: bytes, sizes: list[int] | None = None) -> tuple[list, Snapshot | None]:
+    reader, items, at = Reader(), [], 0
+    for size in [*(sizes or []), len(data)]:
+        items += reader.feed(data[at : at + size])
+        at += size
+    reader.finish()
+    return items, reader.snapshot()
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(0, 500), max_size=40))
+def test_it_comes_back_however_it_is_cut(sizes) -> None:
+    items, snapshot = read(written(snapshot=None), sizes)
+    assert items == [header(4), *(record(seq) for seq in range(1, 5))]
+    assert snapshot is None
+
+
+def test_a_snapshot_comes_back_too() -> None:
+    assert read(written())[1] == SNAPSHOT
+
+
+SMALL = written(snapshot=Snapshot(seq=2, meta=b"meta", blobs={"one": b"x" * 30}))
+
+
+@settings(max_examples=300, deadline=None)
+@given(at=st.integers(0, len(SMALL) - 1), bit=st.integers(0, 7))
+def test_no_flipped_bit_passes(at, bit) -> None:
+    damaged = bytearray(SMALL)
+    damaged[at] ^= 1 << bit
+    with pytest.raises(InvalidArgumentError):
+        read(bytes(damaged))
+
+
+@given(length=st.integers(0, len(SMALL) - 1))
+def test_no_file_that_is_cut_short_passes(length) -> None:
+    with pytest.raises(InvalidArgumentError, match="cut short"):
+        read(SMALL[:length])
+
+
+def test_a_newer_format_and_another_file_are_named() -> None:
+    with pytest.raises(InvalidArgumentError, match="format 9"):
+        read(SMALL[:7] + b"\x09" + SMALL[8:])
+    with pytest.raises(InvalidArgumentError, match="no export"):
+        read(b"PK\x03\x04" + SMALL)
+    with pytest.raises(InvalidArgumentError, match="after its end"):
+        read(SMALL + SMALL[8:])
+
+
+def test_records_that_lack_are_missed() -> None:
+    writer = Writer()
+    data = writer.begin(header(3)) + writer.record(record(1)) + writer.end()
+    with pytest.raises(InvalidArgumentError, match="lacks records"):
+        read(data)
+
+
+def test_a_length_that_is_made_up_takes_no_memory() -> None:
+    with pytest.raises(InvalidArgumentError, match="too large"):
+        read(SMALL[:8] + b"\xff\xff\xff\x7f" + SMALL[12:])
