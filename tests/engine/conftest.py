@@ -11,6 +11,7 @@ from memsvc.engine.engine import Engine
 from memsvc.memory.config import MemoryConfig
 from memsvc.store.base import Payload
 from memsvc.store.sqlite import SqliteStore
+from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import Content, encode_payload
 
 
@@ -46,8 +47,8 @@ def turns(n: int, start: int = 0, session: str = "s") -> list[Payload]:
     ]
 
 
-async def create(engine: Engine, tenant: str = "t", **memory) -> None:
-    await engine.create_tenant(tenant, MemoryConfig(**memory), f"create-{tenant}")
+async def create(engine: Engine, tenant: str = "t", policies: Policies | None = None, **memory) -> None:
+    await engine.create_tenant(tenant, MemoryConfig(**memory), f"create-{tenant}", policies)
 
 
 async def state(engine: Engine, tenant: str = "t") -> str:

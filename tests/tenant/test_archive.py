@@ -20,7 +20,9 @@ def record(seq: int) -> Record:
             number=10 * seq + i,
             seq=seq,
             commit_us=seq,
-            payload=Payload(id=f"e{i}", content_hash=b"h", data=bytes(range(i * 50)), learn=i != 1, expire_us=i or None),
+            payload=Payload(
+                id=f"e{i}", content_hash=b"h", data=bytes(range(i * 50)), learn=i != 1, expire_us=i or None
+            ),
         )
         for i in range(seq % 3)
     )

@@ -1,0 +1,95 @@
+"""A tenant as a file: out of one deployment and into another."""
+
+from memsvc.engine.engine import Engine
+from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from memsvc.tenant.policies import Policies
+from tests.engine.conftest import create, payload, running, state, turns
+from tests.engine.test_past import answers, ids
+
+
+async def exported(engine: Engine, tenant: str = "t") -> bytes:
+    return b"".join([part async for part in engine.copies.export(tenant)])
+
+
+async def imported(engine: Engine, data: bytes, as_tenant: str = "", *, rebuild: bool = False, step: int = 1000):
+    async def parts():
+        for at in range(0, len(data), step):
+            yield data[at : at + step]
+
+    return await engine.copies.import_(parts(), as_tenant, rebuild=rebuild)
+
+
+async def fill(engine: Engine) -> None:
+    await create(engine, policies=Policies(max_entries=35))
+    for start in range(0, 40, 10):
+        await engine.write("t", turns(10, start), applied=True)
+    await engine.changes.update_entry("t", payload("e39", "revised"), "")
+    await engine.changes.delete_entry("t", "e38", "")
+    await engine.changes.feedback("t", ["e39"], "", useful=True)
+    await engine.changes.forget("t", ["e37"], None, "")
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+async def test_it_is_the_same_elsewhere(tmp_path, rebuild) -> None:
+    async with running(tmp_path / "a", snapshot_min_tokens=1) as engine:
+        await fill(engine)
+        while await engine.store.unfinished_erasures():
+            await engine.thread.call(lambda: None)
+        async with engine.using("t") as opened:
+            await engine._keeper.snapshot(opened)
+        before, said, listed, data = (
+            await state(engine),
+            await answers(engine, "t"),
+            await ids(engine),
+            await exported(engine),
+        )
+    async with running(tmp_path / "b") as engine:
+        made = await imported(engine, data, rebuild=rebuild)
+        assert (made.row.tenant, made.adopted) == ("t", False)
+        assert (await state(engine), await answers(engine, "t"), await ids(engine)) == (before, said, listed)
+        verified = await engine.changes.verify("t")
+        assert verified.state_hash == verified.folded_hash
+        with pytest.raises(FailedPreconditionError, match="forgotten"):
+            await engine.write("t", [payload("e37", "again")])
+        assert (await engine.write("t", turns(10))).skipped == (True,) * 10
+        with pytest.raises(AlreadyExistsError):
+            await imported(engine, data)
+        await imported(engine, data, "other")
+        assert await state(engine, "other") == before
+
+
+async def test_a_refused_file_leaves_nothing(tmp_path) -> None:
+    async with running(tmp_path / "a", snapshot_min_tokens=1) as engine:
+        await create(engine)
+        await engine.write("t", [*turns(30), payload("x", "a word like floccinaucinihilipilification")], applied=True)
+        data = await exported(engine)
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    async with running(tmp_path / "b") as engine:
+        for bad in (bytes(damaged), data[:-1], data[: len(data) // 2], b"", data[8:], data[:7] + b"\x02" + data[8:]):
+            with pytest.raises(InvalidArgumentError) as caught:
+                await imported(engine, bad)
+            assert caught.value.reason == "ARCHIVE_REFUSED"
+        assert await engine.store.list_tenants("", 10) == []
+        assert (await imported(engine, data)).row.tenant == "t", "the name is free"
+        await engine.delete_tenant("t", "")
+    for file in (tmp_path / "b").iterdir():
+        assert b"floccinaucini" not in file.read_bytes()
+
+
+async def test_a_snapshot_of_other_numerics_is_adopted_or_left(tmp_path) -> None:
+    async with running(tmp_path / "a", snapshot_min_tokens=1) as engine:
+        await create(engine)
+        await engine.write("t", turns(30), applied=True)
+        engine.thread.runner.fingerprint = "other"
+        async with engine.using("t") as opened:
+            opened.view.fingerprint = "other"
+            await engine._keeper.snapshot(opened)
+        before, data = await state(engine), await exported(engine)
+    async with running(tmp_path / "b") as engine:
+        adopted, rebuilt = await imported(engine, data), await imported(engine, data, "rebuilt", rebuild=True)
+        assert (adopted.adopted, rebuilt.adopted) == (True, False)
+        assert await state(engine) == before == await state(engine, "rebuilt")
+        for tenant in ("t", "rebuilt"):
+            stats = await engine.reads.stats(tenant, state_hash=False)
+            assert stats.fingerprint == engine.thread.runner.fingerprint
