@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from memsvc.errors import NotFoundError
 from memsvc.store.base import Changed, EntryState, Erasure, Payload, Record, RecordKind, StoredEntry
-from memsvc.store.log_destroy import destroy
+from memsvc.store.log_destroy import retire
 from memsvc.store.log_end import End, find_end, insert
 from memsvc.store.log_hash import asked_hash, content_hash_left, id_hash, request_hash
 from memsvc.store.log_ids import find_living, forgotten, revisions
@@ -29,12 +29,12 @@ def update(connection: sqlite3.Connection, *, uid: str, payload: Payload, reques
     old = find_living(connection, end.no, end.id_key, payload.id)
     entry = StoredEntry(number=end.number, seq=end.seq, commit_us=end.commit_us, payload=payload)
     record = _record(end, RecordKind.UPDATE, about=(old.number,), entries=(entry,))
-    insert(connection, end.no, record)
+    insert(connection, end.no, record, old.number)
     connection.execute(
         "UPDATE ids SET current = ? WHERE tenant = ? AND id_hash = ?",
         (end.number, end.no, id_hash(end.id_key, payload.id)),
     )
-    destroyed = _retire(connection, end, old.number, EntryState.REPLACED, learn=old.learn)
+    destroyed = retire(connection, end, old.number, EntryState.REPLACED, learn=old.learn)
     remember(connection, request, Outcome(uid, now_us, end.seq, destroyed))
     return Changed(record=record, destroyed=destroyed)
 
@@ -53,9 +53,30 @@ def delete(connection: sqlite3.Connection, *, uid: str, id: str, request_id: str
     old = find_living(connection, end.no, end.id_key, id)
     record = _record(end, RecordKind.DELETE, about=(old.number,))
     insert(connection, end.no, record)
-    destroyed = _retire(connection, end, old.number, EntryState.DELETED, learn=old.learn)
+    destroyed = retire(connection, end, old.number, EntryState.DELETED, learn=old.learn)
     remember(connection, request, Outcome(uid, now_us, end.seq, destroyed))
     return Changed(record=record, destroyed=destroyed)
+
+
+def feedback(
+    connection: sqlite3.Connection, *, uid: str, ids: Sequence[str], body: bytes, request_id: str, now_us: int
+) -> Changed:
+    """Append a FEEDBACK about the living entries of these ids.
+
+    Raises:
+        NotFoundError: no such tenant, or no living entry of one of the ids.
+        FailedPreconditionError: the request_id was used for something else.
+    """
+    end = find_end(connection, uid, now_us)
+    unique = sorted(set(ids))
+    request = _request(end, request_id, Operation.FEEDBACK, *unique, body=body)
+    if (came := outcome(connection, request, now_us)) is not None:
+        return _again(connection, end, came)
+    about = tuple(sorted(find_living(connection, end.no, end.id_key, id).number for id in unique))
+    record = _record(end, RecordKind.FEEDBACK, body=body, about=about)
+    insert(connection, end.no, record)
+    remember(connection, request, Outcome(uid, now_us, end.seq, 0))
+    return Changed(record=record, destroyed=0)
 
 
 def forget(
@@ -109,19 +130,15 @@ def finish_erasure(connection: sqlite3.Connection, *, operation: str, receipt: b
     )
 
 
-def _request(end: End, request_id: str, operation: Operation, *ids: str) -> Request:
-    digest = asked_hash(end.id_key, *(id.encode() for id in ids))
+def _request(end: End, request_id: str, operation: Operation, *ids: str, body: bytes = b"") -> Request:
+    digest = asked_hash(end.id_key, body, *(id.encode() for id in ids))
     return Request(request_hash(end.id_key, request_id), operation, digest)
 
 
-def _record(end: End, kind: RecordKind, *, about: tuple[int, ...], entries: tuple[StoredEntry, ...] = ()) -> Record:
-    return Record(seq=end.seq, commit_us=end.commit_us, kind=kind, entries=entries, about=about)
-
-
-def _retire(connection: sqlite3.Connection, end: End, number: int, state: EntryState, *, learn: bool) -> int:
-    """Take an entry out of the living; return the bytes of payload that were destroyed."""
-    connection.execute("UPDATE entries SET state = ? WHERE tenant = ? AND number = ?", (state, end.no, number))
-    return 0 if learn else destroy(connection, end.no, end.id_key, number)
+def _record(
+    end: End, kind: RecordKind, *, about: tuple[int, ...], body: bytes = b"", entries: tuple[StoredEntry, ...] = ()
+) -> Record:
+    return Record(seq=end.seq, commit_us=end.commit_us, kind=kind, body=body, entries=entries, about=about)
 
 
 def _again(connection: sqlite3.Connection, end: End, came: Outcome) -> Changed:

@@ -6,16 +6,25 @@ Each function is one operation inside the committer's transaction.
 import sqlite3
 from collections.abc import Iterable
 
+from memsvc.store.base import EntryState
+from memsvc.store.log_end import End
 from memsvc.store.log_hash import content_hash_left
+from memsvc.store.log_names import take_name
 from memsvc.store.schema import PAGE_BYTES
 
 SLICE_ROWS = 256
 """Rows that one slice takes."""
 
 
+def condemn(connection: sqlite3.Connection, no: int) -> None:
+    """Take a tenant's name and config; `purge_slice` does the rest."""
+    take_name(connection, no)
+    connection.execute("UPDATE tenants SET config = NULL WHERE no = ?", (no,))
+
+
 def purge_slice(connection: sqlite3.Connection, uid: str) -> bool:
     """Destroy up to SLICE_ROWS rows of a condemned tenant. Return whether nothing is left of it."""
-    row = connection.execute("SELECT no FROM tenants WHERE uid = ? AND tenant IS NULL", (uid,)).fetchone()
+    row = connection.execute("SELECT no FROM tenants WHERE uid = ? AND config IS NULL", (uid,)).fetchone()
     if row is None:
         return True
     (no,) = row
@@ -33,10 +42,12 @@ def purge_slice(connection: sqlite3.Connection, uid: str) -> bool:
         "DELETE FROM ids WHERE tenant = ?1 AND id_hash IN (SELECT id_hash FROM ids WHERE tenant = ?1 LIMIT ?2)",
         "DELETE FROM records WHERE tenant = ?1 AND seq IN (SELECT seq FROM records WHERE tenant = ?1 LIMIT ?2)",
         "DELETE FROM erasures WHERE tenant = ?1 AND seq IN (SELECT seq FROM erasures WHERE tenant = ?1 LIMIT ?2)",
+        "UPDATE copies SET tenant = NULL, copy = NULL WHERE no IN (SELECT no FROM copies WHERE tenant = ?1 LIMIT ?2)",
     ):
         if connection.execute(slice_of, (no, SLICE_ROWS)).rowcount:
             return False
     connection.execute("DELETE FROM heads WHERE tenant = ?", (no,))
+    connection.execute("DELETE FROM parked WHERE tenant = ?", (no,))
     connection.execute("UPDATE tenants SET uid = NULL, created_us = NULL, id_key = NULL WHERE no = ?", (no,))
     return True
 
@@ -67,7 +78,15 @@ def erase_slice(connection: sqlite3.Connection, uid: str) -> int | None:
     return int(sum(sizes))
 
 
-def destroy(connection: sqlite3.Connection, no: int, id_key: bytes, number: int) -> int:
+def retire(connection: sqlite3.Connection, end: End, number: int, state: EntryState, *, learn: bool) -> int:
+    """Take an entry out of the living by the record at the end; return the bytes of payload that were destroyed."""
+    connection.execute(
+        "UPDATE entries SET state = ?, died = ? WHERE tenant = ? AND number = ?", (state, end.seq, end.no, number)
+    )
+    return 0 if learn else _destroy(connection, end.no, end.id_key, number)
+
+
+def _destroy(connection: sqlite3.Connection, no: int, id_key: bytes, number: int) -> int:
     """Destroy one entry's payload but for what tells whether other content is equal. Return its bytes."""
     payload, seq, content_hash, size, data_size = connection.execute(
         "SELECT e.payload, e.seq, p.content_hash, length(p.id) + length(p.content_hash) + length(p.data), "

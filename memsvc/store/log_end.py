@@ -4,7 +4,7 @@ import sqlite3
 from typing import NamedTuple
 
 from memsvc.errors import NotFoundError
-from memsvc.store.base import EntryState, Record, RecordKind
+from memsvc.store.base import EntryState, Record
 from memsvc.store.log_about import pack
 
 
@@ -32,30 +32,40 @@ def find_end(connection: sqlite3.Connection, uid: str, now_us: int) -> End:
     return End(no, id_key, seq + 1, number + 1, max(now_us, commit_us))
 
 
-def insert(connection: sqlite3.Connection, no: int, record: Record) -> None:
-    """Write a record with its entries there. The index of ids is the caller's."""
+def insert(connection: sqlite3.Connection, no: int, record: Record, previous: int | None = None) -> None:
+    """Write a record with its entries there. The index of ids is the caller's.
+
+    Args:
+        connection: the committer's.
+        no: whose record it is.
+        record: its entries live.
+        previous: the revision that its entry replaces.
+    """
     entries, about = record.entries, pack(record.about)
-    first = entries[0].number if entries else 0
+    first, last = (entries[0].number, entries[-1].number) if entries else (0, 0)
     size = record.size + len(about)
     connection.execute(
         "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (no, record.seq, record.commit_us, record.kind, record.body, about, first, len(entries), size),
+        (no, record.seq, record.commit_us, record.kind, record.body, about, first, last, size),
     )
     if entries:
-        (last,) = connection.execute("SELECT coalesce(max(no), 0) FROM payloads").fetchone()
-        rows = list(enumerate(entries, start=last + 1))
+        (used,) = connection.execute("SELECT coalesce(max(no), 0) FROM payloads").fetchone()
+        rows = list(enumerate(entries, start=used + 1))
         connection.executemany(
             "INSERT INTO payloads VALUES (?, ?, ?, ?)",
             [(row, e.payload.id.encode(), e.payload.content_hash, e.payload.data) for row, e in rows],
         )
-        previous = record.about[0] if record.kind == RecordKind.UPDATE else None
         connection.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(no, e.number, e.seq, row, EntryState.LIVE, e.payload.learn, previous) for row, e in rows],
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+            [
+                (no, e.number, e.seq, row, EntryState.LIVE, e.payload.learn, previous, e.payload.expire_us)
+                for row, e in rows
+            ],
         )
+    # What a record is about counts, too: a copy may lack the entry, but its number is not given again.
     connection.execute(
-        "UPDATE heads SET seq = ?, number = number + ?, commit_us = ?, bytes = bytes + ? WHERE tenant = ?",
-        (record.seq, len(entries), record.commit_us, size, no),
+        "UPDATE heads SET seq = ?, number = max(number, ?), commit_us = ?, bytes = bytes + ? WHERE tenant = ?",
+        (record.seq, max((last, *record.about)), record.commit_us, size, no),
     )
 
 

@@ -19,7 +19,7 @@ def find_living(connection: sqlite3.Connection, no: int, id_key: bytes, id: str)
     """Return the living entry of an id.
 
     Raises:
-        NotFoundError: there is none; the reason is ENTRY_NOT_FOUND, DELETED or FORGOTTEN.
+        NotFoundError: there is none; the reason is ENTRY_NOT_FOUND, DELETED, EXPIRED or FORGOTTEN.
     """
     row = connection.execute(
         "SELECT e.number, e.learn, e.state FROM ids i LEFT JOIN entries e ON e.tenant = i.tenant "
@@ -30,7 +30,7 @@ def find_living(connection: sqlite3.Connection, no: int, id_key: bytes, id: str)
         raise unknown(id)
     number, learn, state = row
     if state != EntryState.LIVE:
-        raise deleted(id) if state == EntryState.DELETED else forgotten(id)
+        raise gone(id, state)
     return Living(number, bool(learn))
 
 
@@ -60,8 +60,15 @@ def unknown(id: str) -> NotFoundError:
     return NotFoundError("no such entry", reason="ENTRY_NOT_FOUND", metadata={"id": id})
 
 
-def deleted(id: str) -> NotFoundError:
-    """Return what to raise for the id of an entry that was deleted."""
+def gone(id: str, state: EntryState | None) -> NotFoundError:
+    """Return what to raise for the id of an entry in a state other than LIVE; of one that is forgotten there is none.
+
+    In a copy, what is replaced by a revision that is not there is as deleted.
+    """
+    if state in (None, EntryState.FORGOTTEN):
+        return forgotten(id)
+    if state == EntryState.EXPIRED:
+        return NotFoundError("the entry is expired", reason="EXPIRED", metadata={"id": id})
     return NotFoundError("the entry was deleted", reason="DELETED", metadata={"id": id})
 
 

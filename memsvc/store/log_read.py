@@ -1,21 +1,25 @@
 """What the log answers: each function reads on a connection of its own, and finishes every cursor it opens."""
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from memsvc.store.base import EntryState, Erasure, Payload, Record, RecordKind, StoredEntry, TenantRow
+from memsvc.store.base import EntryState, Erasure, Origin, Payload, Record, RecordKind, StoredEntry, TenantRow
 from memsvc.store.log_about import unpack
 from memsvc.store.log_end import no_tenant
 from memsvc.store.log_hash import id_hash, tenant_hash
-from memsvc.store.log_ids import deleted, forgotten
+from memsvc.store.log_ids import gone
 from memsvc.store.log_requests import REQUEST_US, Operation
 
 TENANT_BYTES = 1024
 ENTRY_BYTES = 160
 """What a tenant and an entry take on disk beside what a caller wrote, about, as measured."""
+
+_NOW = 2**63 - 1
+"""As of no record: after the last."""
 
 _RECORD_BYTES = 64
 """What a record counts for beside its payload, so that empty ones do not make a read endless."""
@@ -24,7 +28,9 @@ _RECORD_BYTES = 64
 def get_tenant(connection: sqlite3.Connection, tenant: str) -> TenantRow | None:
     """Return the living tenant of that id."""
     row = connection.execute(
-        "SELECT uid, tenant, created_us, config FROM living WHERE tenant_hash = ?", (tenant_hash(tenant),)
+        "SELECT t.uid, n.name, t.created_us, t.config FROM names n CROSS JOIN tenants t ON t.no = n.tenant "
+        "WHERE n.name_hash = ?",
+        (tenant_hash(tenant),),
     ).fetchone()
     return None if row is None else _tenant(row)
 
@@ -35,7 +41,8 @@ def list_tenants(connection: sqlite3.Connection, after: str, limit: int) -> list
     It reads them all: an index of their ids would leave copies of them behind.
     """
     rows = connection.execute(
-        "SELECT uid, tenant, created_us, config FROM tenants WHERE tenant > ? ORDER BY tenant LIMIT ?",
+        "SELECT t.uid, n.name, t.created_us, t.config FROM names n CROSS JOIN tenants t ON t.no = n.tenant "
+        "WHERE n.name > ? ORDER BY n.name LIMIT ?",
         (after.encode(), limit),
     )
     return [_tenant(row) for row in rows.fetchall()]
@@ -48,6 +55,83 @@ def find_deleted(connection: sqlite3.Connection, tenant: str, request_id: str, n
         (request_id.encode(), Operation.DELETE, tenant_hash(tenant), now_us - REQUEST_US),
     ).fetchone()
     return row is not None
+
+
+def published(connection: sqlite3.Connection, tenant: str, request_id: str, now_us: int) -> TenantRow | None:
+    """Return the living tenant of that id that was published with this request_id within 24 hours."""
+    row = connection.execute(
+        "SELECT l.uid, l.name, l.created_us, l.config FROM requests r CROSS JOIN living l ON l.uid = r.uid "
+        "WHERE r.request_id = ? AND r.operation IN (?, ?) AND r.at_us > ? AND l.name = ?",
+        (request_id.encode(), Operation.PUBLISH, Operation.REPLACE, now_us - REQUEST_US, tenant.encode()),
+    ).fetchone()
+    return None if row is None else _tenant(row)
+
+
+def published_as(connection: sqlite3.Connection, uid: str) -> TenantRow:
+    """Return what a repeated request published.
+
+    Raises:
+        NotFoundError: it does not live any more; a retry must not bring it back.
+    """
+    row = connection.execute("SELECT uid, name, created_us, config FROM living WHERE uid = ?", (uid,)).fetchone()
+    if row is None:
+        raise no_tenant()
+    return _tenant(row)
+
+
+def takes_snapshots(connection: sqlite3.Connection, uid: str) -> None:
+    """Return if the tenant is living, staged or parked.
+
+    Raises:
+        NotFoundError: no such tenant.
+    """
+    if not connection.execute("SELECT 1 FROM tenants WHERE uid = ? AND config IS NOT NULL", (uid,)).fetchone():
+        raise no_tenant()
+
+
+def seq_at(connection: sqlite3.Connection, uid: str, time_us: int) -> int:
+    """Return the seq of the last record committed at or before that time.
+
+    Raises:
+        NotFoundError: no such tenant.
+    """
+    row = connection.execute("SELECT no, seq FROM living WHERE uid = ?", (uid,)).fetchone()
+    if row is None:
+        raise no_tenant()
+    no, last = row
+
+    def commit_us(seq: int) -> int:
+        found = connection.execute("SELECT commit_us FROM records WHERE tenant = ? AND seq = ?", (no, seq)).fetchone()
+        if found is None:  # it was deleted meanwhile
+            raise no_tenant()
+        return int(found[0])
+
+    return bisect_right(range(1, last + 1), time_us, key=commit_us)
+
+
+def origin(connection: sqlite3.Connection, uid: str) -> Origin:
+    """Return what a copy of the tenant takes over beside its records.
+
+    Raises:
+        NotFoundError: no such tenant.
+    """
+    row = connection.execute("SELECT no, created_us, config, id_key FROM living WHERE uid = ?", (uid,)).fetchone()
+    if row is None:
+        raise no_tenant()
+    no, created_us, config, id_key = row
+    hashes = connection.execute(
+        "SELECT id_hash FROM ids WHERE tenant = ? AND current IS NULL ORDER BY id_hash", (no,)
+    ).fetchall()
+    forgotten = tuple(hashed for (hashed,) in hashes)
+    return Origin(created_us=created_us, config=config, id_key=id_key, forgotten=forgotten)
+
+
+def copies(connection: sqlite3.Connection, uid: str) -> list[str]:
+    """Return what was made of a tenant, in order."""
+    if (no := _number_of(connection, uid)) is None:
+        return []
+    rows = connection.execute("SELECT copy FROM copies WHERE tenant = ? ORDER BY no", (no,)).fetchall()
+    return [copy for (copy,) in rows]
 
 
 def head(connection: sqlite3.Connection, uid: str) -> int:
@@ -78,52 +162,66 @@ def record_at(connection: sqlite3.Connection, no: int, seq: int) -> Record:
     return _records(connection, no, seq - 1, 0)[0]
 
 
-def entries(connection: sqlite3.Connection, uid: str, numbers: Sequence[int]) -> list[StoredEntry]:
-    """Return the living entries of those numbers, in the order asked."""
+def entries(
+    connection: sqlite3.Connection, uid: str, numbers: Sequence[int], as_of: int | None = None
+) -> list[StoredEntry]:
+    """Return the entries of those numbers that live, or lived as of a record, in the order asked."""
     if (no := _number_of(connection, uid)) is None:
         return []
     query = (
-        "SELECT number, seq, commit_us, id, content_hash, data, learn FROM stored "
-        "WHERE tenant = ? AND number = ? AND state = ?"
+        "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = ?1 "
+        "AND number = ?2 AND state != ?3 AND seq <= ?4 AND (died IS NULL OR died > ?4)"
     )
-    rows = (connection.execute(query, (no, number, EntryState.LIVE)).fetchone() for number in numbers)
+    values = (EntryState.FORGOTTEN, _NOW if as_of is None else as_of)
+    rows = (connection.execute(query, (no, number, *values)).fetchone() for number in numbers)
     return _entries(row for row in rows if row is not None)
 
 
-def entry_by_id(connection: sqlite3.Connection, uid: str, id: str) -> StoredEntry | None:
-    """Return the living entry of that id.
+def entry_by_id(connection: sqlite3.Connection, uid: str, id: str, as_of: int | None = None) -> StoredEntry | None:
+    """Return the entry of that id that lives, or lived as of a record.
 
     Raises:
-        NotFoundError: it was deleted or forgotten.
+        NotFoundError: it was deleted, expired or forgotten.
     """
     row = connection.execute("SELECT no, id_key FROM living WHERE uid = ?", (uid,)).fetchone()
     if row is None:
         return None
     no, id_key = row
-    # One statement: between two, what the first found could be replaced and destroyed.
+    # One statement: between two, what the first found could be replaced and destroyed. From the newest revision back
+    # to the first that was there.
+    as_of = _NOW if as_of is None else as_of
     found = connection.execute(
-        "SELECT e.state, e.number, e.seq, r.commit_us, p.id, p.content_hash, p.data, e.learn FROM ids i "
-        "LEFT JOIN entries e ON e.tenant = i.tenant AND e.number = i.current "
+        "WITH RECURSIVE revisions (number, seq, previous) AS ("
+        "SELECT e.number, e.seq, e.previous FROM ids i LEFT JOIN entries e ON e.tenant = i.tenant "
+        "AND e.number = i.current WHERE i.tenant = ?1 AND i.id_hash = ?2 UNION ALL "
+        "SELECT e.number, e.seq, e.previous FROM revisions v CROSS JOIN entries e ON e.tenant = ?1 "
+        "AND e.number = v.previous WHERE v.seq > ?3) "
+        "SELECT e.state, e.died, e.number, e.seq, r.commit_us, p.id, p.content_hash, p.data, e.learn, e.expire_us "
+        "FROM revisions v LEFT JOIN entries e ON e.tenant = ?1 AND e.number = v.number "
         "LEFT JOIN records r ON r.tenant = e.tenant AND r.seq = e.seq LEFT JOIN payloads p ON p.no = e.payload "
-        "WHERE i.tenant = ? AND i.id_hash = ?",
-        (no, id_hash(id_key, id)),
+        "WHERE v.seq IS NULL OR v.seq <= ?3",
+        (no, id_hash(id_key, id), as_of),
     ).fetchone()
     if found is None:
         return None
-    state, *entry = found
-    if state != EntryState.LIVE:
-        raise deleted(id) if state == EntryState.DELETED else forgotten(id)
+    state, died, *entry = found
+    if state in (None, EntryState.FORGOTTEN) or (died is not None and died <= as_of):
+        raise gone(id, state)
+    if entry[5] is None:  # it lived then, but its text went with it
+        raise gone(id, EntryState.DELETED)
     return _entries([entry])[0]
 
 
-def scan(connection: sqlite3.Connection, uid: str, after_number: int, limit: int) -> list[StoredEntry]:
-    """Return up to `limit` living entries with greater numbers, in order."""
+def scan(
+    connection: sqlite3.Connection, uid: str, after_number: int, limit: int, as_of: int | None = None
+) -> list[StoredEntry]:
+    """Return up to `limit` entries with greater numbers that live, or lived as of a record, in order."""
     if (no := _number_of(connection, uid)) is None:
         return []
     rows = connection.execute(
-        "SELECT number, seq, commit_us, id, content_hash, data, learn FROM stored "
-        "WHERE tenant = ? AND number > ? AND state = ? ORDER BY number LIMIT ?",
-        (no, after_number, EntryState.LIVE, limit),
+        "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = ?1 "
+        "AND number > ?2 AND state != ?3 AND seq <= ?4 AND (died IS NULL OR died > ?4) ORDER BY number LIMIT ?5",
+        (no, after_number, EntryState.FORGOTTEN, _NOW if as_of is None else as_of, limit),
     )
     return _entries(rows.fetchall())
 
@@ -163,9 +261,15 @@ def size(connection: sqlite3.Connection, uid: str) -> int:
     return 0 if row is None else TENANT_BYTES + int(row[0]) + ENTRY_BYTES * int(row[1])
 
 
+def undying(connection: sqlite3.Connection) -> set[str]:
+    """Return the uids of tenants that are to stay: the living, staged and parked."""
+    rows = connection.execute("SELECT uid FROM tenants WHERE config IS NOT NULL").fetchall()
+    return {uid for (uid,) in rows}
+
+
 def condemned(connection: sqlite3.Connection) -> list[str]:
     """Return the uids of tenants whose deletion was not finished."""
-    rows = connection.execute("SELECT uid FROM tenants WHERE tenant IS NULL AND uid IS NOT NULL").fetchall()
+    rows = connection.execute("SELECT uid FROM tenants WHERE config IS NULL AND uid IS NOT NULL").fetchall()
     return [uid for (uid,) in rows]
 
 
@@ -173,7 +277,7 @@ def _records(connection: sqlite3.Connection, no: int, after_seq: int, max_bytes:
     rows: list[Any] = []
     size = 0
     cursor = connection.execute(
-        "SELECT seq, commit_us, kind, body, about, first, count, bytes FROM records WHERE tenant = ? AND seq > ? "
+        "SELECT seq, commit_us, kind, body, about, first, last, bytes FROM records WHERE tenant = ? AND seq > ? "
         "ORDER BY seq",
         (no, after_seq),
     )
@@ -186,9 +290,9 @@ def _records(connection: sqlite3.Connection, no: int, after_seq: int, max_bytes:
     with_entries = [row for row in rows if row[6]]
     entries: dict[int, tuple[StoredEntry, ...]] = {}
     if with_entries:
-        first, last = with_entries[0][5], with_entries[-1][5] + with_entries[-1][6] - 1
+        first, last = with_entries[0][5], with_entries[-1][6]
         stored = connection.execute(
-            "SELECT number, seq, commit_us, id, content_hash, data, learn FROM stored "
+            "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored "
             "WHERE tenant = ? AND number BETWEEN ? AND ? ORDER BY number",
             (no, first, last),
         ).fetchall()
@@ -222,9 +326,11 @@ def _entries(rows: Iterable[Any]) -> list[StoredEntry]:
             number=number,
             seq=seq,
             commit_us=commit_us,
-            payload=Payload(id=id.decode(), content_hash=content_hash, data=data, learn=bool(learn)),
+            payload=Payload(
+                id=id.decode(), content_hash=content_hash, data=data, learn=bool(learn), expire_us=expire_us
+            ),
         )
-        for number, seq, commit_us, id, content_hash, data, learn in rows
+        for number, seq, commit_us, id, content_hash, data, learn, expire_us in rows
     ]
 
 

@@ -19,6 +19,9 @@ class Operation(IntEnum):
     UPDATE = 4
     DELETE_ENTRY = 5
     FORGET = 6
+    FEEDBACK = 7
+    PUBLISH = 8
+    REPLACE = 9
 
 
 class Request(NamedTuple):

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError
 from memsvc.store.base import Appended, Payload, Record, RecordKind, StoredEntry, TenantRow
+from memsvc.store.log_destroy import condemn
 from memsvc.store.log_end import End, find_end, insert, no_tenant
 from memsvc.store.log_hash import asked_hash, content_hash_left, id_hash, plain_hash, request_hash, tenant_hash
+from memsvc.store.log_names import check_free, give_name
 from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember, reused
 
 ID_KEY_BYTES = 32
@@ -39,39 +41,39 @@ def create_tenant(
     request = Request(request_id.encode(), Operation.CREATE, plain_hash(tenant.encode(), config, body))
     if (came := outcome(connection, request, now_us)) is not None:
         return TenantRow(uid=came.uid, tenant=tenant, created_us=came.at_us, config=config)
-    name_hash = tenant_hash(tenant)
-    if connection.execute("SELECT 1 FROM tenants WHERE tenant_hash = ?", (name_hash,)).fetchone():
-        raise AlreadyExistsError("a tenant of that id exists", reason="TENANT_EXISTS")
-    uid = uuid.uuid4().hex
-    cursor = connection.execute(
-        "INSERT INTO tenants (uid, tenant, tenant_hash, created_us, config, id_key) VALUES (?, ?, ?, ?, ?, ?)",
-        (uid, tenant.encode(), name_hash, now_us, config, os.urandom(ID_KEY_BYTES)),
-    )
-    no = cursor.lastrowid or 0
-    connection.execute("INSERT INTO heads VALUES (?, 0, 0, 0, 0)", (no,))
+    check_free(connection, tenant)
+    uid, no = insert_tenant(connection, now_us, config, os.urandom(ID_KEY_BYTES))
+    give_name(connection, no, tenant)
     insert(connection, no, Record(seq=1, commit_us=now_us, kind=RecordKind.CREATE, body=body))
     remember(connection, request, Outcome(uid, now_us, 1, 0))
     return TenantRow(uid=uid, tenant=tenant, created_us=now_us, config=config)
 
 
-def condemn_tenant(connection: sqlite3.Connection, *, uid: str, request_id: str, now_us: int) -> None:
-    """Take a tenant's name, so that it is gone for every reader and its id is free; `purge_slice` does the rest.
+def condemn_tenant(connection: sqlite3.Connection, *, uid: str, request_id: str, now_us: int) -> list[str]:
+    """Condemn a tenant and what is parked behind it. Return the uids to purge, in that order: the last finds the rest.
 
     Raises:
         NotFoundError: no such tenant, and the request_id is new.
         FailedPreconditionError: the request_id was used for something else.
     """
-    row = connection.execute("SELECT tenant FROM living WHERE uid = ?", (uid,)).fetchone()
+    row = connection.execute("SELECT name FROM living WHERE uid = ?", (uid,)).fetchone()
     digest = None if row is None else tenant_hash(row[0].decode())
     request = Request(request_id.encode(), Operation.DELETE, digest)
     if (came := outcome(connection, request, now_us)) is not None:
         if came.uid != uid:
             raise reused()
-        return
-    if digest is None:
+    elif digest is None:
         raise no_tenant()
-    connection.execute("UPDATE tenants SET tenant = NULL, tenant_hash = NULL, config = NULL WHERE uid = ?", (uid,))
-    remember(connection, request, Outcome(uid, now_us, 0, 0))
+    rows = connection.execute(
+        "SELECT t.no, t.uid FROM tenants f CROSS JOIN parked p ON p.front = f.no "
+        "CROSS JOIN tenants t ON t.no = p.tenant WHERE f.uid = ?1 UNION ALL SELECT no, uid FROM tenants WHERE uid = ?1",
+        (uid,),
+    ).fetchall()
+    if came is None:
+        for no, _ in rows:
+            condemn(connection, no)
+        remember(connection, request, Outcome(uid, now_us, 0, 0))
+    return [uid for _, uid in rows]
 
 
 def append(
@@ -132,6 +134,26 @@ def append(
         numbers=tuple(place[1] for place in places),
         skipped=tuple(place[2] for place in places),
     )
+
+
+def note_copy(connection: sqlite3.Connection, *, uid: str, copy: str, now_us: int) -> None:
+    """Remember what was made of a tenant, once. One that is gone is left alone."""
+    connection.execute(
+        "INSERT INTO copies (tenant, copy) SELECT no, ?2 FROM living l WHERE uid = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.tenant = l.no AND c.copy = ?2)",
+        (uid, copy),
+    )
+
+
+def insert_tenant(connection: sqlite3.Connection, created_us: int, config: bytes, id_key: bytes) -> tuple[str, int]:
+    """Write a tenant without a name and without records. Return its uid and number."""
+    uid = uuid.uuid4().hex
+    cursor = connection.execute(
+        "INSERT INTO tenants (uid, created_us, config, id_key) VALUES (?, ?, ?, ?)", (uid, created_us, config, id_key)
+    )
+    no = cursor.lastrowid or 0
+    connection.execute("INSERT INTO heads VALUES (?, 0, 0, 0, 0)", (no,))
+    return uid, no
 
 
 def touch(connection: sqlite3.Connection, *, now_us: int) -> None:

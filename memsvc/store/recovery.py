@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from memsvc.errors import DataLossError, FailedPreconditionError
-from memsvc.store import log_destroy, log_read, views
+from memsvc.store import log_destroy, log_read, log_stage, views
 from memsvc.store.compact import compact, discard_copy, is_worthwhile
 from memsvc.store.database import prepare, truncate_wal
 from memsvc.store.schema import LOG, VIEWS
@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 
 def recover(directory: Path, *, verify_bytes: int, compact_bytes: int) -> None:
-    """Make both databases ready, with empty write-ahead logs and nothing of a deleted tenant in them.
+    """Make both databases ready, with empty write-ahead logs and nothing of a deleted or staged tenant in them.
 
     An unfinished erasure is the caller's to go on with: before payloads go, views must be folded without them.
 
@@ -25,18 +25,21 @@ def recover(directory: Path, *, verify_bytes: int, compact_bytes: int) -> None:
         UnavailableError: a file cannot be read or written.
         sqlite3.Error: likewise.
     """
-    living = _recover_log(directory, verify_bytes, compact_bytes)
-    with closing(_open_views(directory, verify_bytes, ours=bool(living))) as connection:
-        for uid in views.tenants(connection) - living:
+    stay = _recover_log(directory, verify_bytes, compact_bytes)
+    with closing(_open_views(directory, verify_bytes, ours=bool(stay))) as connection:
+        for uid in views.tenants(connection) - stay:
             views.drop_from(connection, uid)
         truncate_wal(connection)
 
 
 def _recover_log(directory: Path, verify_bytes: int, compact_bytes: int) -> set[str]:
-    """Return the uids of the living tenants."""
+    """Return the uids of the tenants that stay: the living, and those parked behind them."""
     discard_copy(directory)
     connection = prepare(directory, LOG, verify_bytes)
     try:
+        connection.execute("BEGIN IMMEDIATE")
+        log_stage.condemn_every_staged(connection)
+        connection.execute("COMMIT")
         for uid in log_read.condemned(connection):
             done = False
             while not done:
@@ -46,7 +49,7 @@ def _recover_log(directory: Path, verify_bytes: int, compact_bytes: int) -> set[
         if is_worthwhile(connection, compact_bytes):
             connection = _compact(connection, directory)
         truncate_wal(connection)
-        return set(log_read.heads(connection))
+        return log_read.undying(connection)
     finally:
         connection.close()
 

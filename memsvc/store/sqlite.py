@@ -21,15 +21,17 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from memsvc.errors import MemsvcError, UnavailableError
-from memsvc.store import log_change, log_destroy, log_read, log_write, views
+from memsvc.store import log_change, log_destroy, log_expiry, log_park, log_read, log_stage, log_write, views
 from memsvc.store.base import (
     Appended,
     Changed,
     Erasure,
     LoadedSnapshot,
+    Origin,
     Payload,
     Record,
     RecordKind,
+    Retention,
     Snapshot,
     StoredEntry,
     TenantRow,
@@ -81,8 +83,8 @@ class SqliteStore:
         self._clock_us = options.clock_us
         self._resources = resources
         self._reader = self._worker("memsvc-log-reader", connect(log, LOG, read_only=True), translate)
-        self._living = connect(log, LOG, read_only=True)
-        resources.callback(self._living.close)
+        self._undying = connect(log, LOG, read_only=True)
+        resources.callback(self._undying.close)
         self._views = self._worker("memsvc-views-writer", connect(view, VIEWS), translate_views)
         self._views_reader = self._worker("memsvc-views-reader", connect(view, VIEWS, read_only=True), translate_views)
         checkpointer = Checkpointer(connect(log, LOG), options.checkpoint_bytes)
@@ -191,6 +193,81 @@ class SqliteStore:
         """See `Log.unfinished_erasures`."""
         return await self._read(log_read.unfinished_erasures)
 
+    async def feedback(self, uid: str, ids: Sequence[str], body: bytes, request_id: str) -> Changed:
+        """See `Log.feedback`."""
+        feedback = partial(log_change.feedback, uid=uid, ids=tuple(ids), body=body, request_id=request_id)
+        return await self._write(feedback, size=len(body))
+
+    async def expire(self, limit: int) -> list[tuple[str, Record]]:
+        """See `Log.expire`. One operation: other appends wait for it."""
+        return await self._write(partial(log_expiry.expire, limit=limit))
+
+    async def seq_at(self, uid: str, time_us: int) -> int:
+        """See `Log.seq_at`."""
+        return await self._read(log_read.seq_at, uid, time_us)
+
+    async def origin(self, uid: str) -> Origin:
+        """See `Log.origin`."""
+        return await self._read(log_read.origin, uid)
+
+    async def stage(self, origin: Origin) -> str:
+        """See `Log.stage`."""
+        return await self._write(partial(log_stage.stage, origin=origin))
+
+    async def append_staged(self, uid: str, records: Sequence[Record]) -> None:
+        """See `Log.append_staged`."""
+        records = tuple(records)
+        append = partial(log_stage.append_staged, uid=uid, records=records)
+        await self._write(append, size=sum(record.size for record in records))
+
+    async def publish(self, uid: str, tenant: str, request_id: str) -> TenantRow:
+        """See `Log.publish`. A repeated request whose tenant is gone since is a NotFoundError."""
+        return await self._write(partial(log_stage.publish, uid=uid, tenant=tenant, request_id=request_id))
+
+    async def published(self, tenant: str, request_id: str) -> TenantRow | None:
+        """See `Log.published`."""
+        return await self._read(log_read.published, tenant, request_id, self._clock_us())
+
+    async def replace(self, uid: str, staged: str, request_id: str) -> TenantRow:
+        """See `Log.replace`. A repeated request returns the same row again, as in `publish`."""
+        return await self._write(partial(log_park.replace, uid=uid, staged=staged, request_id=request_id))
+
+    async def parked(self, uid: str) -> str | None:
+        """See `Log.parked`."""
+        return await self._read(log_park.parked, uid)
+
+    async def unpark(self, uid: str) -> TenantRow:
+        """See `Log.unpark`. When it returns, the text of the tenant that was in front is in no file any more.
+
+        Raises:
+            UnavailableError: the id is given back, but the other one is not wholly deleted: the next start goes on.
+        """
+        return await self._to_the_end(self._unpark(uid))
+
+    async def confirm(self, uid: str) -> None:
+        """See `Log.confirm`. When it returns, the parked tenant's text is in no file any more.
+
+        Raises:
+            UnavailableError: it could not be finished; a retry goes on while any of it is there, and so does a restart.
+        """
+        await self._to_the_end(self._confirm(uid))
+
+    async def discard(self, uid: str) -> None:
+        """See `Log.discard`. When it returns, the staged tenant's text is in no file any more.
+
+        Raises:
+            UnavailableError: it could not be finished; a retry goes on, and so does a restart.
+        """
+        await self._to_the_end(self._discard(uid))
+
+    async def note_copy(self, uid: str, copy: str) -> None:
+        """See `Log.note_copy`. For a tenant that is gone there is nothing to remember."""
+        await self._write(partial(log_write.note_copy, uid=uid, copy=copy))
+
+    async def copies(self, uid: str) -> list[str]:
+        """See `Log.copies`."""
+        return await self._read(log_read.copies, uid)
+
     async def head(self, uid: str) -> int:
         """See `Log.head`."""
         return await self._read(log_read.head, uid)
@@ -203,19 +280,19 @@ class SqliteStore:
         """See `Log.read`."""
         return await self._read(log_read.read, uid, after_seq, max_bytes)
 
-    async def entries(self, uid: str, numbers: Sequence[int]) -> list[StoredEntry]:
+    async def entries(self, uid: str, numbers: Sequence[int], as_of: int | None = None) -> list[StoredEntry]:
         """See `Log.entries`."""
-        return await self._read(log_read.entries, uid, tuple(numbers))
+        return await self._read(log_read.entries, uid, tuple(numbers), as_of)
 
-    async def entry_by_id(self, uid: str, id: str) -> StoredEntry | None:
+    async def entry_by_id(self, uid: str, id: str, as_of: int | None = None) -> StoredEntry | None:
         """See `Log.entry_by_id`."""
-        return await self._read(log_read.entry_by_id, uid, id)
+        return await self._read(log_read.entry_by_id, uid, id, as_of)
 
-    async def scan(self, uid: str, after_number: int, limit: int) -> list[StoredEntry]:
+    async def scan(self, uid: str, after_number: int, limit: int, as_of: int | None = None) -> list[StoredEntry]:
         """See `Log.scan`."""
-        return await self._read(log_read.scan, uid, after_number, limit)
+        return await self._read(log_read.scan, uid, after_number, limit, as_of)
 
-    async def save(self, uid: str, snapshot: Snapshot) -> None:
+    async def save(self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE) -> None:
         """See `Snapshots.save`.
 
         Raises:
@@ -224,7 +301,7 @@ class SqliteStore:
                 what it holds (BLOB_CHANGED).
             UnavailableError: the store cannot write; the older snapshots stand.
         """
-        await self._views.run(self._save_if_living, uid, snapshot)
+        await self._views.run(self._save_if_undying, uid, snapshot, keep)
 
     async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
         """See `Snapshots.load`. What is corrupt is told once and dropped, so that a later save writes it again."""
@@ -235,6 +312,10 @@ class SqliteStore:
             except MemsvcError as error:
                 _logger.warning("a damaged snapshot stays where it is: %s", error)
         return loaded
+
+    async def kept(self, uid: str) -> tuple[int, int]:
+        """See `Snapshots.kept`."""
+        return await self._views_reader.run(views.count, uid)
 
     async def seqs(self) -> dict[str, int]:
         """See `Snapshots.seqs`."""
@@ -282,11 +363,28 @@ class SqliteStore:
         return await asyncio.shield(task)
 
     async def _delete(self, uid: str, request_id: str) -> None:
-        await self._write(partial(log_write.condemn_tenant, uid=uid, request_id=request_id))
-        purge = partial(log_destroy.purge_slice, uid=uid)
-        while not await self._committer.run(purge, size=log_destroy.SLICE_ROWS * PAGE_BYTES):
-            pass
-        await self._views.run(views.drop_from, uid)
+        await self._purge(*await self._write(partial(log_write.condemn_tenant, uid=uid, request_id=request_id)))
+
+    async def _unpark(self, uid: str) -> TenantRow:
+        row = await self._write(partial(log_park.unpark, uid=uid))
+        await self._purge(uid)
+        return row
+
+    async def _confirm(self, uid: str) -> None:
+        await self._purge(await self._write(partial(log_park.condemn_parked, uid=uid)))
+
+    async def _discard(self, uid: str) -> None:
+        if await self._write(partial(log_stage.condemn_staged, uid=uid)):
+            await self._purge(uid)
+
+    async def _purge(self, *uids: str) -> None:
+        """Destroy condemned tenants. Their snapshots go first: once a log is purged, no retry finds them."""
+        for uid in uids:
+            await self._views.run(views.drop_from, uid)
+        for uid in uids:
+            purge = partial(log_destroy.purge_slice, uid=uid)
+            while not await self._committer.run(purge, size=log_destroy.SLICE_ROWS * PAGE_BYTES):
+                pass
         await self._empty_wals()
 
     async def _erase(self, uid: str, first_seq: int) -> int:
@@ -302,10 +400,10 @@ class SqliteStore:
         await self._views.run(truncate_wal)
         await self._committer.run(truncate_wal, alone=True)
 
-    def _save_if_living(self, connection: sqlite3.Connection, uid: str, snapshot: Snapshot) -> None:
-        # On the thread that also drops a deleted tenant's views, once its name is gone: in either order none is left.
-        log_read.head(self._living, uid)
-        views.save(connection, uid, snapshot)
+    def _save_if_undying(self, connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Retention) -> None:
+        # On the thread that also drops a condemned tenant's views, once it is condemned: in either order none is left.
+        log_read.takes_snapshots(self._undying, uid)
+        views.save(connection, uid, snapshot, keep)
 
     def _worker(
         self, name: str, connection: sqlite3.Connection, translate: Callable[[sqlite3.Error], MemsvcError]

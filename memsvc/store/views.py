@@ -3,16 +3,15 @@
 import sqlite3
 
 from memsvc.errors import DataLossError, FailedPreconditionError, MemsvcError
-from memsvc.store.base import LoadedSnapshot, Snapshot
+from memsvc.store.base import LoadedSnapshot, Retention, Snapshot
 from memsvc.store.codec import Manifest, digest
 from memsvc.store.faults import is_damage
+from memsvc.store.retention import kept
 from memsvc.store.schema import CHUNK_PAD_BYTES
 
-GENERATIONS = 2
 
-
-def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot) -> None:
-    """Write the blobs that are new and swap the manifest in, in one transaction.
+def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Retention) -> None:
+    """Write the blobs that are new and swap the manifest in, in one transaction; drop what is not to keep.
 
     Raises:
         FailedPreconditionError: a blob was left out that the store does not hold, or is not what it holds.
@@ -32,13 +31,16 @@ def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot) -> None:
                 )
             digests[name] = held[name]
         manifest = Manifest(uid=uid, seq=snapshot.seq, meta=snapshot.meta, blobs=digests)
+        before = _seqs(connection, uid)
         _drop_generation(connection, uid, snapshot.seq)
         connection.execute(
             "INSERT INTO snapshots VALUES (?, ?, ?)", (uid, snapshot.seq, _put(connection, manifest.encode()))
         )
-        for seq in _seqs(connection, uid)[GENERATIONS:]:
+        dropped = {*before, snapshot.seq} - kept([*before, snapshot.seq], keep)
+        for seq in dropped:
             _drop_generation(connection, uid, seq)
-        _sweep(connection, uid)
+        if dropped or snapshot.seq in before:  # the sweep reads every manifest, and there may be many
+            _sweep(connection, uid)
         connection.execute("COMMIT")
     except (sqlite3.Error, MemsvcError):
         _rollback(connection)
@@ -104,6 +106,11 @@ def seqs(connection: sqlite3.Connection) -> dict[str, int]:
 def tenants(connection: sqlite3.Connection) -> set[str]:
     """Return the uids that anything is kept for."""
     return {uid for (uid,) in connection.execute("SELECT uid FROM snapshots UNION SELECT uid FROM blobs").fetchall()}
+
+
+def count(connection: sqlite3.Connection, uid: str) -> tuple[int, int]:
+    """Return how many snapshots a tenant has, and about the bytes of views.db that they take."""
+    return len(_seqs(connection, uid)), size(connection, uid)
 
 
 def size(connection: sqlite3.Connection, uid: str) -> int:
