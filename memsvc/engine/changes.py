@@ -47,6 +47,7 @@ class Changes:
             body = encode_configure(changes, policies)
             seq = await self._append_alone(opened, RecordKind.CONFIGURE, body, request_id)
             await opened.wait_applied(seq)
+            opened.policies = opened.view.policies
             return opened.row
 
     async def hot_restart(self, tenant: str, request_id: str) -> int:
@@ -75,7 +76,7 @@ class Changes:
 
     async def _update(self, opened: OpenTenant, payload: Payload, request_id: str) -> int:
         known, record = opened.head_seq, None
-        (payload,) = opened.view.policies.expiring([payload], time.time_ns() // 1000)
+        (payload,) = opened.policies.expiring([payload], time.time_ns() // 1000)
         try:
             record = await opened.change(_record_of(self._store.update(opened.uid, payload, request_id)))
             return record.seq

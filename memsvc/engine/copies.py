@@ -17,7 +17,7 @@ from memsvc.errors import AlreadyExistsError, DataLossError, FailedPreconditionE
 from memsvc.recall.metadata import parse_object
 from memsvc.store.base import Record, RecordKind, Retention, Snapshot, Store, TenantRow
 from memsvc.tenant.archive import Header, Reader, Writer
-from memsvc.tenant.record import decode_create, decode_payload, encode_numerics
+from memsvc.tenant.record import decode_create, decode_numerics, decode_payload, encode_numerics
 from memsvc.tenant.view import View
 
 if TYPE_CHECKING:
@@ -163,17 +163,19 @@ class Copies:
             InvalidArgumentError: the file is damaged, cut short, of a newer format, or none of ours; nothing is left.
             AlreadyExistsError: there is a tenant of that id.
         """
-        reader, staged, header = Reader(), "", None
+        reader, staged, header, numerics = Reader(), "", None, ""
         waiting: list[Record] = []
         try:
             async for part in parts:
                 for item in reader.feed(part):
                     if isinstance(item, Header):
                         header = item
-                        _check_header(header, self._width)
+                        numerics = _check_header(header, self._width)
                         staged = await self._store.stage(header.origin)
                         continue
                     _check(item)
+                    if item.kind is RecordKind.NUMERICS:
+                        numerics, _ = decode_numerics(item.body)
                     waiting.append(item)
                     if sum(record.size for record in waiting) >= PAGE_BYTES:
                         await self._store.append_staged(staged, waiting)
@@ -191,9 +193,10 @@ class Copies:
                 await asyncio.shield(self._store.discard(staged))
             raise
         async with self._engine.using(row.tenant) as opened:
-            if snapshot is None and opened.view.fingerprint != self._engine.thread.runner.fingerprint:
-                # The log was begun under other numerics, and is folded under these.
-                await opened.append(RecordKind.NUMERICS, encode_numerics(self._engine.thread.runner.fingerprint, 0))
+            current = self._engine.thread.runner.fingerprint
+            if snapshot is None and numerics != current:
+                # The log was folded under others before, and is under these now.
+                await opened.append(RecordKind.NUMERICS, encode_numerics(current, 0))
             return Imported(row=row, head_seq=opened.head_seq, adopted=opened.adopted_numerics)
 
     @property
@@ -214,15 +217,16 @@ class Copies:
         return None if restored is None else snapshot
 
 
-def _check_header(header: Header, width: int) -> None:
-    """Refuse a file whose tenant this server could not have made.
+def _check_header(header: Header, width: int) -> str:
+    """Refuse a file whose tenant this server could not have made; return the numerics that it was begun under.
 
     Raises:
         InvalidArgumentError: it is damaged.
     """
     limits.name("data", header.tenant)
     with _refusing():
-        decode_create(header.origin.config, width)
+        _, numerics, _ = decode_create(header.origin.config, width)
+    return numerics
 
 
 def _check(record: Record) -> None:

@@ -224,7 +224,7 @@ class Engine:
 
     async def _append(self, opened: OpenTenant, payloads: Sequence[Payload]) -> Appended:
         size = batch_size(payloads)
-        payloads = opened.view.policies.expiring(payloads, time.time_ns() // 1000)
+        payloads = opened.policies.expiring(payloads, time.time_ns() // 1000)
         record: Record | None = None
         try:
             appended = await opened.append(RecordKind.WRITE, b"", tuple(payloads))

@@ -16,7 +16,7 @@ from memsvc.engine.thread import EngineThread
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, TenantRow
 from memsvc.tenant.event import Event
-from memsvc.tenant.record import encode_numerics
+from memsvc.tenant.record import decode_create, encode_numerics
 from memsvc.tenant.view import Segments, View
 
 KEPT_NOTICES = 64
@@ -65,6 +65,8 @@ class OpenTenant:
         self._lane: Lane
         self._changes: list[asyncio.Future[None]] = []
         self.view: View
+        self.policies = decode_create(row.config, width=1)[2]
+        """What is kept as of the last record that says so, applied or not."""
         self.segments = Segments(names=[], entries=0)
         self.warnings: list[str] = []
         self.head_seq = 0

@@ -1,5 +1,7 @@
 """A tenant as a file: out of one deployment and into another."""
 
+import pytest
+
 from memsvc.engine.engine import Engine
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
 from memsvc.tenant.policies import Policies
