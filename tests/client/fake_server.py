@@ -128,6 +128,11 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
             step.abort(context)
         return reply
 
+    def _tell_end(self, context: grpc.ServicerContext) -> None:
+        self.over.clear()
+        if not context.add_callback(self.over.set):
+            self.over.set()
+
     def _hang(self, context: grpc.ServicerContext) -> None:
         gone = threading.Event()
         if context.add_callback(gone.set):
@@ -259,7 +264,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     def ExportTenant(self, request, context):  # noqa: N802
         self.calls.append(("ExportTenant", request))
         self._tenant(request.tenant, context)
-        context.add_callback(self.over.set)
+        self._tell_end(context)
         for step in self.exported.popleft() if self.exported else [b"all of it"]:
             if isinstance(step, Fail):
                 step.abort(context)
@@ -270,11 +275,13 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     def ImportTenant(self, request_iterator, context):  # noqa: N802
         log: list[tenants_pb2.ImportTenantRequest] = []
         self.uploads.append(log)
-        context.add_callback(self.over.set)
+        self._tell_end(context)
         for request in request_iterator:
             log.append(request)
             if self.refuse is not None:
                 self.refuse.abort(context)
+        if self.over.wait(0.02):  # gRPC can tell of the end of the messages before it tells that the call is cancelled
+            return tenants_pb2.ImportTenantResponse()
 
         def do():
             data = b"".join(request.data for request in log)

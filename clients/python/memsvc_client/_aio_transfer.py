@@ -2,9 +2,9 @@
 # ruff: noqa: ASYNC109  the timeout goes to the server too, as a deadline
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -55,6 +55,8 @@ async def upload(
 ) -> ImportTenantResponse:
     """Send messages in one call, which is not tried again, and return the answer."""
     call = method(timeout=timeout)
+    failures: list[grpc.aio.AioRpcError] = []
+    call.add_done_callback(lambda _: failures.append(_failure(call)))
     sent = 0
     try:
         with failing_when_closed():
@@ -62,7 +64,7 @@ async def upload(
                 try:
                     await call.write(message)
                 except (grpc.RpcError, asyncio.InvalidStateError):
-                    break  # The call is over; itself it says why, where a message that it refuses does not.
+                    break  # The call is over, and says why.
                 sent += len(message.data)
                 if progress:
                     progress(sent)
@@ -71,6 +73,28 @@ async def upload(
                     await call.done_writing()
             return await call
     except grpc.RpcError as failure:
-        raise core.error(failure) from failure
+        # A refused message puts an INTERNAL error of gRPC's own in the place of the server's status, or before it.
+        told = [each for each in failures if each.code() is not grpc.StatusCode.INTERNAL or each.trailing_metadata()]
+        raise core.error(told[0] if told else failure) from failure
     finally:
         call.cancel()
+
+
+def _failure(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
+    """Return the status that a call has just got. It may have another one soon."""
+    return grpc.aio.AioRpcError(
+        _at_once(call.code()),
+        grpc.aio.Metadata(),
+        _at_once(call.trailing_metadata()) or grpc.aio.Metadata(),
+        details=_at_once(call.details()),
+    )
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that waits for nothing, because a call has its status."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise AssertionError("a call that has its status waits for it")
