@@ -65,12 +65,21 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     seq: int = 0
     stats: types_pb2.TenantStats = field(default_factory=types_pb2.TenantStats)
     memories: dict[str, types_pb2.MemoryConfig] = field(default_factory=dict)
+    policies: dict[str, types_pb2.Policies] = field(default_factory=dict)
+    exported: deque[Iterable[bytes | Fail | Hang]] = field(default_factory=deque)
+    """What the next exports stream: parts, or a failure that ends it."""
+    uploads: list[list[tenants_pb2.ImportTenantRequest]] = field(default_factory=list)
+    """The messages of each import."""
+    refuse: Fail | None = None
+    """How imports end at once, whatever more is on the way."""
     answered: dict[str, Any] = field(default_factory=dict)
     """Replies by request id: a repeat has no second effect."""
     erasures: dict[str, deque[memory_pb2.Erasure]] = field(default_factory=dict)
     """What to tell of each erasure, one question after the other; the last one for good."""
     folds: int = 0
     """Questions until the next erasures are done."""
+    copies: tuple[str, ...] = ()
+    """What erasures that are done say of copies."""
     watches: deque[Broadcast] = field(default_factory=deque)
     """What the next watches are told: events, a failure that ends it, something to wait for. Then they end in peace."""
     verification: tenants_pb2.VerifyTenantResponse = field(default_factory=tenants_pb2.VerifyTenantResponse)
@@ -108,10 +117,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
         steps = self.script.get(method)
         step = steps.popleft() if steps else None
         if isinstance(step, Hang):
-            gone = threading.Event()
-            if context.add_callback(gone.set):
-                gone.wait(30)
-            context.abort(grpc.StatusCode.CANCELLED, "nobody waits")
+            self._hang(context)
         if step is not None and not step.late:
             step.abort(context)
         id = getattr(request, "request_id", "")
@@ -121,6 +127,17 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
         if step is not None:
             step.abort(context)
         return reply
+
+    def _tell_end(self, context: grpc.ServicerContext) -> None:
+        self.over.clear()
+        if not context.add_callback(self.over.set):
+            self.over.set()
+
+    def _hang(self, context: grpc.ServicerContext) -> None:
+        gone = threading.Event()
+        if context.add_callback(gone.set):
+            gone.wait(30)
+        context.abort(grpc.StatusCode.CANCELLED, "nobody waits")
 
     def _tenant(self, name: str, context: grpc.ServicerContext) -> dict[str, types_pb2.Entry]:
         if name not in self.tenants:
@@ -152,6 +169,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
                 Fail(grpc.StatusCode.ALREADY_EXISTS, "there is one").abort(context)
             self.tenants[request.tenant.tenant] = {}
             self.memories[request.tenant.tenant] = request.tenant.memory
+            self.policies[request.tenant.tenant] = request.tenant.policies
             return types_pb2.Tenant(tenant=request.tenant.tenant)
 
         return self._answer("CreateTenant", request, context, do)
@@ -195,9 +213,11 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
         def do():
             self._tenant(request.tenant.tenant, context)
             memory = self.memories.setdefault(request.tenant.tenant, types_pb2.MemoryConfig(layers=2, theta=0.5))
-            held = types_pb2.Tenant(tenant=request.tenant.tenant, uid="uid", memory=memory)
+            policies = self.policies.setdefault(request.tenant.tenant, types_pb2.Policies(max_entries=7))
+            held = types_pb2.Tenant(tenant=request.tenant.tenant, uid="uid", memory=memory, policies=policies)
             request.update_mask.MergeMessage(request.tenant, held)
             memory.CopyFrom(held.memory)
+            policies.CopyFrom(held.policies)
             return held
 
         return self._answer("UpdateTenant", request, context, do)
@@ -216,6 +236,59 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
             return self.verification
 
         return self._answer("VerifyTenant", request, context, do)
+
+    def RestoreTenant(self, request, context):  # noqa: N802
+        def do():
+            held = self._tenant(request.tenant, context)
+            self.seq += 1
+            if request.as_tenant:
+                self.tenants[request.as_tenant] = dict(held)
+            return types_pb2.Tenant(tenant=request.as_tenant or request.tenant, uid=f"restored-{self.seq}")
+
+        return self._answer("RestoreTenant", request, context, do)
+
+    def ConfirmRestore(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant, context)
+            return Empty()
+
+        return self._answer("ConfirmRestore", request, context, do)
+
+    def UndoRestore(self, request, context):  # noqa: N802
+        def do():
+            self._tenant(request.tenant, context)
+            return types_pb2.Tenant(tenant=request.tenant, uid="before")
+
+        return self._answer("UndoRestore", request, context, do)
+
+    def ExportTenant(self, request, context):  # noqa: N802
+        self.calls.append(("ExportTenant", request))
+        self._tenant(request.tenant, context)
+        self._tell_end(context)
+        for step in self.exported.popleft() if self.exported else [b"all of it"]:
+            if isinstance(step, Fail):
+                step.abort(context)
+            elif isinstance(step, Hang):
+                self._hang(context)
+            yield tenants_pb2.ExportTenantResponse(data=step)
+
+    def ImportTenant(self, request_iterator, context):  # noqa: N802
+        log: list[tenants_pb2.ImportTenantRequest] = []
+        self.uploads.append(log)
+        self._tell_end(context)
+        for request in request_iterator:
+            log.append(request)
+            if self.refuse is not None:
+                self.refuse.abort(context)
+        if self.over.wait(0.02):  # gRPC can tell of the end of the messages before it tells that the call is cancelled
+            return tenants_pb2.ImportTenantResponse()
+
+        def do():
+            data = b"".join(request.data for request in log)
+            tenant = types_pb2.Tenant(tenant=log[0].as_tenant or "exported", uid="new")
+            return tenants_pb2.ImportTenantResponse(tenant=tenant, head_seq=len(data), adopted=not log[0].rebuild)
+
+        return self._answer("ImportTenant", log[0], context, do)
 
     def WatchTenant(self, request, context):  # noqa: N802
         self.calls.append(("WatchTenant", request))
@@ -249,6 +322,16 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
 
         return self._answer("DeleteEntry", request, context, do)
 
+    def Feedback(self, request, context):  # noqa: N802
+        def do():
+            held = self._tenant(request.tenant, context)
+            if any(id not in held for id in request.ids):
+                Fail(grpc.StatusCode.NOT_FOUND, "no such entry").abort(context)
+            self.seq += 1
+            return memory_pb2.FeedbackResponse(seq=self.seq)
+
+        return self._answer("Feedback", request, context, do)
+
     def Forget(self, request, context):  # noqa: N802
         def do():
             held = self._tenant(request.tenant, context)
@@ -269,6 +352,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
                 state_hash_after="after",
                 bytes_destroyed=size,
                 folded_records=self.folds,
+                copies=self.copies,
             )
             told = [memory_pb2.Erasure(folded_records=i) for i in range(self.folds)]
             for erasure in (*told, done):

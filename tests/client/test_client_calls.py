@@ -24,6 +24,7 @@ from memsvc_client import (
 from memsvc.v1 import memory_pb2, tenants_pb2, types_pb2
 
 NOON = datetime(2024, 5, 6, 12, 0, 0, 123456, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 def test_create_tenant_twice_is_an_error_unless_allowed(client, fake):
@@ -96,7 +97,7 @@ def test_write_applied_returns_surprise_and_gate_share(client, fake):
 def test_an_entry_comes_back_as_it_went(client):
     metadata = {"b": 1, "a": [1.5, None, True, {"ключ": "值"}], "big": 2**70, "emoji": "🗝️", "empty": {}}
     there = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    entry = Entry("文本 نص текст é 🗝️\n\t", "e\u0301/@", "session ✓", "user", there, metadata, learn=False)
+    entry = Entry("文本 نص текст é 🗝️\n\t", "e\u0301/@", "session ✓", "user", there, metadata, False, there + DAY)
     client.write("ada", entry)
     stored = client.get_entry("ada", "e\u0301/@")
     assert isinstance(stored, StoredEntry)
@@ -105,6 +106,8 @@ def test_an_entry_comes_back_as_it_went(client):
     assert stored.time.tzinfo is UTC
     assert list(stored.metadata.items()) == list(metadata.items())
     assert stored.learn is False
+    assert stored.expire == NOON + DAY
+    assert stored.expire.tzinfo is UTC
     assert stored.seq == 1
     assert stored.commit_time.tzinfo is UTC
 
@@ -112,10 +115,11 @@ def test_an_entry_comes_back_as_it_went(client):
 def test_absent_fields_come_back_as_none(client, fake):
     client.write("ada", Entry("bare", id="bare"))
     stored = client.get_entry("ada", "bare")
-    assert stored.session is stored.role is None
+    assert stored.session is stored.role is stored.expire is None
     assert stored.metadata == {}
     assert stored.learn is True
     assert not fake.asked("Write")[0].entries[0].HasField("learn")
+    assert not fake.asked("Write")[0].entries[0].HasField("expire_time")
     assert stored.time == stored.commit_time
 
 
@@ -257,6 +261,28 @@ def test_the_state_hash_is_that_of_the_stats(client, fake):
     assert client.state_hash("ada") == "ab12"
     stats = client.stats("ada")
     assert (stats.restarts, stats.restart_tokens_left) == (2, 300)
+
+
+def test_stats_say_what_is_kept(client, fake):
+    fake.stats = types_pb2.TenantStats(evicted=5, snapshots=3, snapshot_bytes=2**33, restore_pending=True)
+    stats = client.stats("ada")
+    assert (stats.evicted, stats.snapshots, stats.snapshot_bytes) == (5, 3, 2**33)
+    assert stats.restore_pending is True
+
+
+@pytest.mark.parametrize(("ids", "useful"), [("12", True), (["1", "12"], False), (("12",), True)])
+def test_feedback_says_of_entries_whether_they_were_useful(client, fake, ids, useful):
+    client.write("ada", [Entry("one", id="1"), Entry("twelve", id="12")])
+    assert client.feedback("ada", ids, useful) == 2
+    (request,) = fake.asked("Feedback")
+    assert (request.tenant, request.useful) == ("ada", useful)
+    assert list(request.ids) == [ids] if isinstance(ids, str) else list(ids)
+
+
+def test_entries_were_useful_unless_it_is_said_otherwise(client, fake):
+    client.write("ada", Entry("one", id="1"))
+    client.feedback("ada", "1")
+    assert fake.asked("Feedback")[0].useful is True
 
 
 def test_verify_returns_both_hashes(client, fake):

@@ -4,7 +4,7 @@ import copy
 import math
 import socket
 from collections import UserDict
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 
 import memsvc_client
@@ -68,6 +68,8 @@ for _ in range(10_000):
         (Entry("x", metadata=DEEP), "metadata"),
         (Entry("x", learn=None), "learn"),
         (Entry("x", learn=1), "learn"),
+        (Entry("x", expire=NAIVE), "expire"),
+        (Entry("x", expire=timedelta(days=1)), "expire"),
     ],
 )
 def test_a_wrong_entry_is_refused_before_anything_is_sent(client, fake, entry, field):
@@ -109,6 +111,37 @@ def test_a_wrong_entry_is_refused_before_anything_is_sent(client, fake, entry, f
         ("recall", ("ada", "q"), {"session": 1}, "session"),
         ("recall", ("ada", "q"), {"metadata": [("a", 1)]}, "metadata"),
         ("recall", ("ada", "q"), {"timeout": 0}, "timeout"),
+        ("recall", ("ada", "q"), {"as_of": -1}, "as_of"),
+        ("recall", ("ada", "q"), {"as_of": 2**63}, "as_of"),
+        ("recall", ("ada", "q"), {"as_of": True}, "as_of"),
+        ("recall", ("ada", "q"), {"as_of": 1.5}, "as_of"),
+        ("recall", ("ada", "q"), {"as_of": "2024-05-06"}, "as_of"),
+        ("recall", ("ada", "q"), {"as_of": NAIVE}, "as_of"),
+        ("get_entry", ("ada", "1", NAIVE), {}, "as_of"),
+        ("list_entries", ("ada",), {"as_of": NAIVE}, "as_of"),
+        ("list_entries", ("ada",), {"include_evicted": 1}, "include_evicted"),
+        ("feedback", (7, "1"), {}, "tenant"),
+        ("feedback", ("ada", []), {}, "ids"),
+        ("feedback", ("ada", ["1", 2]), {}, "ids[1]"),
+        ("feedback", ("ada", None), {}, "ids"),
+        ("feedback", ("ada", "1", None), {}, "useful"),
+        ("restore", (7, 1), {}, "tenant"),
+        ("restore", ("ada", None), {}, "to"),
+        ("restore", ("ada", NAIVE), {}, "to"),
+        ("restore", ("ada", 1, ""), {}, "as_tenant"),
+        ("restore", ("ada", 1, 7), {}, "as_tenant"),
+        ("restore", ("ada", 1), {"timeout": 0}, "timeout"),
+        ("confirm_restore", (7,), {}, "tenant"),
+        ("undo_restore", (7,), {}, "tenant"),
+        ("export_tenant", (7, "file"), {}, "tenant"),
+        ("export_tenant", ("ada", 7), {}, "path"),
+        ("export_tenant", ("ada", ""), {}, "path"),
+        ("export_tenant", ("ada", "file", 1), {}, "overwrite"),
+        ("import_tenant", (b"file",), {}, "path"),
+        ("import_tenant", ("",), {}, "path"),
+        ("import_tenant", ("file", ""), {}, "as_tenant"),
+        ("import_tenant", ("file", None, 1), {}, "rebuild"),
+        ("import_tenant", ("file",), {"timeout": 0}, "timeout"),
         ("stats", ("ada",), {"timeout": math.nan}, "timeout"),
         ("stats", ("ada",), {"timeout": math.inf}, "timeout"),
         ("get_entry", ("ada", None), {}, "id"),
@@ -127,6 +160,15 @@ def test_a_wrong_entry_is_refused_before_anything_is_sent(client, fake, entry, f
         ("create_tenant", ("new",), {"drift_windows": -1}, "drift_windows"),
         ("create_tenant", ("new",), {"drift_windows": 2**31}, "drift_windows"),
         ("create_tenant", ("new",), {"restart_tokens": 2**63}, "restart_tokens"),
+        ("create_tenant", ("new",), {"max_entries": 1.5}, "max_entries"),
+        ("create_tenant", ("new",), {"ttl": "30d"}, "ttl"),
+        ("create_tenant", ("new",), {"ttl": True}, "ttl"),
+        ("create_tenant", ("new",), {"ttl": -1}, "ttl"),
+        ("create_tenant", ("new",), {"ttl": timedelta(-1)}, "ttl"),
+        ("create_tenant", ("new",), {"ttl": math.nan}, "ttl"),
+        ("create_tenant", ("new",), {"ttl": math.inf}, "ttl"),
+        ("create_tenant", ("new",), {"ttl": 1e300}, "ttl"),
+        ("create_tenant", ("new",), {"snapshots": "some"}, "snapshots"),
         ("update_tenant", ("ada",), {}, "settings"),
         ("update_tenant", ("ada",), {"preset": "default"}, "preset"),
         ("update_tenant", ("ada",), {"gate_values": 0.5}, "gate_values"),
@@ -280,6 +322,11 @@ def test_a_write_is_tried_again_and_written_once(client, fake, late):
         ("update_entry", ("ada", Entry("new", id="known")), "UpdateEntry"),
         ("delete_entry", ("ada", "known"), "DeleteEntry"),
         ("forget", ("ada", "known"), "Forget"),
+        ("feedback", ("ada", "known"), "Feedback"),
+        ("restore", ("ada", 1), "RestoreTenant"),
+        ("confirm_restore", ("ada",), "ConfirmRestore"),
+        ("undo_restore", ("ada",), "UndoRestore"),
+        ("get_entry", ("ada", "known", datetime(2024, 5, 6, tzinfo=UTC)), "GetEntry"),
     ],
 )
 def test_every_call_is_tried_again_as_it_was(client, fake, method, args, rpc):
@@ -300,6 +347,8 @@ def test_every_call_is_tried_again_as_it_was(client, fake, method, args, rpc):
         ("update_entry", ("ada", Entry("new", id="known")), {}, "UpdateEntry"),
         ("delete_entry", ("ada", "known"), {}, "DeleteEntry"),
         ("forget", ("ada", "known"), {}, "Forget"),
+        ("feedback", ("ada", "known"), {}, "Feedback"),
+        ("restore", ("ada", 1), {}, "RestoreTenant"),
     ],
 )
 def test_what_changes_something_does_so_once_and_each_call_anew(client, fake, method, args, settings, rpc):
@@ -330,6 +379,10 @@ def test_what_changes_something_does_so_once_and_each_call_anew(client, fake, me
         ("delete_entry", ("ada", "nothing"), {}),
         ("forget", ("nobody", "1"), {}),
         ("get_erasure", ("nothing",), {}),
+        ("feedback", ("ada", "nothing"), {}),
+        ("restore", ("nobody", 1), {}),
+        ("confirm_restore", ("nobody",), {}),
+        ("undo_restore", ("nobody",), {}),
     ],
 )
 def test_what_is_not_there_is_not_found(client, method, args, settings):
@@ -347,6 +400,10 @@ def test_what_is_not_there_is_not_found(client, method, args, settings):
         ("delete_entry", ("ada", "1"), {}, "DeleteEntry"),
         ("forget", ("ada", "1"), {}, "Forget"),
         ("get_erasure", ("1",), {}, "GetErasure"),
+        ("feedback", ("ada", "1"), {}, "Feedback"),
+        ("restore", ("ada", 1), {}, "RestoreTenant"),
+        ("confirm_restore", ("ada",), {}, "ConfirmRestore"),
+        ("undo_restore", ("ada",), {}, "UndoRestore"),
     ],
 )
 def test_every_call_has_a_deadline(client, fake, method, args, settings, rpc):

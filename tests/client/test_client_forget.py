@@ -90,7 +90,7 @@ def test_a_str_is_one_id(client, held):
 
 
 def test_forget_waits_until_all_is_done(client, held):
-    held.folds = 4
+    held.folds, held.copies = 4, ("export of 2026-03-01", "tenant eve")
     receipt = client.forget("ada", session="a")
     assert receipt == ForgetReceipt(
         operation="erasure-2",
@@ -101,6 +101,7 @@ def test_forget_waits_until_all_is_done(client, held):
         bytes_destroyed=7,
         folded_records=4,
         total_records=4,
+        copies=("export of 2026-03-01", "tenant eve"),
     )
     assert [request.operation for request in held.asked("GetErasure")] == ["erasure-2"] * 4
     assert held.texts("ada") == ["three"]

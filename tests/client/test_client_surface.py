@@ -15,15 +15,19 @@ from memsvc_client import (
     Entry,
     Event,
     Hit,
+    Imported,
     MemoryClient,
     MemoryConfig,
     MemorySettings,
     MemsvcError,
+    Policies,
+    PolicySettings,
     Recall,
     Receipt,
     ScoreParts,
     Span,
     StoredEntry,
+    TenantSettings,
     TenantStats,
     Verification,
     errors,
@@ -55,19 +59,26 @@ SURFACE = {
     "write": "tenant entries wait='durable'",
     "write_stream": "tenant entries",
     "recall": "tenant query k=10 session=None role=None after=None before=None metadata=None neighbours=0"
-    " min_seq=None max_tokens=None",
-    "get_entry": "tenant id",
-    "list_entries": "tenant session=None role=None after=None before=None metadata=None",
+    " min_seq=None max_tokens=None as_of=None",
+    "get_entry": "tenant id as_of=None",
+    "list_entries": "tenant session=None role=None after=None before=None metadata=None as_of=None"
+    " include_evicted=False",
     "update_entry": "tenant entry",
     "delete_entry": "tenant id",
     "forget": "tenant ids=None session=None role=None metadata=None after=None before=None wait=True",
     "get_erasure": "operation",
+    "feedback": "tenant ids useful=True",
     "stats": "tenant",
     "state_hash": "tenant",
     "verify": "tenant",
     "watch": "tenant from_seq=None",
     "list_tenants": "",
     "delete_tenant": "tenant",
+    "restore": "tenant to as_tenant=None",
+    "confirm_restore": "tenant",
+    "undo_restore": "tenant",
+    "export_tenant": "tenant path overwrite=False * progress=None",
+    "import_tenant": "path as_tenant=None rebuild=False * progress=None",
     "close": "",
 }
 
@@ -83,7 +94,8 @@ def test_the_surface_is_the_contract(kind):
 
     methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
     assert {name: shown(method) for name, method in methods.items()} == SURFACE
-    assert list(inspect.signature(Entry).parameters) == ["text", "id", "session", "role", "time", "metadata", "learn"]
+    fields = ["text", "id", "session", "role", "time", "metadata", "learn", "expire"]
+    assert list(inspect.signature(Entry).parameters) == fields
 
 
 def test_importing_the_client_brings_in_nothing_heavy():
@@ -160,6 +172,9 @@ def test_settings_are_those_of_the_service():
     service = [field.name for field in types_pb2.MemoryConfig.DESCRIPTOR.fields]
     shown = [field.name for field in dataclasses.fields(MemoryConfig)]
     assert shown == list(MemorySettings.__annotations__) == [name for name in service if name != "preset"]
+    policies = [field.name for field in types_pb2.Policies.DESCRIPTOR.fields]
+    assert [field.name for field in dataclasses.fields(Policies)] == list(PolicySettings.__annotations__) == policies
+    assert sorted(TenantSettings.__annotations__) == sorted(shown + policies)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +183,7 @@ def test_settings_are_those_of_the_service():
         (Event, types_pb2.Event),
         (Verification, tenants_pb2.VerifyTenantResponse),
         (Deletion, memory_pb2.DeleteEntryResponse),
+        (Imported, tenants_pb2.ImportTenantResponse),
     ],
 )
 def test_replies_show_every_field_of_the_service(kind, message):

@@ -1,8 +1,10 @@
 """Settings of a tenant's memory, in both clients."""
 
+from datetime import timedelta
+
 import pytest
 from google.protobuf.json_format import MessageToDict
-from memsvc_client import AlreadyExistsError, InvalidArgumentError, Tenant
+from memsvc_client import AlreadyExistsError, InvalidArgumentError, Policies, Tenant
 
 SETTINGS = {
     "layers": 3,
@@ -16,6 +18,7 @@ SETTINGS = {
     "drift_windows": 2,
     "restart_tokens": 2**40,
 }
+POLICIES = {"max_entries": 10**7, "ttl": timedelta(days=30, microseconds=1), "snapshots": "log_spaced"}
 
 
 def sent(request):
@@ -25,7 +28,7 @@ def sent(request):
 
 
 def test_create_tenant_sends_its_settings(client, fake):
-    client.create_tenant("new", preset="long-doc", **SETTINGS)
+    client.create_tenant("new", preset="long-doc", **SETTINGS, **POLICIES)
     assert sent(fake.asked("CreateTenant")[0]) == {
         "tenant": {
             "tenant": "new",
@@ -42,6 +45,11 @@ def test_create_tenant_sends_its_settings(client, fake):
                 "drift_windows": 2,
                 "restart_tokens": str(2**40),
             },
+            "policies": {
+                "max_entries": str(10**7),
+                "ttl": "2592000.000001s",
+                "snapshots": "SNAPSHOT_RETENTION_LOG_SPACED",
+            },
         }
     }
 
@@ -52,6 +60,7 @@ def test_create_tenant_sends_nothing_that_was_not_said(client, fake):
     first, second = fake.asked("CreateTenant")
     assert sent(first) == {"tenant": {"tenant": "new"}}
     assert not first.tenant.HasField("memory")
+    assert not first.tenant.HasField("policies")
     assert sent(second) == {"tenant": {"tenant": "other", "memory": {"preset": "genomics"}}}
 
 
@@ -86,6 +95,31 @@ def test_update_tenant_names_what_it_changes_and_returns_the_tenant(client, fake
 def test_every_setting_comes_back_as_it_went(client):
     memory = client.update_tenant("ada", **SETTINGS).memory
     assert {name: getattr(memory, name) for name in SETTINGS} == SETTINGS
+
+
+def test_update_tenant_names_the_policies_it_changes_and_no_others(client, fake):
+    tenant = client.update_tenant("ada", ttl=90, eta=0.5)
+    client.update_tenant("ada", snapshots="none")
+    first, second = fake.asked("UpdateTenant")
+    assert list(first.update_mask.paths) == ["policies.ttl", "memory.eta"]
+    assert sent(first)["tenant"] == {"tenant": "ada", "memory": {"eta": 0.5}, "policies": {"ttl": "90s"}}
+    assert list(second.update_mask.paths) == ["policies.snapshots"]
+    assert not second.tenant.HasField("memory")
+    assert tenant.policies == Policies(max_entries=7, ttl=timedelta(seconds=90), snapshots=None)
+    assert tenant.memory.eta == 0.5
+
+
+def test_every_policy_comes_back_as_it_went(client):
+    assert client.update_tenant("ada", **POLICIES).policies == Policies(**POLICIES)
+    for snapshots in ("none", "log_spaced", "all"):
+        assert client.update_tenant("ada", snapshots=snapshots).policies.snapshots == snapshots
+
+
+def test_an_entry_that_lives_for_ever_is_not_one_of_which_nothing_is_said(client, fake):
+    assert client.update_tenant("ada", ttl=0).policies.ttl == timedelta(0)
+    assert fake.asked("UpdateTenant")[0].tenant.policies.HasField("ttl")
+    (listed,) = client.list_tenants()
+    assert listed.policies == Policies(max_entries=None, ttl=None, snapshots=None)
 
 
 def test_an_unknown_setting_is_named_with_those_there_are(client, fake):

@@ -82,6 +82,13 @@ def test_an_event_comes_before_the_next_one_happens(client, fake):
     events.close()
 
 
+def test_a_snapshot_that_comes_late_is_told_and_moves_nothing(client, fake):
+    """It is of a record before the last one, because it is told when it is saved."""
+    fake.watches.extend([[event(5, "drift"), event(3, "snapshot"), CUT], [event(5, "drift"), event(6), END]])
+    assert watched(client) == [(5, "drift"), (3, "snapshot"), (6, "drift")]
+    assert begun(fake) == [None, 4]
+
+
 def test_closing_the_iterator_ends_the_call(client, fake):
     fake.watches.append([event(1), threading.Event()])
     events = client.watch("ada")

@@ -1,8 +1,8 @@
 """The asyncio write stream: the twin of `_stream`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Self, TypeAlias
 
 import grpc
@@ -144,3 +144,20 @@ def cancelled() -> grpc.RpcError:
     """Return the failure of a call whose client was closed."""
     empty = grpc.aio.Metadata()
     return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, empty, empty, details="the client is closed")
+
+
+@contextmanager
+def failing_when_closed() -> Iterator[None]:
+    """Let a call fail when its client is closed, in place of the cancellation that gRPC makes of it.
+
+    Raises:
+        grpc.RpcError: the client was closed.
+        asyncio.CancelledError: the task was cancelled.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise cancelled() from None

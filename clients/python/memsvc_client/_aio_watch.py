@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 
 from memsvc.v1 import tenants_pb2, types_pb2
-from memsvc_client._aio_stream import cancelled
+from memsvc_client._aio_stream import failing_when_closed
 from memsvc_client._watching import Watching
 from memsvc_client.types import Event
 
@@ -35,10 +35,5 @@ async def watch(
 
 async def _read(call: _Call) -> object:
     """Return the next message, or the end of the stream."""
-    try:
+    with failing_when_closed():
         return await call.read()
-    except asyncio.CancelledError:  # also what gRPC raises here when the client is closed
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise cancelled() from None

@@ -72,11 +72,15 @@ class Core:
         if failure is None:
             error = UnavailableError(f"{self.target} ended the stream before it was over", reason="STREAM_ENDED")
         else:
-            error = _status.to_error(failure, self.target)
+            error = self.error(failure)
         delay = retry.delay(error)
         if delay is None:
             raise error from failure
         return delay
+
+    def error(self, failure: grpc.RpcError) -> MemsvcError:
+        """Return what the failure of a call means that is not tried again."""
+        return _status.to_error(failure, self.target)
 
     def silence(self, timeout: float) -> DeadlineExceededError:
         """Return the error for a stream in which the server says nothing."""

@@ -13,6 +13,7 @@ from memsvc_client.types import (
     Event,
     ForgetReceipt,
     Hit,
+    Imported,
     Recall,
     Receipt,
     ScoreParts,
@@ -34,6 +35,7 @@ def entry(message: types_pb2.Entry) -> StoredEntry:
         time=_time(message.time),
         metadata=json.loads(message.metadata_json or "{}"),
         learn=message.learn if message.HasField("learn") else True,
+        expire=_time(message.expire_time) if message.HasField("expire_time") else None,
         seq=message.seq,
         commit_time=_time(message.commit_time),
     )
@@ -65,8 +67,14 @@ def tenant(message: types_pb2.Tenant) -> Tenant:
         tenant=message.tenant,
         uid=message.uid,
         create_time=_time(message.create_time),
-        memory=_settings.from_message(message.memory),
+        memory=_settings.memory(message.memory),
+        policies=_settings.policies(message.policies),
     )
+
+
+def imported(message: tenants_pb2.ImportTenantResponse) -> Imported:
+    """Return what became of a file."""
+    return Imported(tenant(message.tenant), message.head_seq, message.adopted)
 
 
 def stats(message: types_pb2.TenantStats) -> TenantStats:
@@ -96,6 +104,10 @@ def stats(message: types_pb2.TenantStats) -> TenantStats:
         warnings=tuple(message.warnings),
         restarts=message.restarts,
         restart_tokens_left=message.restart_tokens_left,
+        evicted=message.evicted,
+        snapshots=message.snapshots,
+        snapshot_bytes=message.snapshot_bytes,
+        restore_pending=message.restore_pending,
     )
 
 
@@ -115,6 +127,7 @@ def erasure(message: memory_pb2.Erasure) -> ForgetReceipt:
         bytes_destroyed=message.bytes_destroyed,
         folded_records=message.folded_records,
         total_records=message.total_records,
+        copies=tuple(message.copies),
     )
 
 

@@ -15,7 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from memsvc.limits import MAX_MESSAGE_BYTES, MAX_PAGE_SIZE
 from memsvc.v1 import memory_pb2, tenants_pb2, types_pb2
 from memsvc_client import _settings, _values
-from memsvc_client.types import Entry
+from memsvc_client.types import Entry, Moment
 
 
 def new_id() -> str:
@@ -53,6 +53,7 @@ def entry(value: Entry | str, path: str) -> types_pb2.Entry:
         metadata_json=_values.to_json(f"{path}.metadata", item.metadata),
         # Absent means true, so that an entry is the same bytes as from a client that does not know of it.
         learn=None if _values.boolean(f"{path}.learn", item.learn) else False,
+        expire_time=_values.timestamp(f"{path}.expire", item.expire),
     )
 
 
@@ -94,6 +95,7 @@ def recall(  # noqa: PLR0917
     neighbours: int,
     min_seq: int | None,
     max_tokens: int | None,
+    as_of: Moment | None,
 ) -> memory_pb2.RecallRequest:
     """Return the request that asks a question."""
     return memory_pb2.RecallRequest(
@@ -104,7 +106,17 @@ def recall(  # noqa: PLR0917
         neighbours=_values.integer("neighbours", neighbours, 0, _values.MAX_INT32),
         min_seq=None if min_seq is None else _values.integer("min_seq", min_seq, 0, _values.MAX_INT64),
         max_tokens=0 if max_tokens is None else _values.integer("max_tokens", max_tokens, 1, _values.MAX_INT32),
+        as_of=None if as_of is None else moment("as_of", as_of),
     )
+
+
+def moment(field: str, value: Moment) -> types_pb2.AsOf:
+    """Return the message for a moment in the past."""
+    if isinstance(value, datetime):
+        return types_pb2.AsOf(time=_values.timestamp(field, value))
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _values.wrong(field, f"must be a record's seq or a datetime, not {type(value).__name__}")
+    return types_pb2.AsOf(seq=_values.integer(field, value, 0, _values.MAX_INT64))
 
 
 def entry_filter(
@@ -126,14 +138,26 @@ def entry_filter(
     )
 
 
-def get_entry(tenant_id: str, entry_id: str) -> memory_pb2.GetEntryRequest:
+def get_entry(tenant_id: str, entry_id: str, as_of: Moment | None) -> memory_pb2.GetEntryRequest:
     """Return the request for one entry."""
-    return memory_pb2.GetEntryRequest(tenant=tenant(tenant_id), id=_values.string("id", entry_id))
+    return memory_pb2.GetEntryRequest(
+        tenant=tenant(tenant_id),
+        id=_values.string("id", entry_id),
+        as_of=None if as_of is None else moment("as_of", as_of),
+    )
 
 
-def list_entries(tenant_id: str, filter_: types_pb2.Filter | None) -> memory_pb2.ListEntriesRequest:
+def list_entries(
+    tenant_id: str, filter_: types_pb2.Filter | None, as_of: Moment | None, include_evicted: bool
+) -> memory_pb2.ListEntriesRequest:
     """Return the request for the first page of entries."""
-    return memory_pb2.ListEntriesRequest(tenant=tenant(tenant_id), filter=filter_, page_size=MAX_PAGE_SIZE)
+    return memory_pb2.ListEntriesRequest(
+        tenant=tenant(tenant_id),
+        filter=filter_,
+        page_size=MAX_PAGE_SIZE,
+        as_of=None if as_of is None else moment("as_of", as_of),
+        include_evicted=_values.boolean("include_evicted", include_evicted),
+    )
 
 
 def update_entry(tenant_id: str, value: Entry) -> memory_pb2.UpdateEntryRequest:
@@ -162,7 +186,7 @@ def forget(
     """Return the request that erases entries."""
     request = memory_pb2.ForgetRequest(tenant=tenant(tenant_id), request_id=new_id())
     if ids is not None:
-        request.ids.extend(_ids(ids))
+        request.ids.extend(_ids(ids, "leave it out to select by the filter alone"))
     if filter_ is not None and filter_.ListFields():
         request.filter.CopyFrom(filter_)
     if not request.ids and not request.HasField("filter"):
@@ -175,11 +199,20 @@ def get_erasure(operation: str) -> memory_pb2.GetErasureRequest:
     return memory_pb2.GetErasureRequest(operation=_values.string("operation", operation))
 
 
+def feedback(tenant_id: str, ids: str | Iterable[str], useful: bool) -> memory_pb2.FeedbackRequest:
+    """Return the request that says whether entries were useful."""
+    return memory_pb2.FeedbackRequest(
+        tenant=tenant(tenant_id),
+        ids=_ids(ids, "name the entries"),
+        useful=_values.boolean("useful", useful),
+        request_id=new_id(),
+    )
+
+
 def create_tenant(tenant_id: str, preset: str | None, settings: Mapping[str, Any]) -> tenants_pb2.CreateTenantRequest:
     """Return the request that creates a tenant."""
     message = types_pb2.Tenant(tenant=tenant(tenant_id))
-    if settings or preset is not None:
-        message.memory.CopyFrom(_settings.to_message(settings))
+    _settings.fill(message, settings)
     if preset is not None:
         message.memory.preset = _values.string("preset", preset)
     return tenants_pb2.CreateTenantRequest(tenant=message, request_id=new_id())
@@ -187,10 +220,10 @@ def create_tenant(tenant_id: str, preset: str | None, settings: Mapping[str, Any
 
 def update_tenant(tenant_id: str, settings: Mapping[str, Any]) -> tenants_pb2.UpdateTenantRequest:
     """Return the request that changes a tenant's settings."""
-    message = types_pb2.Tenant(tenant=tenant(tenant_id), memory=_settings.to_message(settings))
-    if not settings:
+    message = types_pb2.Tenant(tenant=tenant(tenant_id))
+    mask = FieldMask(paths=_settings.fill(message, settings))
+    if not mask.paths:
         raise _values.wrong("settings", "give at least one to change")
-    mask = FieldMask(paths=[f"memory.{name}" for name in settings])
     return tenants_pb2.UpdateTenantRequest(tenant=message, update_mask=mask, request_id=new_id())
 
 
@@ -210,6 +243,39 @@ def verify(tenant_id: str) -> tenants_pb2.VerifyTenantRequest:
     return tenants_pb2.VerifyTenantRequest(tenant=tenant(tenant_id))
 
 
+def restore(tenant_id: str, to: Moment, as_tenant: str | None) -> tenants_pb2.RestoreTenantRequest:
+    """Return the request that brings a tenant's past back."""
+    return tenants_pb2.RestoreTenantRequest(
+        tenant=tenant(tenant_id),
+        to=moment("to", to),
+        as_tenant=_other_tenant(as_tenant, "leave it out to restore the tenant in its own place"),
+        request_id=new_id(),
+    )
+
+
+def confirm_restore(tenant_id: str) -> tenants_pb2.ConfirmRestoreRequest:
+    """Return the request that destroys what a restored tenant was before."""
+    return tenants_pb2.ConfirmRestoreRequest(tenant=tenant(tenant_id))
+
+
+def undo_restore(tenant_id: str) -> tenants_pb2.UndoRestoreRequest:
+    """Return the request that puts a restored tenant back."""
+    return tenants_pb2.UndoRestoreRequest(tenant=tenant(tenant_id))
+
+
+def export_tenant(tenant_id: str) -> tenants_pb2.ExportTenantRequest:
+    """Return the request for a tenant as one file."""
+    return tenants_pb2.ExportTenantRequest(tenant=tenant(tenant_id))
+
+
+def import_tenant(as_tenant: str | None, rebuild: bool) -> tenants_pb2.ImportTenantRequest:
+    """Return the first message of a file, without bytes."""
+    return tenants_pb2.ImportTenantRequest(
+        as_tenant=_other_tenant(as_tenant, "leave it out to import the tenant under its own id"),
+        rebuild=_values.boolean("rebuild", rebuild),
+    )
+
+
 def get_stats(tenant_id: str) -> tenants_pb2.GetTenantRequest:
     """Return the request for a tenant's figures."""
     request = tenants_pb2.GetTenantRequest(tenant=tenant(tenant_id))
@@ -227,13 +293,20 @@ def delete_tenant(tenant_id: str) -> tenants_pb2.DeleteTenantRequest:
     return tenants_pb2.DeleteTenantRequest(tenant=tenant(tenant_id), request_id=new_id())
 
 
-def _ids(values: str | Iterable[str]) -> list[str]:
-    """Return ids that a message can carry: one at least, because without any a filter alone would select."""
+def _other_tenant(value: str | None, otherwise: str) -> str:
+    """Return the id of a tenant to make, empty where none is given: an empty one would be taken for that."""
+    if value == "":
+        raise _values.wrong("as_tenant", f"must not be empty; {otherwise}")
+    return "" if value is None else _values.string("as_tenant", value)
+
+
+def _ids(values: str | Iterable[str], otherwise: str) -> list[str]:
+    """Return ids that a message can carry: one at least, because to forget without any would select by the filter."""
     if isinstance(values, str):
         values = [values]
     if not isinstance(values, Iterable) or isinstance(values, Mapping | bytes):
         raise _values.wrong("ids", f"must be ids, not {type(values).__name__}")
     ids = [_values.string(f"ids[{i}]", value) for i, value in enumerate(values)]
     if not ids:
-        raise _values.wrong("ids", "needs at least one id; leave it out to select by the filter alone")
+        raise _values.wrong("ids", f"needs at least one id; {otherwise}")
     return ids

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from memsvc_client.errors import InvalidArgumentError
@@ -66,6 +67,21 @@ def timestamp(field: str, value: datetime | None) -> Timestamp | None:
     except (ValueError, OverflowError):
         raise wrong(field, "must be in the years 1 to 9999 of UTC") from None
     return stamp
+
+
+def duration(field: str, value: timedelta | float) -> Duration:
+    """Return a length of time; a number is seconds."""
+    if isinstance(value, bool) or not isinstance(value, timedelta | int | float):
+        raise wrong(field, f"must be a timedelta or a number of seconds, not {type(value).__name__}")
+    try:
+        length = value if isinstance(value, timedelta) else timedelta(seconds=value)
+        message = Duration()
+        message.FromTimedelta(length)
+    except (ValueError, OverflowError):  # NaN is the one, infinity the other
+        raise wrong(field, "is longer than a duration can be") from None
+    if length < timedelta(0):
+        raise wrong(field, "must not be negative")
+    return message
 
 
 def to_json(field: str, value: Mapping[str, Any]) -> str:

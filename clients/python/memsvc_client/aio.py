@@ -4,9 +4,10 @@
 from __future__ import annotations  # gRPC's classes take type arguments in their stubs only
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 import grpc
@@ -15,7 +16,7 @@ import grpc.aio
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
-from memsvc_client import _aio_stream, _aio_watch, _replies, _requests
+from memsvc_client import _aio_stream, _aio_transfer, _aio_watch, _files, _replies, _requests
 from memsvc_client._channel import open_aio_channel
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
@@ -28,12 +29,14 @@ from memsvc_client.types import (
     Entry,
     Event,
     ForgetReceipt,
+    Imported,
     Item,
-    MemorySettings,
+    Moment,
     Recall,
     Receipt,
     StoredEntry,
     Tenant,
+    TenantSettings,
     TenantStats,
     Verification,
 )
@@ -94,7 +97,7 @@ class AsyncMemoryClient:
         *,
         preset: str | None = None,
         timeout: float | None = None,
-        **settings: Unpack[MemorySettings],
+        **settings: Unpack[TenantSettings],
     ) -> None:
         """Create a tenant, as `MemoryClient.create_tenant` does."""
         try:
@@ -104,9 +107,9 @@ class AsyncMemoryClient:
                 raise
 
     async def update_tenant(
-        self, tenant: str, *, timeout: float | None = None, **settings: Unpack[MemorySettings]
+        self, tenant: str, *, timeout: float | None = None, **settings: Unpack[TenantSettings]
     ) -> Tenant:
-        """Change how a tenant's memory learns from now on, as `MemoryClient.update_tenant` does."""
+        """Change how a tenant's memory learns and what it keeps, as `MemoryClient.update_tenant` does."""
         request = _requests.update_tenant(tenant, settings)
         return _replies.tenant(await self._call(self._tenants.UpdateTenant, request, timeout))
 
@@ -147,17 +150,21 @@ class AsyncMemoryClient:
         neighbours: int = 0,
         min_seq: int | None = None,
         max_tokens: int | None = None,
+        as_of: Moment | None = None,
         *,
         timeout: float | None = None,
     ) -> Recall:
         """Return the entries that a query asks for, best first, as `MemoryClient.recall` does."""
         entry_filter = _requests.entry_filter(session, role, after, before, metadata)
-        request = _requests.recall(tenant, query, k, entry_filter, neighbours, min_seq, max_tokens)
+        request = _requests.recall(tenant, query, k, entry_filter, neighbours, min_seq, max_tokens, as_of)
         return _replies.recall(await self._call(self._memory.Recall, request, timeout))
 
-    async def get_entry(self, tenant: str, id: str, *, timeout: float | None = None) -> StoredEntry:
+    async def get_entry(
+        self, tenant: str, id: str, as_of: Moment | None = None, *, timeout: float | None = None
+    ) -> StoredEntry:
         """Return one entry, as `MemoryClient.get_entry` does."""
-        return _replies.entry(await self._call(self._memory.GetEntry, _requests.get_entry(tenant, id), timeout))
+        request = _requests.get_entry(tenant, id, as_of)
+        return _replies.entry(await self._call(self._memory.GetEntry, request, timeout))
 
     def list_entries(  # noqa: PLR0917
         self,
@@ -167,11 +174,14 @@ class AsyncMemoryClient:
         after: datetime | None = None,
         before: datetime | None = None,
         metadata: Mapping[str, Any] | None = None,
+        as_of: Moment | None = None,
+        include_evicted: bool = False,
         *,
         timeout: float | None = None,
     ) -> AsyncIterator[StoredEntry]:
         """Yield the entries that match, in seq order, as `MemoryClient.list_entries` does."""
-        request = _requests.list_entries(tenant, _requests.entry_filter(session, role, after, before, metadata))
+        entry_filter = _requests.entry_filter(session, role, after, before, metadata)
+        request = _requests.list_entries(tenant, entry_filter, as_of, include_evicted)
         return self._entries(request, self._core.seconds(timeout))
 
     async def update_entry(self, tenant: str, entry: Entry, *, timeout: float | None = None) -> int:
@@ -211,6 +221,12 @@ class AsyncMemoryClient:
         """Return how far an erasure is, as `MemoryClient.get_erasure` does."""
         return _replies.erasure(await self._call(self._memory.GetErasure, _requests.get_erasure(operation), timeout))
 
+    async def feedback(
+        self, tenant: str, ids: str | Iterable[str], useful: bool = True, *, timeout: float | None = None
+    ) -> int:
+        """Say of entries that they were useful, or not, as `MemoryClient.feedback` does."""
+        return (await self._call(self._memory.Feedback, _requests.feedback(tenant, ids, useful), timeout)).seq
+
     async def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
         """Return a tenant's live figures, as `MemoryClient.stats` does."""
         return _replies.stats((await self._call(self._tenants.GetTenant, _requests.get_stats(tenant), timeout)).stats)
@@ -236,6 +252,53 @@ class AsyncMemoryClient:
     async def delete_tenant(self, tenant: str, *, timeout: float | None = None) -> None:
         """Delete a tenant, as `MemoryClient.delete_tenant` does."""
         await self._call(self._tenants.DeleteTenant, _requests.delete_tenant(tenant), timeout)
+
+    async def restore(
+        self, tenant: str, to: Moment, as_tenant: str | None = None, *, timeout: float | None = None
+    ) -> Tenant:
+        """Bring a tenant's past back, as `MemoryClient.restore` does."""
+        request = _requests.restore(tenant, to, as_tenant)
+        return _replies.tenant(await self._call(self._tenants.RestoreTenant, request, timeout))
+
+    async def confirm_restore(self, tenant: str, *, timeout: float | None = None) -> None:
+        """Destroy what a restored tenant was before, as `MemoryClient.confirm_restore` does."""
+        await self._call(self._tenants.ConfirmRestore, _requests.confirm_restore(tenant), timeout)
+
+    async def undo_restore(self, tenant: str, *, timeout: float | None = None) -> Tenant:
+        """Put a restored tenant back to what it was before, as `MemoryClient.undo_restore` does."""
+        return _replies.tenant(await self._call(self._tenants.UndoRestore, _requests.undo_restore(tenant), timeout))
+
+    async def export_tenant(
+        self,
+        tenant: str,
+        path: str | Path,
+        overwrite: bool = False,
+        *,
+        progress: Callable[[int], object] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Write a tenant to one file, as `MemoryClient.export_tenant` does."""
+        request = _requests.export_tenant(tenant)
+        with _files.NewFile(path, overwrite) as file:
+            await _aio_transfer.download(self._core, self._tenants.ExportTenant, request, file, timeout, progress)
+            return file.size
+
+    async def import_tenant(
+        self,
+        path: str | Path,
+        as_tenant: str | None = None,
+        rebuild: bool = False,
+        *,
+        progress: Callable[[int], object] | None = None,
+        timeout: float | None = None,
+    ) -> Imported:
+        """Make a tenant of an exported file, as `MemoryClient.import_tenant` does."""
+        first = _requests.import_tenant(as_tenant, rebuild)
+        seconds = self._core.seconds(timeout)
+        with _files.source(path) as file:
+            messages = _files.messages(first, file)
+            reply = await _aio_transfer.upload(self._core, self._tenants.ImportTenant, messages, seconds, progress)
+        return _replies.imported(reply)
 
     @cached_property
     def _channel(self) -> grpc.aio.Channel:

@@ -3,8 +3,9 @@
 from __future__ import annotations  # gRPC's classes take type arguments in their stubs only
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 import grpc
@@ -12,7 +13,7 @@ import grpc
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
-from memsvc_client import _replies, _requests, _stream, _watch
+from memsvc_client import _files, _replies, _requests, _stream, _transfer, _watch
 from memsvc_client._channel import open_channel
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
@@ -25,12 +26,14 @@ from memsvc_client.types import (
     Entry,
     Event,
     ForgetReceipt,
+    Imported,
     Item,
-    MemorySettings,
+    Moment,
     Recall,
     Receipt,
     StoredEntry,
     Tenant,
+    TenantSettings,
     TenantStats,
     Verification,
 )
@@ -88,7 +91,7 @@ class MemoryClient:
         *,
         preset: str | None = None,
         timeout: float | None = None,
-        **settings: Unpack[MemorySettings],
+        **settings: Unpack[TenantSettings],
     ) -> None:
         """Create a tenant.
 
@@ -97,7 +100,7 @@ class MemoryClient:
             exist_ok: succeed if there is one of this id, and leave that one as it is.
             preset: a set of defaults: `default`, `long-doc`, `genomics` or `dialogue`.
             timeout: seconds, in place of the client's.
-            **settings: how its memory learns, the fields of `MemoryConfig`.
+            **settings: how its memory learns, the fields of `MemoryConfig`, and what it keeps, those of `Policies`.
 
         Raises:
             InvalidArgumentError: there is no such setting, or its value is wrong.
@@ -109,13 +112,13 @@ class MemoryClient:
             if not exist_ok:
                 raise
 
-    def update_tenant(self, tenant: str, *, timeout: float | None = None, **settings: Unpack[MemorySettings]) -> Tenant:
-        """Change how a tenant's memory learns from now on, and return the tenant.
+    def update_tenant(self, tenant: str, *, timeout: float | None = None, **settings: Unpack[TenantSettings]) -> Tenant:
+        """Change how a tenant's memory learns from now on, and what it keeps; return the tenant.
 
         Args:
             tenant: its id.
             timeout: seconds, in place of the client's.
-            **settings: what to change, fields of `MemoryConfig`; the others stay. Layers cannot be changed.
+            **settings: what to change, fields of `MemoryConfig` and `Policies`; the others stay, and `layers` has to.
 
         Raises:
             InvalidArgumentError: there is no such setting, or its value is wrong, or none is given.
@@ -193,6 +196,7 @@ class MemoryClient:
         neighbours: int = 0,
         min_seq: int | None = None,
         max_tokens: int | None = None,
+        as_of: Moment | None = None,
         *,
         timeout: float | None = None,
     ) -> Recall:
@@ -210,24 +214,31 @@ class MemoryClient:
             neighbours: how many entries before and after each hit in its session to return with it.
             min_seq: wait until this record is applied; 0 waits for none, None for all committed when the call arrives.
             max_tokens: also return a context for a prompt, of at most this many tokens.
+            as_of: ask the memory as it was then, at a record's seq or a time; not with `min_seq`. What was forgotten
+                since is in no past.
             timeout: seconds, in place of the client's.
 
         Raises:
             InvalidArgumentError: an argument is wrong; `field` names it.
             NotFoundError: no such tenant.
-            OutOfRangeError: `min_seq` is beyond the log's head.
+            OutOfRangeError: `min_seq` or `as_of` is beyond the log's head.
+            DeadlineExceededError: with `as_of`, the past is not folded in time: up to `metadata["folded_seq"]` so far,
+                of `metadata["as_of_seq"]`, and asking again goes on from there.
         """
         entry_filter = _requests.entry_filter(session, role, after, before, metadata)
-        request = _requests.recall(tenant, query, k, entry_filter, neighbours, min_seq, max_tokens)
+        request = _requests.recall(tenant, query, k, entry_filter, neighbours, min_seq, max_tokens, as_of)
         return _replies.recall(self._call(self._memory.Recall, request, timeout))
 
-    def get_entry(self, tenant: str, id: str, *, timeout: float | None = None) -> StoredEntry:
-        """Return one entry.
+    def get_entry(
+        self, tenant: str, id: str, as_of: Moment | None = None, *, timeout: float | None = None
+    ) -> StoredEntry:
+        """Return one entry; with `as_of`, the revision that it had at that record or time.
 
         Raises:
             NotFoundError: no such tenant or entry.
         """
-        return _replies.entry(self._call(self._memory.GetEntry, _requests.get_entry(tenant, id), timeout))
+        request = _requests.get_entry(tenant, id, as_of)
+        return _replies.entry(self._call(self._memory.GetEntry, request, timeout))
 
     def list_entries(  # noqa: PLR0917
         self,
@@ -237,11 +248,18 @@ class MemoryClient:
         after: datetime | None = None,
         before: datetime | None = None,
         metadata: Mapping[str, Any] | None = None,
+        as_of: Moment | None = None,
+        include_evicted: bool = False,
         *,
         timeout: float | None = None,
     ) -> Iterator[StoredEntry]:
-        """Yield the entries that match, in seq order. The filter is that of `recall`; `timeout` is for each page."""
-        request = _requests.list_entries(tenant, _requests.entry_filter(session, role, after, before, metadata))
+        """Yield the entries that match, in seq order. The filter is that of `recall`; `timeout` is for each page.
+
+        With `as_of`, those that lived at that record or time; with `include_evicted`, those too that left the index
+        because there were too many. Not with both.
+        """
+        entry_filter = _requests.entry_filter(session, role, after, before, metadata)
+        request = _requests.list_entries(tenant, entry_filter, as_of, include_evicted)
         pages = self._pages(self._memory.ListEntries, request, self._core.seconds(timeout))
         return (_replies.entry(message) for page in pages for message in page.entries)
 
@@ -317,6 +335,25 @@ class MemoryClient:
         """
         return _replies.erasure(self._call(self._memory.GetErasure, _requests.get_erasure(operation), timeout))
 
+    def feedback(
+        self, tenant: str, ids: str | Iterable[str], useful: bool = True, *, timeout: float | None = None
+    ) -> int:
+        """Say of entries that they were useful, or not, and return the record that holds it.
+
+        It counts for which entries stay when there are too many.
+
+        Args:
+            tenant: whose memory.
+            ids: the entries, 1,000 at most.
+            useful: whether they were.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong; `field` names it.
+            NotFoundError: no such tenant, or no such entry.
+        """
+        return self._call(self._memory.Feedback, _requests.feedback(tenant, ids, useful), timeout).seq
+
     def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
         """Return a tenant's live figures.
 
@@ -372,6 +409,111 @@ class MemoryClient:
             NotFoundError: no such tenant.
         """
         self._call(self._tenants.DeleteTenant, _requests.delete_tenant(tenant), timeout)
+
+    def restore(self, tenant: str, to: Moment, as_tenant: str | None = None, *, timeout: float | None = None) -> Tenant:
+        """Bring a tenant's past back, and return the tenant that it is now. It takes as long as the log is.
+
+        In its own place, what it was until now is kept until `confirm_restore` or `undo_restore`, and nothing can be
+        forgotten meanwhile. What was forgotten before stays forgotten.
+
+        Args:
+            tenant: whose past.
+            to: which moment: after the record of that seq, or after the last one at or before that time.
+            as_tenant: the id of a new tenant to make of it; the one it is of stays as it is.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong; `field` names it.
+            NotFoundError: no such tenant.
+            AlreadyExistsError: there is a tenant `as_tenant`.
+            OutOfRangeError: `to` is beyond the log's head.
+            FailedPreconditionError: an earlier restore is neither confirmed nor undone.
+        """
+        return _replies.tenant(
+            self._call(self._tenants.RestoreTenant, _requests.restore(tenant, to, as_tenant), timeout)
+        )
+
+    def confirm_restore(self, tenant: str, *, timeout: float | None = None) -> None:
+        """Destroy what a tenant was before it was restored in its own place.
+
+        Raises:
+            NotFoundError: no such tenant.
+            FailedPreconditionError: there is no restore to confirm; after a connection that broke, perhaps no more.
+        """
+        self._call(self._tenants.ConfirmRestore, _requests.confirm_restore(tenant), timeout)
+
+    def undo_restore(self, tenant: str, *, timeout: float | None = None) -> Tenant:
+        """Put a restored tenant back to what it was before, and return it. What was written since is destroyed.
+
+        Raises:
+            NotFoundError: no such tenant.
+            FailedPreconditionError: there is no restore to undo; after a connection that broke, perhaps no more.
+        """
+        return _replies.tenant(self._call(self._tenants.UndoRestore, _requests.undo_restore(tenant), timeout))
+
+    def export_tenant(
+        self,
+        tenant: str,
+        path: str | Path,
+        overwrite: bool = False,
+        *,
+        progress: Callable[[int], object] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Write a tenant to one file, and return its size in bytes.
+
+        The file is there when it is whole, and only its owner may read it; on an error nothing is left. A stream that
+        breaks begins anew.
+
+        Args:
+            tenant: the tenant.
+            path: the file.
+            overwrite: replace a file that is there.
+            progress: called with the bytes that are there, after each part.
+            timeout: seconds for all of it, in place of the client's.
+
+        Raises:
+            NotFoundError: no such tenant.
+            FileExistsError: there is a file already, unless `overwrite`.
+            OSError: the file cannot be written.
+        """
+        request = _requests.export_tenant(tenant)
+        with _files.NewFile(path, overwrite) as file:
+            _transfer.download(self._core, self._tenants.ExportTenant, request, file, timeout, progress)
+            return file.size
+
+    def import_tenant(
+        self,
+        path: str | Path,
+        as_tenant: str | None = None,
+        rebuild: bool = False,
+        *,
+        progress: Callable[[int], object] | None = None,
+        timeout: float | None = None,
+    ) -> Imported:
+        """Make a tenant of an exported file. It takes as long as the file, and with `rebuild` the log, is.
+
+        It is not tried again. After an error without an answer (`UnavailableError`, `DeadlineExceededError`) the tenant
+        may be there.
+
+        Args:
+            path: the file.
+            as_tenant: the id of the tenant to make; that of the one exported when it is None.
+            rebuild: fold the log afresh instead of adopting the snapshot in the file.
+            progress: called with the bytes that are sent, after each part.
+            timeout: seconds for all of it, in place of the client's.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong, or the file is damaged or cut short; nothing is left of it.
+            AlreadyExistsError: there is a tenant of that id.
+            OSError: the file cannot be read.
+        """
+        first = _requests.import_tenant(as_tenant, rebuild)
+        seconds = self._core.seconds(timeout)
+        with _files.source(path) as file:
+            messages = _files.messages(first, file)
+            reply = _transfer.upload(self._core, self._tenants.ImportTenant, messages, seconds, progress)
+        return _replies.imported(reply)
 
     def _call(
         self, method: grpc.UnaryUnaryMultiCallable[_Request, _Reply], request: _Request, timeout: float | None

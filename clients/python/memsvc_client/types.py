@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypedDict, overload
 
 
@@ -25,6 +25,9 @@ class Entry:
     learn: bool = True
     """Whether the text changes the memory's weights. It can be recalled either way; without, it is destroyed at once
     when it is updated or deleted."""
+    expire: datetime | None = None
+    """When it expires, with a time zone: from about then on it is hidden, as by `delete_entry`. None: by its tenant's
+    time to live, or never."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r}, text={_brief(self.text)}, session={self.session!r})"
@@ -32,6 +35,9 @@ class Entry:
 
 Item = Entry | str | Sequence[Entry | str]
 """What a write stream is fed with: entries, and lists of entries that are one batch each."""
+
+Moment = int | datetime
+"""A moment in a tenant's past: after the record of that seq, or after the last one committed at or before that time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -96,6 +102,8 @@ class ForgetReceipt:
     """Records folded again so far."""
     total_records: int
     """Records to fold in all."""
+    copies: tuple[str, ...] = ()
+    """What was made of the tenant before and is not reached: `export of <time>`, `tenant <id>`."""
 
 
 class ScoreParts(NamedTuple):
@@ -209,6 +217,31 @@ class MemorySettings(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What a tenant keeps, and for how long; None where the server does not say."""
+
+    max_entries: int | None
+    """Entries that recall chooses from. Past it those of least importance leave the index, not the log."""
+    ttl: timedelta | None
+    """How long an entry lives after it was written, where it does not say so itself; 0 is for ever."""
+    snapshots: str | None
+    """Which snapshots are kept for recall as of the past: `none`, `log_spaced` or `all`."""
+
+
+class PolicySettings(TypedDict, total=False):
+    """Policies to give: the fields of `Policies`."""
+
+    max_entries: int
+    ttl: timedelta | float
+    """A number is seconds."""
+    snapshots: Literal["none", "log_spaced", "all"]
+
+
+class TenantSettings(MemorySettings, PolicySettings, total=False):
+    """All that can be set of a tenant: the fields of `MemoryConfig` and of `Policies`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """A tenant: one log, one Titans memory, one index."""
 
@@ -219,6 +252,20 @@ class Tenant:
     create_time: datetime
     """When it was created, in UTC."""
     memory: MemoryConfig
+    policies: Policies
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A tenant was made of a file."""
+
+    tenant: Tenant
+    """The tenant."""
+    head_seq: int
+    """Its log's head."""
+    adopted: bool
+    """Whether the file's snapshot was made under other numerics and adopted as it is: the bytes of its state are not
+    those that this server would fold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +320,14 @@ class TenantStats:
     """Restarts of the memory's learning so far, by drift or by hand."""
     restart_tokens_left: int
     """Tokens that the restart under way still lasts, 0 for none."""
+    evicted: int
+    """Entries that left the index because there were more than the policies allow."""
+    snapshots: int
+    """Snapshots kept."""
+    snapshot_bytes: int
+    """Bytes on disk that they take."""
+    restore_pending: bool
+    """A restore of this tenant waits for `confirm_restore` or `undo_restore`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +337,9 @@ class Event:
     seq: int
     """The log record at which it happened."""
     kind: str
-    """`drift`, `restart`, `restart_ended`, `quarantine`, `configured` or `forgotten`; newer servers may send others."""
+    """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`, `expired`, `resampled` (entries
+    were evicted), `returned` (evicted ones came back), `restored`; and `snapshot`, which is told as it happens and not
+    again. Newer servers may send others."""
     figures: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Its figures, by name."""
 
