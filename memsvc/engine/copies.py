@@ -33,7 +33,7 @@ class Copies:
     # --- restore --------------------------------------------------------------------------------------------------
 
     async def restore(self, tenant: str, to: Moment, as_tenant: str, request_id: str) -> TenantRow:
-        """Bring a tenant's past back: as a new tenant, or, without a name for it, in its own place.
+        """Bring a tenant's past back: as a new tenant, or, without a name for it, in its own place; folded on return.
 
         Raises:
             NotFoundError: no such tenant.
@@ -64,6 +64,7 @@ class Copies:
         if not as_tenant:
             await self._renew(tenant, opened.uid)
         async with self._engine.using(row.tenant) as restored:
+            await restored.wait_applied(restored.head_seq)
             restored.notice("restored", to=seq)
         return row
 
@@ -152,7 +153,7 @@ class Copies:
             yield writer.end()
 
     async def import_(self, parts: AsyncIterator[bytes], as_tenant: str, *, rebuild: bool = False) -> Imported:
-        """Make a tenant of an exported file.
+        """Make a tenant of an exported file; it is folded on return.
 
         Args:
             parts: the file's bytes.
@@ -197,6 +198,7 @@ class Copies:
             if snapshot is None and numerics != current:
                 # The log was folded under others before, and is under these now.
                 await opened.append(RecordKind.NUMERICS, encode_numerics(current, 0))
+            await opened.wait_applied(opened.head_seq)
             return Imported(row=row, head_seq=opened.head_seq, adopted=opened.adopted_numerics)
 
     @property

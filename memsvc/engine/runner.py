@@ -78,6 +78,9 @@ class Runner:
     def weights(self, uid: str) -> bytes | None:
         """Return the tenant's packed weights as they are now, None while nothing was stepped."""
         view = self._views[uid]
+        if not view.totals.chunks:
+            # It may have a slot all the same: someone asked what a tail surprises.
+            return None
         if (held := self._stacks.get(_shape(view.config))) is not None:
             stack, table = held
             if (slot := table.find(uid)) is not None:

@@ -182,6 +182,13 @@ async def test_deleting_under_load_ends_waiting_calls(engine: Engine) -> None:
     assert all(not isinstance(r, BaseException) or isinstance(r, MemsvcError) for r in results)
 
 
+async def test_waiting_for_surprise_leaves_no_trace_in_the_state(engine: Engine) -> None:
+    for tenant, applied in (("t", True), ("twin", False)):
+        await create(engine, tenant)
+        await engine.write(tenant, turns(2), applied=applied)
+    assert await state(engine) == await state(engine, "twin")
+
+
 async def test_a_tenant_leaves_memory_and_comes_back(tmp_path) -> None:
     async with running(tmp_path / "d", max_open_tenants=2, snapshot_min_tokens=1, unload_idle_s=0.5) as engine:
         for i in range(5):
