@@ -100,7 +100,7 @@ def recall(client: MemoryClient, tenant: str, queries: Sequence[str], every: flo
 
 
 def load(target: str, tenant: str, synthetic: Synthetic) -> float:
-    """Write synthetic entries with their vectors to a new tenant; return the seconds until all are recallable."""
+    """Write synthetic entries with their vectors to an empty tenant, made if need be; return the seconds until all are recallable."""
 
     def requests() -> Iterator[memory_pb2.WriteStreamRequest]:
         yield memory_pb2.WriteStreamRequest(open=memory_pb2.WriteStreamOpen(tenant=tenant))
@@ -114,7 +114,7 @@ def load(target: str, tenant: str, synthetic: Synthetic) -> float:
 
     start = time.perf_counter()
     with MemoryClient(target) as client, grpc.insecure_channel(target) as channel:
-        client.create_tenant(tenant)
+        client.create_tenant(tenant, exist_ok=True)
         written = 0
         for answer in memory_pb2_grpc.MemoryServiceStub(channel).WriteStream(requests()):
             written += len(answer.ack.results)
