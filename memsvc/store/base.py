@@ -364,7 +364,8 @@ class Log(Protocol):
         more. What an UPDATE, DELETE or EXPIRE is about takes its state; of what is not there, nothing is known.
 
         Raises:
-            InvalidArgumentError: a record does not follow the one before, or an id is there twice without an UPDATE.
+            InvalidArgumentError: a record does not follow the one before, an id is there twice without an UPDATE, or an
+                entry is there that is forgotten.
             NotFoundError: nothing is staged under that uid.
             UnavailableError: the store cannot write; nothing of these records was appended.
         """

@@ -22,7 +22,7 @@ def update(connection: sqlite3.Connection, *, uid: str, payload: Payload, reques
         FailedPreconditionError: the request_id was used for something else.
     """
     end = find_end(connection, uid, now_us)
-    request = _request(end, request_id, Operation.UPDATE, payload.id)
+    request = _request(end, uid, request_id, Operation.UPDATE, payload.id)
     if (came := outcome(connection, request, now_us)) is not None:
         _check_same_content(connection, end, came.seq, payload)
         return _again(connection, end, came)
@@ -47,7 +47,7 @@ def delete(connection: sqlite3.Connection, *, uid: str, id: str, request_id: str
         FailedPreconditionError: the request_id was used for something else.
     """
     end = find_end(connection, uid, now_us)
-    request = _request(end, request_id, Operation.DELETE_ENTRY, id)
+    request = _request(end, uid, request_id, Operation.DELETE_ENTRY, id)
     if (came := outcome(connection, request, now_us)) is not None:
         return _again(connection, end, came)
     old = find_living(connection, end.no, end.id_key, id)
@@ -69,7 +69,7 @@ def feedback(
     """
     end = find_end(connection, uid, now_us)
     unique = sorted(set(ids))
-    request = _request(end, request_id, Operation.FEEDBACK, *unique, body=body)
+    request = _request(end, uid, request_id, Operation.FEEDBACK, *unique, body=body)
     if (came := outcome(connection, request, now_us)) is not None:
         return _again(connection, end, came)
     about = tuple(sorted(find_living(connection, end.no, end.id_key, id).number for id in unique))
@@ -90,7 +90,7 @@ def forget(
     """
     end = find_end(connection, uid, now_us)
     unique = list(dict.fromkeys(ids))
-    request = _request(end, request_id, Operation.FORGET, *([asked] if asked else sorted(unique)))
+    request = _request(end, uid, request_id, Operation.FORGET, *([asked] if asked else sorted(unique)))
     if (came := outcome(connection, request, now_us)) is not None:
         return erasure_of(connection, uid, came.seq), record_at(connection, end.no, came.seq)
     if not unique:
@@ -130,9 +130,9 @@ def finish_erasure(connection: sqlite3.Connection, *, operation: str, receipt: b
     )
 
 
-def _request(end: End, request_id: str, operation: Operation, *ids: str, body: bytes = b"") -> Request:
+def _request(end: End, uid: str, request_id: str, operation: Operation, *ids: str, body: bytes = b"") -> Request:
     digest = asked_hash(end.id_key, body, *(id.encode() for id in ids))
-    return Request(request_hash(end.id_key, request_id), operation, digest)
+    return Request(request_hash(end.id_key, uid, request_id), operation, digest)
 
 
 def _record(

@@ -15,9 +15,9 @@ def id_hash(key: bytes, id: str) -> bytes:
     return _keyed(key, b"id", id.encode())
 
 
-def request_hash(key: bytes, request_id: str) -> bytes:
-    """Return what stands for a request_id inside a tenant; empty for an empty one."""
-    return _keyed(key, b"request", request_id.encode()) if request_id else b""
+def request_hash(key: bytes, uid: str, request_id: str) -> bytes:
+    """Return what stands for a request_id inside a tenant, whose copies have the same key; empty for an empty one."""
+    return _keyed(key, b"request", _joined((uid.encode(), request_id.encode()))) if request_id else b""
 
 
 def asked_hash(key: bytes, *parts: bytes) -> bytes:

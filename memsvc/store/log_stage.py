@@ -127,6 +127,8 @@ def _check_follows(staged: Staged, record: Record, field: str) -> None:
         or (record.kind == RecordKind.UPDATE and len(record.entries) > 1)
     ):
         raise InvalidArgumentError(field, "it does not follow the record before")
+    if len({entry.payload.id for entry in record.entries}) < len(record.entries):
+        raise _twice(field)
 
 
 def _end_living(connection: sqlite3.Connection, end: End, record: Record, field: str) -> None:
@@ -156,5 +158,9 @@ def _check_id(connection: sqlite3.Connection, end: End, record: Record, id: str,
     if current is None:
         raise InvalidArgumentError(field, "an entry is there that is forgotten")
     if record.kind != RecordKind.UPDATE or state != EntryState.REPLACED:
-        raise InvalidArgumentError(field, "an id is there twice without an UPDATE")
+        raise _twice(field)
     return int(current)
+
+
+def _twice(field: str) -> InvalidArgumentError:
+    return InvalidArgumentError(field, "an id is there twice without an UPDATE")

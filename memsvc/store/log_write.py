@@ -95,7 +95,7 @@ def append(
     """
     end = find_end(connection, uid, now_us)
     request = Request(
-        request_hash(end.id_key, request_id), Operation.APPEND, asked_hash(end.id_key, bytes([kind]), body)
+        request_hash(end.id_key, uid, request_id), Operation.APPEND, asked_hash(end.id_key, bytes([kind]), body)
     )
     if (came := outcome(connection, request, now_us)) is not None:
         return Appended(record=None, seqs=(came.seq,), numbers=(), skipped=())

@@ -15,6 +15,8 @@ class Entry:
     payload: Payload
     state: EntryState = EntryState.LIVE
     destroyed: bool = False
+    died: int | None = None
+    """The record by which it was replaced, deleted or expired."""
 
     def destroy(self) -> int:
         """Return the bytes that this destroys."""
@@ -43,8 +45,20 @@ class Tenant:
         numbers = self.revisions(id)
         return self.entries[numbers[-1]].state if numbers else None
 
-    def living(self) -> dict[int, Payload]:
-        return {n: entry.payload for n, entry in self.entries.items() if entry.state == EntryState.LIVE}
+    def retire(self, number: int, state: EntryState) -> int:
+        """Take an entry out of the living by the newest record; return the bytes that this destroys."""
+        entry = self.entries[number]
+        entry.state, entry.died = state, len(self.records)
+        return 0 if entry.payload.learn else entry.destroy()
+
+    def lived(self, as_of: int | None) -> dict[int, Payload]:
+        """What lives, or lived after a record and can still be read."""
+        now = len(self.records) if as_of is None else as_of
+        return {
+            n: e.payload
+            for n, e in self.entries.items()
+            if e.seq <= now and (e.died is None or e.died > now) and e.state != EntryState.FORGOTTEN and not e.destroyed
+        }
 
     def add(
         self, kind: RecordKind, payloads: Sequence[Payload] = (), about: Sequence[int] = (), body: bytes = b""

@@ -30,10 +30,10 @@ async def open_sqlite(directory: Path, clock: Clock) -> Store:
 FACTORIES: dict[str, StoreFactory] = {"sqlite": open_sqlite}
 
 
-def payload(id: str, text: str = "", *, learn: bool = True) -> Payload:
+def payload(id: str, text: str = "", *, learn: bool = True, expire_us: int | None = None) -> Payload:
     """A payload whose content hash follows from its text."""
     data = f"data of {text}".encode()
-    return Payload(id=id, content_hash=hashlib.sha256(data).digest(), data=data, learn=learn)
+    return Payload(id=id, content_hash=hashlib.sha256(data).digest(), data=data, learn=learn, expire_us=expire_us)
 
 
 def size_of(payload: Payload) -> int:

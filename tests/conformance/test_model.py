@@ -30,16 +30,23 @@ T = TypeVar("T")
 
 names = st.sampled_from(["a", "A", "é", "e\u0301", "\U0001f600"])
 ids = st.sampled_from("uvwxyz")
-payloads = st.builds(payload, ids, st.sampled_from(["1", "2"]), learn=st.booleans())
+expiries = st.sampled_from([None, None, Clock().now_us - 100_000, Clock().now_us + 500_000])
+payloads = st.builds(payload, ids, st.sampled_from(["1", "2"]), learn=st.booleans(), expire_us=expiries)
+pasts = st.none() | st.integers(0, 12)
 batches = st.lists(payloads, min_size=1, max_size=4)
 blobs = st.dictionaries(st.sampled_from(["w", "s0", "s1"]), st.none(), max_size=3)
 
 
-REFUSED = {EntryState.DELETED: "DELETED", EntryState.FORGOTTEN: "FORGOTTEN", None: "ENTRY_NOT_FOUND"}
+REFUSED = {
+    EntryState.DELETED: "DELETED",
+    EntryState.EXPIRED: "EXPIRED",
+    EntryState.FORGOTTEN: "FORGOTTEN",
+    None: "ENTRY_NOT_FOUND",
+}
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Create, append, repeat, conflict, change, forget, erase, read, snapshot, load, delete, close and open again."""
+    """Create, append, repeat, conflict, change, expire, forget, erase, read, copy, snapshot, delete, open again."""
 
     factory: StoreFactory
     uids = Bundle("uids")
@@ -146,9 +153,9 @@ class StoreMachine(RuleBasedStateMachine):
             return
         changed = self.call(self.store.update(uid, given, request_id))
         tenant.add(RecordKind.UPDATE, [given], [old])
-        tenant.entries[old].state = EntryState.REPLACED
+        destroyed = tenant.retire(old, EntryState.REPLACED)
         self.check(tenant, changed.record)
-        assert changed.destroyed == (0 if tenant.entries[old].payload.learn else tenant.entries[old].destroy())
+        assert changed.destroyed == destroyed
         assert self.call(self.store.update(uid, given, request_id)) == changed
 
     @rule(uid=uids, id=ids)
@@ -159,10 +166,41 @@ class StoreMachine(RuleBasedStateMachine):
             return
         changed = self.call(self.store.delete(uid, id, request_id))
         tenant.add(RecordKind.DELETE, about=[old])
-        tenant.entries[old].state = EntryState.DELETED
+        destroyed = tenant.retire(old, EntryState.DELETED)
         self.check(tenant, changed.record)
-        assert changed.destroyed == (0 if tenant.entries[old].payload.learn else tenant.entries[old].destroy())
+        assert changed.destroyed == destroyed
         assert self.call(self.store.delete(uid, id, request_id)) == changed
+
+    @rule(uid=uids, given=st.lists(ids, min_size=1, max_size=3), body=st.binary(max_size=8))
+    def feedback(self, uid: str, given: list[str], body: bytes) -> None:
+        tenant = self.tenants.get(uid)
+        request_id = self.request()
+        about = []
+        for id in sorted(set(given)):
+            number = self.changeable(tenant, id, self.store.feedback(uid, given, body, request_id))
+            if number is None:
+                return
+            about.append(number)
+        changed = self.call(self.store.feedback(uid, given, body, request_id))
+        tenant.add(RecordKind.FEEDBACK, about=sorted(about), body=body)
+        self.check(tenant, changed.record)
+        assert changed.destroyed == 0
+        assert self.call(self.store.feedback(uid, given, body, request_id)) == changed
+
+    @rule()
+    def expire(self) -> None:
+        records = dict(self.call(self.store.expire(100)))
+        for uid, tenant in self.tenants.items():
+            living = [n for n, e in tenant.entries.items() if e.state == EntryState.LIVE]
+            due = [n for n in living if (at := tenant.entries[n].payload.expire_us) and at <= self.clock.now_us]
+            assert (uid in records) == bool(due)
+            if due:
+                tenant.add(RecordKind.EXPIRE, about=due)
+                for number in due:
+                    tenant.retire(number, EntryState.EXPIRED)
+                self.check(tenant, records.pop(uid))
+        assert records == {}
+        assert self.call(self.store.expire(100)) == []
 
     @rule(uid=uids, given=st.lists(ids, min_size=1, max_size=3))
     def forget(self, uid: str, given: list[str]) -> None:
@@ -221,21 +259,57 @@ class StoreMachine(RuleBasedStateMachine):
         if max_bytes == 1 << 20:
             assert len(records) == len(expected)
 
-    @rule(uid=uids, numbers=st.lists(st.integers(0, 9), max_size=4), id=ids)
-    def entries(self, uid: str, numbers: list[int], id: str) -> None:
+    @rule(uid=uids, numbers=st.lists(st.integers(0, 9), max_size=4), id=ids, as_of=pasts)
+    def entries(self, uid: str, numbers: list[int], id: str, as_of: int | None) -> None:
         tenant = self.tenants.get(uid)
-        living = {} if tenant is None else tenant.living()
-        found = self.call(self.store.entries(uid, numbers))
+        living = {} if tenant is None else tenant.lived(as_of)
+        found = self.call(self.store.entries(uid, numbers, as_of))
         assert [(e.number, e.payload) for e in found] == [(n, living[n]) for n in numbers if n in living]
         after = numbers[0] if numbers else 0
-        scanned = self.call(self.store.scan(uid, after, 3))
+        scanned = self.call(self.store.scan(uid, after, 3, as_of))
         assert [(e.number, e.payload) for e in scanned] == [(n, p) for n, p in living.items() if n > after][:3]
         state = None if tenant is None else tenant.state(id)
-        if state in (EntryState.DELETED, EntryState.FORGOTTEN):
-            self.refuses(self.store.entry_by_id(uid, id), REFUSED[state])
+        born = [n for n in tenant.revisions(id) if as_of is None or tenant.entries[n].seq <= as_of] if tenant else []
+        if state != EntryState.FORGOTTEN and not born:
+            assert self.call(self.store.entry_by_id(uid, id, as_of)) is None
+        elif born and born[-1] in living:
+            entry = self.call(self.store.entry_by_id(uid, id, as_of))
+            assert (entry.number, entry.payload) == (born[-1], living[born[-1]])
+        else:
+            dead = state if as_of is None or (tenant.entries[born[-1]].died or as_of + 1) <= as_of else None
+            forgotten = state == EntryState.FORGOTTEN
+            self.refuses(
+                self.store.entry_by_id(uid, id, as_of),
+                "FORGOTTEN" if forgotten else REFUSED[dead] if dead else "DELETED",
+            )
+
+    @rule(uid=uids, published=st.booleans())
+    def copy(self, uid: str, published: bool) -> None:
+        tenant = self.tenants.get(uid)
+        if tenant is None:
+            self.refuses(self.store.origin(uid), "TENANT_NOT_FOUND")
             return
-        entry = self.call(self.store.entry_by_id(uid, id))
-        assert (entry and (entry.number, entry.payload)) == (None if state is None else self.newest(uid, id))
+        if any(e.state == EntryState.FORGOTTEN and not e.destroyed for e in tenant.entries.values()):
+            self.erase(uid, finish=False)
+        copy = self.call(self.store.stage(self.call(self.store.origin(uid))))
+        records = self.call(self.store.read(uid, 0, 1 << 20))
+        for record in records:
+            self.call(self.store.append_staged(copy, [record]))
+        if published:
+            row = self.call(self.store.publish(copy, "copy", ""))
+            assert row == replace(tenant.row, uid=copy, tenant="copy")
+        else:
+            row = self.call(self.store.replace(uid, copy, ""))
+            assert row == replace(tenant.row, uid=copy)
+            assert self.call(self.store.parked(copy)) == uid
+        assert self.call(self.store.read(copy, 0, 1 << 20)) == records
+        for as_of in [None, *range(len(records) + 1)]:
+            scanned = self.call(self.store.scan(copy, 0, 100, as_of))
+            assert {e.number: e.payload for e in scanned} == tenant.lived(as_of)
+        if published:
+            self.call(self.store.delete_tenant(copy, ""))
+        else:
+            assert self.call(self.store.unpark(copy)) == tenant.row
 
     @rule(uid=uids, seq=st.integers(1, 6), named=blobs, left_out=st.booleans())
     def save(self, uid: str, seq: int, named: dict[str, None], left_out: bool) -> None:
@@ -291,10 +365,6 @@ class StoreMachine(RuleBasedStateMachine):
             return tenant.revisions(id)[-1]
         self.refuses(call, "TENANT_NOT_FOUND" if tenant is None else REFUSED[state])
         return None
-
-    def newest(self, uid: str, id: str) -> tuple[int, Payload]:
-        number = self.tenants[uid].revisions(id)[-1]
-        return number, self.tenants[uid].entries[number].payload
 
     def agrees(self, tenant: Tenant, record: Record) -> None:
         kind, body, _, about = tenant.records[record.seq - 1]

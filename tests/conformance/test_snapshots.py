@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from memsvc.errors import FailedPreconditionError, NotFoundError
-from memsvc.store.base import LoadedSnapshot, Snapshot
+from memsvc.store.base import LoadedSnapshot, Retention, Snapshot, Store
 from tests.conformance.stores import payload, write
 
 
@@ -61,6 +61,53 @@ async def test_blobs_that_no_generation_names_are_dropped(store, tenant) -> None
     with pytest.raises(FailedPreconditionError):
         await store.save(tenant.uid, snapshot(4, old=None))
     assert (await store.load(tenant.uid)).snapshot == snapshot(3, a=b"a")
+
+
+async def loadable(store: Store, uid: str, newest: int) -> list[int]:
+    """The snapshots that can be had, the newest first."""
+    seqs: list[int] = []
+    while (found := (await store.load(uid, seqs[-1] if seqs else newest + 1)).snapshot) is not None:
+        assert found == snapshot(found.seq, shared=b"s" * 50_000, **{f"own{found.seq}": b"%d" % found.seq * 20_000})
+        seqs.append(found.seq)
+    return seqs
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (Retention.NONE, [20, 19]),
+        (Retention.LOG_SPACED, [20, 19, 17, 13, 9, 1]),
+        (Retention.ALL, list(range(20, 0, -1))),
+    ],
+)
+async def test_the_snapshots_to_keep_are_kept(store, tenant, reopen, keep, expected) -> None:
+    sizes = {}
+    for seq in range(1, 21):
+        blobs = {"shared": b"s" * 50_000, f"own{seq}": b"%d" % seq * 20_000}
+        await store.save(tenant.uid, snapshot(seq, **blobs), keep)
+        count, sizes[seq] = await store.kept(tenant.uid)
+    assert count == len(expected)
+    own = sum(len(str(seq)) * 20_000 for seq in expected)
+    assert 50_000 + own <= sizes[20] <= 50_000 + own + 10_000 * (count + 1), "what they share counts once"
+    assert await store.size(tenant.uid) >= sizes[20]
+    for _ in range(2):
+        assert await loadable(store, tenant.uid, 20) == expected
+        assert (await store.kept(tenant.uid))[0] == len(expected)
+        store = await reopen()
+    assert await store.erase(tenant.uid, 16) == 0
+    left = [seq for seq in expected if seq < 16]
+    assert await loadable(store, tenant.uid, 20) == left
+    await store.save(tenant.uid, snapshot(21, shared=b"s" * 50_000, own21=b"21" * 20_000))
+    assert await loadable(store, tenant.uid, 21) == [21, *left[:1]], "the next that keeps none drops the rest"
+    assert await store.kept("no-such-uid") == (0, 0)
+
+
+async def test_a_snapshot_saved_again_leaves_nothing_of_the_first(store, tenant) -> None:
+    await store.save(tenant.uid, snapshot(1, a=b"x" * 500_000), Retention.ALL)
+    await store.save(tenant.uid, snapshot(1, b=b"b"), Retention.ALL)
+    count, size = await store.kept(tenant.uid)
+    assert count == 1
+    assert size < 100_000
 
 
 async def test_snapshots_of_tenants_are_apart(store, tenant) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import random
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -146,6 +147,24 @@ async def test_what_does_not_learn_is_gone_with_the_next_erasing_or_start(tmp_pa
     await store.close()
     store = SqliteStore.open(tmp_path)
     assert marks(tmp_path) == Counter()
+    await store.close()
+
+
+@pytest.mark.parametrize("way", ["erase", "restart"])
+async def test_what_expired_and_does_not_learn_is_gone_with_the_next_erasing_or_start(tmp_path, way) -> None:
+    store = SqliteStore.open(tmp_path)
+    row = await store.create_tenant("tenant", b"", b"", "")
+    given = [replace(marked(n, SIZES[n % 9], learn=n % 3 == 0), expire_us=1 if n % 2 else None) for n in range(1, 61)]
+    await write(store, row.uid, *given)
+    ((_, record),) = await store.expire(100)
+    assert record.about == tuple(range(1, 61, 2))
+    if way == "erase":
+        await store.erase("any", 1)
+    else:
+        await store.close()
+        store = SqliteStore.open(tmp_path)
+    stay = [p for p in given if p.learn or p.expire_us is None]
+    assert marks(tmp_path) == Counter(mark for p in stay for mark in marks_of(p))
     await store.close()
 
 
