@@ -106,7 +106,7 @@ def _figures_table(figures: Mapping[str, Any]) -> Table:
     table.add_column(style="dim")
     table.add_column(justify="right")
     for name, value in figures.items():
-        table.add_row(Text(name.replace("_", " ")), Text(_show(value)))
+        table.add_row(Text(name.replace("_", " ")), Text(show(value)))
     return table
 
 
@@ -131,7 +131,7 @@ def _rows_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     for name in columns:
         table.add_column(name.replace("_", " "), justify="right")
     for label, row in rows.items():
-        table.add_row(Text(label), *(Text(_show(row[name])) for name in columns))
+        table.add_row(Text(label), *(Text(show(row[name])) for name in columns))
     return table
 
 
@@ -141,11 +141,12 @@ def _checks_table(checks: Sequence[Check]) -> Table:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal, through a tuple
     for check in checks:
         verdict = Text("ok", style="green") if check.ok else Text("FAILED", style="bold red")
-        table.add_row(Text(check.name), Text(_show(check.value)), Text(check.target), verdict)
+        table.add_row(Text(check.name), Text(show(check.value)), Text(check.target), verdict)
     return table
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """Write one figure for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -154,7 +155,7 @@ def _show(value: object) -> str:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, str):
         return value
-    return ", ".join(map(_show, value)) if isinstance(value, Sequence) else str(value)
+    return ", ".join(map(show, value)) if isinstance(value, Sequence) else str(value)
 
 
 def _finite(value: Any) -> Any:

@@ -7,6 +7,9 @@ from memsvc_client import InvalidArgumentError, MemoryClient, MemsvcError, Retry
 
 from memsvc.cli.output import FAILED, NO_SERVER, USAGE, fail
 
+LONG_TIMEOUT_S = 24 * 3600.0
+"""For what takes as long as a log or a file is."""
+
 _UNREACHABLE = """no memsvc server answers at {target}.
 Start one in another terminal:
 

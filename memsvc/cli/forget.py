@@ -10,7 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import DEFAULT_TARGET, After, AsJson, Before, Metadata, Role, Session, Target, TenantId
+from memsvc.cli.options import (
+    DEFAULT_TARGET,
+    After,
+    AsJson,
+    Before,
+    EntryId,
+    Metadata,
+    Role,
+    Session,
+    Target,
+    TenantId,
+)
 from memsvc.cli.output import USAGE, clean, fail, note, pairs, plain, print_json, show, stderr, stdout
 
 POLL_S = 0.2
@@ -44,13 +55,15 @@ def forget(
         receipt = _follow(client, receipt, hidden=as_json)
     if as_json:
         print_json(receipt)
-    else:
-        stdout().print(pairs({name: value for name, value in plain(receipt).items() if name != "done"}))
+        return
+    stdout().print(pairs({name: value for name, value in plain(receipt).items() if name not in {"done", "copies"}}))
+    for copy in receipt.copies:
+        note(f"not reached: {copy}, made before")
 
 
 def delete(
     tenant: TenantId,
-    id: Annotated[str, typer.Argument(help="The entry's id.", metavar="ID", show_default=False)],
+    id: EntryId,
     *,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,

@@ -7,13 +7,16 @@ import typer
 
 from memsvc.cli.bench import bench_app
 from memsvc.cli.demo import demo
+from memsvc.cli.feedback import feedback
 from memsvc.cli.forget import delete, forget
 from memsvc.cli.ingest import ingest
 from memsvc.cli.memory import restart, verify
 from memsvc.cli.recall import recall
+from memsvc.cli.restore import restore
 from memsvc.cli.serve import serve
-from memsvc.cli.stats import entries, stats
+from memsvc.cli.stats import entries, get, stats
 from memsvc.cli.tenants import tenants_app
+from memsvc.cli.transfer import export_tenant, import_tenant
 from memsvc.cli.watch import watch
 
 
@@ -32,8 +35,25 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for command in (serve, ingest, recall, entries, delete, forget, stats, watch, verify, restart, demo):
+    for command in (
+        serve,
+        ingest,
+        recall,
+        entries,
+        get,
+        feedback,
+        delete,
+        forget,
+        stats,
+        watch,
+        verify,
+        restart,
+        restore,
+    ):
         app.command()(command)
+    app.command("export")(export_tenant)
+    app.command("import")(import_tenant)
+    app.command()(demo)
     app.add_typer(tenants_app(), name="tenants")
     app.add_typer(bench_app(), name="bench")
     return app

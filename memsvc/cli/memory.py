@@ -5,17 +5,14 @@ from dataclasses import asdict
 import typer
 from rich.text import Text
 
-from memsvc.cli.connection import connect
+from memsvc.cli.connection import LONG_TIMEOUT_S, connect
 from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId
 from memsvc.cli.output import FAILED, clean, pairs, print_json, show, stdout
-
-VERIFY_TIMEOUT_S = 24 * 3600.0
-"""As long as the longest log takes to fold."""
 
 
 def verify(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
     """Fold a tenant's log afresh and compare the hashes. Succeeds only if they are equal."""
-    with connect(target, timeout=VERIFY_TIMEOUT_S) as client:
+    with connect(target, timeout=LONG_TIMEOUT_S) as client:
         found = client.verify(tenant)
     if as_json:
         print_json(found)

@@ -1,16 +1,23 @@
 """The arguments and options that several commands share."""
 
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from memsvc_client.types import Moment
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 
 Target = Annotated[str, typer.Option(envvar="MEMSVC_TARGET", help="Where the server listens.", metavar="HOST:PORT")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
 TenantId = Annotated[str, typer.Argument(help="The tenant's id.", metavar="TENANT", show_default=False)]
+EntryId = Annotated[str, typer.Argument(help="The entry's id.", metavar="ID", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
 def parse_time(value: str) -> datetime:
@@ -24,6 +31,35 @@ def parse_time(value: str) -> datetime:
     except ValueError:
         raise typer.BadParameter(f"{value!r} is no ISO 8601 time, such as 2026-03-01 or 2026-03-01T09:30:00Z") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def parse_moment(value: str) -> Moment:
+    """Read a record's seq, or else an ISO 8601 time; without a zone it is UTC.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if value.isascii() and value.isdigit():
+        return int(value)
+    try:
+        return parse_time(value)
+    except typer.BadParameter:
+        raise typer.BadParameter(f"{value!r} is neither a record's number nor an ISO 8601 time") from None
+
+
+def parse_duration(value: str) -> timedelta:
+    """Read a length of time: a number of seconds, or one with a unit behind it.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value, re.ASCII)
+    try:
+        if found:
+            return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    except OverflowError:
+        pass
+    raise typer.BadParameter(f"{value!r} is no length of time, such as 30d, 12h, 90m or 3600")
 
 
 def parse_object(value: str) -> dict[str, Any]:
@@ -57,6 +93,15 @@ Metadata = Annotated[
         parser=parse_object,
         help='Only entries whose metadata match: \'{"page": {"$gte": 3}}\'; $eq $ne $gt $gte $lt $lte.',
         metavar="JSON",
+        show_default=False,
+    ),
+]
+AsOf = Annotated[
+    Any,  # a Moment: typer takes no unions
+    typer.Option(
+        parser=parse_moment,
+        help="As it was then: a record's number, or a time.",
+        metavar="SEQ|TIME",
         show_default=False,
     ),
 ]

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 import typer
+from memsvc_bench import report
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -45,13 +46,31 @@ def note(message: str) -> None:
     stderr().print(Text(clean(message), style="yellow"), soft_wrap=True)
 
 
+def agree(question: str, *, yes: bool, as_json: bool) -> None:
+    """Ask before something that is not easily taken back; end the command unless the answer is yes.
+
+    Args:
+        question: what to ask.
+        yes: it is agreed to already.
+        as_json: a program asks, which cannot be asked back.
+    """
+    if yes:
+        return
+    if as_json:
+        fail("--json cannot ask; say --yes", USAGE)
+    typer.confirm(clean(question), abort=True, err=True)
+
+
 def print_json(value: object) -> None:
     """Print one JSON document on one line, in ASCII, so that it survives every terminal and locale."""
     sys.stdout.write(json.dumps(plain(value), allow_nan=False) + "\n")
 
 
 def plain(value: object) -> Any:
-    """Turn what the client returns into what JSON has: dataclasses and named tuples become objects, times ISO 8601."""
+    """Turn what the client returns into what JSON has.
+
+    Dataclasses and named tuples become objects, times ISO 8601, lengths of time seconds.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -62,6 +81,8 @@ def plain(value: object) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, float) and value - value != 0:
         return None
     return value
@@ -92,12 +113,8 @@ def pairs(values: Mapping[str, object]) -> Table:
 
 def show(value: object) -> str:
     """Write one value for people."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, int | float):  # as a benchmark's figures are
+        return report.show(value)
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,17 +1,18 @@
 """`memsvc recall`: what a tenant's memory has on a question."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from memsvc_client import Hit, Recall, Span, StoredEntry
+from memsvc_client import DeadlineExceededError, Hit, Recall, Span, StoredEntry
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import DEFAULT_TARGET, After, AsJson, Before, Metadata, Role, Session, Target, TenantId
-from memsvc.cli.output import clean, plain, print_json, show, stderr, stdout
+from memsvc.cli.options import DEFAULT_TARGET, After, AsJson, AsOf, Before, Metadata, Role, Session, Target, TenantId
+from memsvc.cli.output import clean, note, plain, print_json, show, stderr, stdout
 from memsvc.limits import MAX_CONTEXT_TOKENS, MAX_K, MAX_NEIGHBOURS
 
 MAX_LINES = 12
@@ -41,11 +42,12 @@ def recall(
         int | None,
         typer.Option(min=0, help="Wait until this record is applied, 0 waits for none. All when left out."),
     ] = None,
+    as_of: AsOf = None,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
 ) -> None:
     """Find what a tenant's memory has on a question, best first."""
-    with connect(target) as client:
+    with connect(target) as client, _telling_how_far():
         found = client.recall(
             tenant,
             query,
@@ -58,6 +60,7 @@ def recall(
             neighbours=neighbours,
             min_seq=min_seq,
             max_tokens=max_tokens,
+            as_of=as_of,
         )
     if as_json:
         print_json(as_object(found))
@@ -69,6 +72,18 @@ def recall(
         stdout().print(Text(clean(found.context)), soft_wrap=True)
     if not found:
         stderr().print("nothing found")
+
+
+@contextmanager
+def _telling_how_far() -> Iterator[None]:
+    """Say of a past that is not folded in time how far it is."""
+    try:
+        yield
+    except DeadlineExceededError as error:
+        if {"folded_seq", "as_of_seq"} <= error.metadata.keys():
+            folded, wanted = error.metadata["folded_seq"], error.metadata["as_of_seq"]
+            note(f"the past is folded up to record {folded} of {wanted}; ask again, and it goes on from there")
+        raise
 
 
 def as_object(found: Recall) -> dict[str, Any]:

@@ -1,5 +1,7 @@
-"""`memsvc stats` and `memsvc entries`: what a tenant holds."""
+"""`memsvc stats`, `memsvc entries` and `memsvc get`: what a tenant holds."""
 
+import json
+from dataclasses import asdict
 from itertools import islice
 from typing import Annotated
 
@@ -7,7 +9,19 @@ import typer
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import DEFAULT_TARGET, After, AsJson, Before, Metadata, Role, Session, Target, TenantId
+from memsvc.cli.options import (
+    DEFAULT_TARGET,
+    After,
+    AsJson,
+    AsOf,
+    Before,
+    EntryId,
+    Metadata,
+    Role,
+    Session,
+    Target,
+    TenantId,
+)
 from memsvc.cli.output import clean, note, pairs, plain, print_json, show, stderr, stdout, table
 
 
@@ -32,13 +46,26 @@ def entries(
     after: After = None,
     before: Before = None,
     metadata: Metadata = None,
+    as_of: AsOf = None,
+    evicted: Annotated[
+        bool, typer.Option("--evicted", help="With those that left the index because there were too many.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the oldest.")] = 100,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
 ) -> None:
     """List a tenant's entries in the order they were written."""
     with connect(target) as client:
-        listed = client.list_entries(tenant, session=session, role=role, after=after, before=before, metadata=metadata)
+        listed = client.list_entries(
+            tenant,
+            session=session,
+            role=role,
+            after=after,
+            before=before,
+            metadata=metadata,
+            as_of=as_of,
+            include_evicted=evicted,
+        )
         found = list(islice(listed, limit + 1))
     more = len(found) > limit
     found = found[:limit]
@@ -53,6 +80,26 @@ def entries(
         stdout().print(rows)
     if more or not found:
         stderr().print(f"… and more; raise --limit above {limit:,}" if more else "no entries match")
+
+
+def get(
+    tenant: TenantId,
+    id: EntryId,
+    *,
+    as_of: AsOf = None,
+    target: Target = DEFAULT_TARGET,
+    as_json: AsJson = False,
+) -> None:
+    """Show one entry, and all that is known of it."""
+    with connect(target) as client:
+        found = client.get_entry(tenant, id, as_of)
+    if as_json:
+        print_json(found)
+        return
+    facts = {name: value for name, value in asdict(found).items() if value is not None and name != "text"}
+    facts["metadata"] = json.dumps(plain(found.metadata), ensure_ascii=False)
+    stdout().print(pairs(facts))
+    stdout().print(Text(f"\n{clean(found.text)}"), soft_wrap=True)
 
 
 def _brief(text: str) -> str:

@@ -1,25 +1,15 @@
 """`memsvc tenants`: list, create, change and delete tenants."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId
-from memsvc.cli.output import USAGE, clean, fail, pairs, plain, print_json, show, stderr, stdout, table
-from memsvc.cli.settings import (
-    Drift,
-    DriftSigma,
-    DriftWindows,
-    Eta,
-    Gate,
-    GateValue,
-    HalfLife,
-    RestartTokens,
-    Theta,
-    given,
-)
+from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId, Yes
+from memsvc.cli.output import USAGE, agree, clean, fail, pairs, print_json, show, stderr, stdout, table
+from memsvc.cli.settings import with_settings
 
 
 def tenants_app() -> typer.Typer:
@@ -60,6 +50,7 @@ def list_tenants(target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) ->
         stderr().print("no tenants yet; `memsvc tenants create TENANT` or `memsvc ingest TENANT PATH…` makes one")
 
 
+@with_settings
 def create_tenant(
     tenant: TenantId,
     *,
@@ -75,31 +66,13 @@ def create_tenant(
     layers: Annotated[
         int | None, typer.Option(min=0, help="Weight matrices of the memory's MLP, 2-12.", show_default=False)
     ] = None,
-    theta: Theta = None,
-    eta: Eta = None,
-    half_life: HalfLife = None,
-    gate: Gate = None,
-    gate_value: GateValue = None,
-    drift: Drift = None,
-    drift_sigma: DriftSigma = None,
-    drift_windows: DriftWindows = None,
-    restart_tokens: RestartTokens = None,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
-    """Create a tenant. What is left out of its memory's settings is the preset's, or the server's default."""
-    settings = given(
-        layers=layers,
-        theta=theta,
-        eta=eta,
-        half_life=half_life,
-        gate=gate,
-        gate_value=gate_value,
-        drift=drift,
-        drift_sigma=drift_sigma,
-        drift_windows=drift_windows,
-        restart_tokens=restart_tokens,
-    )
+    """Create a tenant. What is left out of its settings is the preset's, or the server's default."""
+    if layers is not None:
+        settings["layers"] = layers
     with connect(target) as client:
         client.create_tenant(tenant, exist_ok=exist_ok, preset=preset, **settings)
     if as_json:
@@ -108,33 +81,15 @@ def create_tenant(
         stdout().print(Text(f"tenant {clean(tenant)} is there"))
 
 
+@with_settings
 def update_tenant(
     tenant: TenantId,
     *,
-    theta: Theta = None,
-    eta: Eta = None,
-    half_life: HalfLife = None,
-    gate: Gate = None,
-    gate_value: GateValue = None,
-    drift: Drift = None,
-    drift_sigma: DriftSigma = None,
-    drift_windows: DriftWindows = None,
-    restart_tokens: RestartTokens = None,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
-    """Change how a tenant's memory learns from now on. What is left out stays as it is."""
-    settings = given(
-        theta=theta,
-        eta=eta,
-        half_life=half_life,
-        gate=gate,
-        gate_value=gate_value,
-        drift=drift,
-        drift_sigma=drift_sigma,
-        drift_windows=drift_windows,
-        restart_tokens=restart_tokens,
-    )
+    """Change how a tenant's memory learns from now on, and what it keeps. What is left out stays as it is."""
     if not settings:
         fail("say what to change, for example --eta 0.99", USAGE)
     with connect(target) as client:
@@ -142,21 +97,19 @@ def update_tenant(
     if as_json:
         print_json(changed)
     else:
-        stdout().print(pairs({name: value for name, value in plain(changed.memory).items() if value is not None}))
+        shown = asdict(changed.memory) | asdict(changed.policies)
+        stdout().print(pairs({name: value for name, value in shown.items() if value is not None}))
 
 
 def delete_tenant(
     tenant: TenantId,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
 ) -> None:
     """Delete a tenant with its log, memory and index. Nothing brings it back."""
-    if not yes:
-        if as_json:
-            fail("--json cannot ask whether to delete; say --yes", USAGE)
-        typer.confirm(f"Delete tenant {clean(tenant)} and everything it remembers?", abort=True, err=True)
+    agree(f"Delete tenant {tenant} and everything it remembers?", yes=yes, as_json=as_json)
     with connect(target) as client:
         client.delete_tenant(tenant)
     if as_json:

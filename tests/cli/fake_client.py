@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from pathlib import Path
 
 from memsvc_client import (
     AlreadyExistsError,
@@ -11,8 +12,10 @@ from memsvc_client import (
     Event,
     ForgetReceipt,
     Hit,
+    Imported,
     MemoryConfig,
     NotFoundError,
+    Policies,
     Recall,
     Receipt,
     ScoreParts,
@@ -26,7 +29,7 @@ from memsvc_client import (
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STATS = TenantStats(
     **{
-        f.name: {"tuple[float, ...]": (0.5,), "tuple[str, ...]": (), "str": "abc"}.get(str(f.type), 0)
+        f.name: {"tuple[float, ...]": (0.5,), "tuple[str, ...]": (), "str": "abc", "bool": False}.get(str(f.type), 0)
         for f in fields(TenantStats)
     }
 )
@@ -51,6 +54,10 @@ class FakeClient:
     events: list[Event | BaseException] = field(default_factory=list)
     """What a watch yields, or raises."""
     verification: Verification = VERIFIED
+    copies: tuple[str, ...] = ()
+    """What an erasure does not reach."""
+    adopted: bool = False
+    """What an import says of its state."""
     figures: dict = field(default_factory=dict)
     """What `stats` says beside what it counts."""
     settings: dict[str, dict] = field(default_factory=dict)
@@ -94,6 +101,47 @@ class FakeClient:
                 raise event
             yield event
 
+    def restore(self, tenant: str, to: int | datetime, as_tenant: str | None = None) -> Tenant:
+        self._called("restore", tenant=tenant, to=to, as_tenant=as_tenant)
+        held = self._tenant(tenant)
+        if as_tenant is not None:
+            self.tenants[as_tenant] = dict(held)
+        return self._described(as_tenant or tenant)
+
+    def confirm_restore(self, tenant: str) -> None:
+        self._called("confirm_restore", tenant=tenant)
+        self._tenant(tenant)
+
+    def undo_restore(self, tenant: str) -> Tenant:
+        self._called("undo_restore", tenant=tenant)
+        self._tenant(tenant)
+        return self._described(tenant)
+
+    def export_tenant(self, tenant: str, path: Path, overwrite: bool, *, progress) -> int:
+        self._called("export_tenant", tenant=tenant, path=path, overwrite=overwrite)
+        self._tenant(tenant)
+        progress(2**20)
+        progress(2**21)
+        path.write_bytes(b"exported")
+        return 2**21
+
+    def import_tenant(self, path: Path, as_tenant: str | None, rebuild: bool, *, progress) -> Imported:
+        self._called("import_tenant", path=path, as_tenant=as_tenant, rebuild=rebuild)
+        progress(len(path.read_bytes()))
+        self.tenants[as_tenant or "exported"] = {}
+        return Imported(self._described(as_tenant or "exported"), 7, self.adopted and not rebuild)
+
+    def feedback(self, tenant: str, ids: list[str], useful: bool = True) -> int:
+        self._called("feedback", tenant=tenant, ids=ids, useful=useful)
+        for id in ids:
+            self._entry(tenant, id)
+        self.seq += 1
+        return self.seq
+
+    def get_entry(self, tenant: str, id: str, as_of: int | datetime | None = None) -> StoredEntry:
+        self._called("get_entry", tenant=tenant, id=id, as_of=as_of)
+        return self._entry(tenant, id)
+
     def delete_tenant(self, tenant: str) -> None:
         self._called("delete_tenant", tenant=tenant)
         self._tenant(tenant)
@@ -123,9 +171,8 @@ class FakeClient:
 
     def delete_entry(self, tenant: str, id: str) -> Deletion:
         self._called("delete_entry", tenant=tenant, id=id)
-        gone = self._tenant(tenant).pop(id, None)
-        if gone is None:
-            raise NotFoundError("id: there is no such entry")
+        gone = self._entry(tenant, id)
+        del self.tenants[tenant][id]
         self.seq += 1
         return Deletion(self.seq, text_kept=gone.learn)
 
@@ -175,8 +222,11 @@ class FakeClient:
     def _described(self, tenant: str) -> Tenant:
         values = {"layers": 2, "theta": 0.1, "eta": 0.9, "half_life": 0.0, "gate": "off", "gate_value": 0.0}
         values |= {"drift": True, "drift_sigma": 3.0, "drift_windows": 3, "restart_tokens": None}
-        memory = MemoryConfig(**values | self.settings.get(tenant, {}))
-        return Tenant(tenant=tenant, uid=f"uid-{tenant}", create_time=NOON, memory=memory)
+        kept = {"max_entries": 1_000_000, "ttl": None, "snapshots": "none"}
+        given = self.settings.get(tenant, {})
+        memory = MemoryConfig(**values | {name: value for name, value in given.items() if name not in kept})
+        policies = Policies(**kept | {name: value for name, value in given.items() if name in kept})
+        return Tenant(tenant=tenant, uid=f"uid-{tenant}", create_time=NOON, memory=memory, policies=policies)
 
     def _erasure(self) -> ForgetReceipt:
         done = self.folds <= 0
@@ -189,6 +239,7 @@ class FakeClient:
             bytes_destroyed=1234 if done else 0,
             folded_records=max(0, 10 - self.folds),
             total_records=10,
+            copies=self.copies if done else (),
         )
 
     def _called(self, method: str, **arguments) -> None:
@@ -199,6 +250,11 @@ class FakeClient:
         error = self.fail[method].pop(0) if self.fail.get(method) else None
         if error is not None:
             raise error
+
+    def _entry(self, tenant: str, id: str) -> StoredEntry:
+        if id not in self._tenant(tenant):
+            raise NotFoundError("id: there is no such entry")
+        return self.tenants[tenant][id]
 
     def _tenant(self, tenant: str) -> dict[str, StoredEntry]:
         if tenant not in self.tenants:

@@ -27,6 +27,13 @@ COMMANDS = [
     ("verify", "ada"),
     ("restart", "ada"),
     ("watch", "ada"),
+    ("get", "ada", "1"),
+    ("feedback", "ada", "1"),
+    ("restore", "ada", "3", "--yes"),
+    ("restore", "ada", "--confirm"),
+    ("restore", "ada", "--undo"),
+    ("export", "ada", "/tmp/memsvc-never-written"),
+    ("import", __file__),
 ]
 
 
@@ -68,6 +75,7 @@ def test_recall_prints_all_of_it_as_json(ada, memsvc):
 def test_recall_asks_for_what_the_options_say(ada, memsvc):
     options = ["--session", "home", "--role", "user", "--after", "2026-01-01", "--before", "2026-02-01T00:00:00+02:00"]
     options += ["--metadata", '{"page": {"$gte": 3}}', "--neighbours", "2", "--max-tokens", "9", "--min-seq", "0"]
+    options += ["--as-of", "7"]
     assert memsvc("recall", "ada", "query", "-k", "3", *options).code == 0
     assert ada.asked == [
         (
@@ -84,6 +92,7 @@ def test_recall_asks_for_what_the_options_say(ada, memsvc):
                 "neighbours": 2,
                 "max_tokens": 9,
                 "min_seq": 0,
+                "as_of": 7,
             },
         )
     ]
@@ -111,6 +120,23 @@ def test_recall_asks_for_what_the_options_say(ada, memsvc):
         (["forget", "ada", "--metadata", "{"], "not JSON"),
         (["delete", "ada"], "Missing argument"),
         (["watch", "ada", "--from-seq", "-1"], "--from-seq"),
+        (["recall", "ada", "q", "--as-of", "yesterday"], "neither a record's number nor an ISO 8601 time"),
+        (["get", "ada"], "Missing argument"),
+        (["get", "ada", "1", "--as-of", "1.5"], "neither a record's number"),
+        (["feedback", "ada"], "Missing argument"),
+        (["restore", "ada"], "say one of these"),
+        (["restore", "ada", "3", "--undo", "--yes"], "say one of these"),
+        (["restore", "ada", "--confirm", "--undo"], "say one of these"),
+        (["restore", "ada", "--undo", "--as", "eve"], "--as goes with a moment"),
+        (["restore", "ada", "soon", "--yes"], "neither a record's number"),
+        (["restore", "ada", "3", "--json"], "say --yes"),
+        (["export", "ada"], "Missing argument"),
+        (["import", "/no/such/file"], "/no/such/file"),
+        (["import", "/tmp"], "directory"),
+        (["tenants", "create", "eve", "--ttl", "soon"], "is no length of time"),
+        (["tenants", "create", "eve", "--ttl", "9999999999w"], "is no length of time"),
+        (["tenants", "create", "eve", "--max-entries", "0"], "--max-entries"),
+        (["tenants", "create", "eve", "--snapshots", "some"], "--snapshots"),
         (["tenants", "--target", "elsewhere:1", "delete", "ada", "--yes"], "after the command"),
         (["ingest", "ada"], "Missing argument"),
         (["nonsense"], "No such command"),
@@ -190,6 +216,24 @@ def test_stats_show_every_figure_and_warn(ada, memsvc):
     assert "gate threshold" in ran.out
     assert "6 % of the tokens" in ran.err
     assert memsvc("stats", "ada", "--json").json["entries"] == 2
+
+
+def test_stats_show_what_is_kept(ada, memsvc):
+    ada.figures = {"evicted": 1200, "snapshots": 3, "snapshot_bytes": 2**20, "restore_pending": True}
+    shown = [line.split() for line in memsvc("stats", "ada").out.splitlines()]
+    assert shown[-4:-1] == [["evicted", "1,200"], ["snapshots", "3"], ["snapshot", "bytes", "1,048,576"]]
+    assert shown[-1] == ["restore", "pending", "yes"]
+    assert memsvc("stats", "ada", "--json").json["restore_pending"] is True
+
+
+def test_feedback_says_which_entries_were_useful_or_not(ada, memsvc):
+    assert "2 entries were useful (record 2)" in memsvc("feedback", "ada", "1", "2").out
+    assert "1 entry was not useful" in memsvc("feedback", "ada", "1", "--not-useful").out
+    assert memsvc("feedback", "ada", "2", "--json").json == {"tenant": "ada", "seq": 4}
+    told = [(asked["ids"], asked["useful"]) for _, asked in ada.asked]
+    assert told == [(["1", "2"], True), (["1"], False), (["2"], True)]
+    ran = memsvc("feedback", "ada", "9")
+    assert (ran.code, ran.err) == (1, "error: id: there is no such entry\n")
 
 
 def test_entries_are_listed_up_to_the_limit(ada, memsvc):

@@ -77,8 +77,19 @@ def test_json_neither_asks_nor_draws(ada, memsvc):
         "bytes_destroyed": 1234,
         "folded_records": 10,
         "total_records": 10,
+        "copies": [],
     }
     assert ran.err == ""
+
+
+def test_forget_says_which_copies_it_does_not_reach(ada, memsvc):
+    assert "not reached" not in memsvc("forget", "ada", "1", "--yes").err
+    ada.copies = ("export of 2026-03-01 12:00", "tenant \x1b[2Jeve")
+    ran = memsvc("forget", "ada", "2", "--yes")
+    assert "not reached: export of 2026-03-01 12:00, made before\n" in ran.err
+    assert "not reached: tenant �[2Jeve, made before\n" in ran.err
+    assert "copies" not in ran.out
+    assert memsvc("forget", "ada", "3", "--json").json["copies"] == list(ada.copies)
 
 
 def test_forget_follows_the_erasure_to_its_end(ada, memsvc):

@@ -1,10 +1,14 @@
 """`memsvc tenants create` and `update`: the settings of a memory."""
 
+from datetime import timedelta
+
 import pytest
 from memsvc_client import InvalidArgumentError
 
 OPTIONS = ["--theta", "0.25", "--eta", "0.5", "--half-life", "0", "--gate", "quantile", "--gate-value", "0.75"]
 OPTIONS += ["--no-drift", "--drift-sigma", "4", "--drift-windows", "2", "--restart-tokens", "2048"]
+POLICY_OPTIONS = ["--max-entries", "5000", "--ttl", "30d", "--snapshots", "log_spaced"]
+POLICIES = {"max_entries": 5000, "ttl": timedelta(days=30), "snapshots": "log_spaced"}
 SETTINGS = {
     "theta": 0.25,
     "eta": 0.5,
@@ -48,6 +52,36 @@ def test_update_changes_only_what_was_said(fake, memsvc):
     assert "restart tokens" not in ran.out
 
 
+def test_what_is_kept_is_set_as_the_memory_is(fake, memsvc):
+    memsvc("tenants", "create", "ada", *POLICY_OPTIONS, "--eta", "0.5")
+    assert fake.asked == [
+        ("create_tenant", {"tenant": "ada", "exist_ok": False, "preset": None, "eta": 0.5, **POLICIES})
+    ]
+    fake.asked.clear()
+    ran = memsvc("tenants", "update", "ada", *POLICY_OPTIONS)
+    assert fake.asked == [("update_tenant", {"tenant": "ada", **POLICIES})]
+    shown = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert {"max entries 5,000", "ttl 30 days, 0:00:00", "snapshots log_spaced", "eta 0.5"} <= set(shown)
+    kept = {"max_entries": 5000, "ttl": 30 * 24 * 3600.0, "snapshots": "log_spaced"}
+    assert memsvc("tenants", "update", "ada", "--max-entries", "5000", "--json").json["policies"] == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ("0", timedelta(0)),
+        ("90", timedelta(seconds=90)),
+        ("1.5h", timedelta(minutes=90)),
+        ("2m", timedelta(minutes=2)),
+        ("7s", timedelta(seconds=7)),
+        ("2w", timedelta(days=14)),
+    ],
+)
+def test_a_length_of_time_has_a_unit_or_is_seconds(fake, memsvc, given, means):
+    memsvc("tenants", "create", "ada", "--ttl", given)
+    assert fake.asked[0][1]["ttl"] == means
+
+
 def test_a_setting_that_the_server_refuses_is_named(fake, memsvc):
     fake.fail["update_tenant"] = [InvalidArgumentError("tenant.memory.eta: must be below 1", field="tenant.memory.eta")]
     ran = memsvc("tenants", "update", "ada", "--eta", "1")
@@ -57,4 +91,4 @@ def test_a_setting_that_the_server_refuses_is_named(fake, memsvc):
 @pytest.mark.parametrize("command", ["create", "update"])
 def test_the_help_shows_every_setting(memsvc, command):
     shown = memsvc("tenants", command, "--help").out
-    assert all(option in shown for option in OPTIONS if option.startswith("--"))
+    assert all(option in shown for option in OPTIONS + POLICY_OPTIONS if option.startswith("--"))

@@ -3,9 +3,11 @@
 import io
 import json
 import math
+import re
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from memsvc_client import Event, NotFoundError, UnavailableError
@@ -159,6 +161,16 @@ def test_json_draws_nothing_on_a_terminal(ada, memsvc, terminal):
     ran = memsvc("watch", "ada", "--json")
     assert len(ran.out.splitlines()) == len(EVENTS)
     assert terminal.getvalue() == ""
+
+
+def test_every_kind_of_event_has_room_for_its_name():
+    message = (
+        (Path(__file__).parents[2] / "protos" / "memsvc" / "v1" / "types.proto").read_text().split("message Event")[1]
+    )
+    kinds = re.findall(r"`([a-z_]+)`", message)
+    assert len(kinds) == 11
+    columns = {render_event(Event(1, kind, {"n": 1.0})).plain.index("  n 1") for kind in kinds}
+    assert len(columns) == 1
 
 
 def test_an_event_cannot_drive_the_terminal():
