@@ -251,7 +251,8 @@ class Log(Protocol):
         hours with the same content returns the same record again, unless the entry is forgotten since.
 
         Raises:
-            NotFoundError: there is no living entry of that id; reason ENTRY_NOT_FOUND, DELETED or FORGOTTEN.
+            NotFoundError: there is no living entry of that id; reason ENTRY_NOT_FOUND, DELETED, EXPIRED or
+                FORGOTTEN.
             FailedPreconditionError: the request_id was used for something else.
             UnavailableError: the store cannot write; nothing was appended.
         """
@@ -264,7 +265,8 @@ class Log(Protocol):
         false. A request_id seen within 24 hours returns the same record again.
 
         Raises:
-            NotFoundError: there is no living entry of that id; reason ENTRY_NOT_FOUND, DELETED or FORGOTTEN.
+            NotFoundError: there is no living entry of that id; reason ENTRY_NOT_FOUND, DELETED, EXPIRED or
+                FORGOTTEN.
             FailedPreconditionError: the request_id was used for something else.
             UnavailableError: the store cannot write; nothing was appended.
         """

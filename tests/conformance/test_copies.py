@@ -144,6 +144,7 @@ async def test_the_revision_that_is_not_there(store) -> None:
             record(3, RecordKind.UPDATE, {}, (2,)),
             record(4, RecordKind.UPDATE, {5: payload("b", "three")}, (4,)),
             record(5, RecordKind.UPDATE, {7: payload("x", "two")}, (6,)),
+            record(6, RecordKind.DELETE, {}, (8,)),
         ],
     )
     await store.publish(staged, "copy", "")
@@ -151,6 +152,7 @@ async def test_the_revision_that_is_not_there(store) -> None:
     assert [e.number for e in await store.scan(staged, 0, 10)] == [5, 7]
     assert (await store.entry_by_id(staged, "b", 1)).number == 2
     assert (await store.forget(staged, ["b", "x"], ""))[1].about == (2, 5, 7)
+    assert (await write(store, staged, payload("new"))).numbers == (9,), "nor is the number of what is not there"
 
 
 def record(
