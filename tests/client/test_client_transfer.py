@@ -1,11 +1,13 @@
 """Exports and imports, in both clients."""
 
+import asyncio
 import os
 import stat
 import threading
 import time
 from pathlib import Path
 
+import grpc.aio
 import pytest
 from fake_server import Fail, Hang
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -19,9 +21,14 @@ from memsvc_client import (
     InvalidArgumentError,
     MemsvcError,
     NotFoundError,
+    RetryPolicy,
     UnavailableError,
+    _aio_transfer,
     _files,
 )
+from memsvc_client._core import Core
+
+from memsvc.v1.tenants_pb2 import ImportTenantRequest
 
 CUT = Fail(StatusCode.UNAVAILABLE, "cut", [ErrorInfo(reason="CUT")])
 PART = 256 * 1024
@@ -210,6 +217,63 @@ def test_a_refusal_while_the_file_is_on_its_way_says_why(client, fake, tmp_path,
         assert raised.value.reason == "WHY"
 
 
+class Overwritten:
+    """A call of gRPC's that gets its status, and then another one because a message was on its way."""
+
+    def __init__(self, *statuses):
+        self.statuses, self.tell, self.now = statuses, None, None
+
+    def add_done_callback(self, callback):
+        self.tell = callback
+
+    async def write(self, message):
+        for status in self.statuses:
+            self.now = status
+            self.tell(self)
+        raise self.failure()
+
+    def failure(self):
+        code, details, trailers = self.now
+        return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=details)
+
+    async def code(self):
+        return self.now[0]
+
+    async def details(self):
+        return self.now[1]
+
+    async def trailing_metadata(self):
+        return self.now[2]
+
+    def __await__(self):
+        raise self.failure()
+        yield
+
+    def cancel(self):
+        pass
+
+
+OWN = (StatusCode.INTERNAL, "Internal error from Core", grpc.aio.Metadata())
+REFUSED = (StatusCode.ALREADY_EXISTS, "there is one", grpc.aio.Metadata(("a", "b")))
+BROKEN = (StatusCode.INTERNAL, "a bug of ours", grpc.aio.Metadata(("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ([REFUSED, OWN], "there is one"),
+        ([OWN, REFUSED], "there is one"),
+        ([BROKEN, OWN], "a bug of ours"),
+        ([OWN], "Core"),
+    ],
+)
+async def test_an_error_of_grpc_hides_no_status_of_the_server(statuses, said):
+    core = Core("127.0.0.1:1", 30.0, RetryPolicy())
+    messages = iter([ImportTenantRequest(data=b"x")])
+    with pytest.raises(MemsvcError, match=said):
+        await _aio_transfer.upload(core, lambda timeout: Overwritten(*statuses), messages, 1.0, None)
+
+
 def test_a_refusal_ends_the_reading(client, fake, tmp_path):
     (tmp_path / "file").write_bytes(b"x" * (400 * PART))
     fake.refuse = Fail(StatusCode.ALREADY_EXISTS)
@@ -282,8 +346,6 @@ def test_an_unreachable_server_is_named(connect, tmp_path):
 
 @pytest.mark.parametrize("ending", ["cancel", "close"])
 async def test_what_ends_an_asyncio_export_leaves_nothing(fake, tmp_path, ending):
-    import asyncio
-
     begun = asyncio.Event()
     fake.exported.append([b"half", Hang()])
     client = AsyncMemoryClient(fake.target)
@@ -301,8 +363,6 @@ async def test_what_ends_an_asyncio_export_leaves_nothing(fake, tmp_path, ending
 
 
 async def test_closing_the_asyncio_client_ends_an_import(fake, tmp_path):
-    import asyncio
-
     (tmp_path / "file").write_bytes(b"x")
     fake.fail("ImportTenant", Hang())
     client = AsyncMemoryClient(fake.target)
