@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from memsvc_client import Entry, MemoryClient, Recall
 
@@ -17,7 +17,8 @@ from memsvc_bench.server_process import ServerProcess
 from memsvc_bench.service_texts import Synthetic, dialogue
 
 DIM = 384
-RETENTIONS = ("none", "log_spaced", "all")
+Retention = Literal["none", "log_spaced", "all"]
+RETENTIONS: tuple[Retention, ...] = ("none", "log_spaced", "all")
 MOST_BATCH = 12
 """Entries of a record of the tenant whose past is compared, at most."""
 SNAPSHOT_TOKENS = 8_192
@@ -101,7 +102,13 @@ def _answer(recall: Recall) -> list[tuple[str, float, Any]]:
     return [(hit.id, hit.score, hit.parts) for hit in recall]
 
 
-def _ask(target: str, client: MemoryClient, retention: str, scale: Scale, dice: random.Random) -> dict[str, float]:
+def _ask(
+    target: str,
+    client: MemoryClient,
+    retention: Literal["none", "log_spaced", "all"],
+    scale: Scale,
+    dice: random.Random,
+) -> dict[str, float]:
     """Return what it costs to ask a large tenant's past for the first time, and what its snapshots take."""
     tenant = f"large-{retention}"
     synthetic = Synthetic(scale.entries, DIM)
@@ -109,7 +116,8 @@ def _ask(target: str, client: MemoryClient, retention: str, scale: Scale, dice: 
     load.load(target, tenant, synthetic)
     load.wait_for_snapshot(client, tenant, 120.0)
     stats, queries = client.stats(tenant), synthetic.queries(scale.asked)
-    cold, warm = [], []
+    cold: list[float] = []
+    warm: list[float] = []
     for query in queries:
         seq = dice.randint(2, stats.head_seq)
         for seconds in (cold, warm):

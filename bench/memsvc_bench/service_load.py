@@ -100,7 +100,7 @@ def recall(client: MemoryClient, tenant: str, queries: Sequence[str], every: flo
 
 
 def load(target: str, tenant: str, synthetic: Synthetic) -> float:
-    """Write synthetic entries with their vectors to an empty tenant, made if need be; return the seconds until all are recallable."""
+    """Write synthetic entries with their vectors to an empty tenant; return the seconds until all are recallable."""
 
     def requests() -> Iterator[memory_pb2.WriteStreamRequest]:
         yield memory_pb2.WriteStreamRequest(open=memory_pb2.WriteStreamOpen(tenant=tenant))

@@ -11,11 +11,10 @@ from memsvc.engine.eraser import Receipt
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.results import Erased, Verified
 from memsvc.errors import FailedPreconditionError, NotFoundError
-from memsvc.memory.presets import changed
 from memsvc.recall.filter import Filter
 from memsvc.store.base import Changed, Erasure, Payload, Record, RecordKind, Store, TenantRow
 from memsvc.tenant.event import Event
-from memsvc.tenant.record import encode_configure, encode_feedback
+from memsvc.tenant.record import encode_configure, encode_feedback, reconfigured
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
@@ -41,13 +40,10 @@ class Changes:
             NotFoundError: no such tenant.
             InvalidArgumentError: a value is out of its range, or cannot be changed; nothing was changed.
         """
-        async with self._engine.using(tenant) as opened:
-            changed(opened.view.config, changes)
-            opened.view.policies.changed(policies)
-            body = encode_configure(changes, policies)
-            seq = await self._append_alone(opened, RecordKind.CONFIGURE, body, request_id)
+        async with self._engine.using(tenant) as opened, opened.changing:
+            body, config = encode_configure(changes, policies), reconfigured(opened.row.config, changes, policies)
+            seq = await self._append_alone(opened, RecordKind.CONFIGURE, body, request_id, config)
             await opened.wait_applied(seq)
-            opened.policies = opened.view.policies
             return opened.row
 
     async def hot_restart(self, tenant: str, request_id: str) -> int:
@@ -59,8 +55,10 @@ class Changes:
         async with self._engine.using(tenant) as opened:
             return await self._append_alone(opened, RecordKind.RESTART, b"", request_id)
 
-    async def _append_alone(self, opened: OpenTenant, kind: RecordKind, body: bytes, request_id: str) -> int:
-        appended = await asyncio.shield(opened.append(kind, body, request_id=request_id))
+    async def _append_alone(
+        self, opened: OpenTenant, kind: RecordKind, body: bytes, request_id: str, config: bytes | None = None
+    ) -> int:
+        appended = await asyncio.shield(opened.append(kind, body, request_id=request_id, config=config))
         return appended.record.seq if appended.record else appended.seqs[0]
 
     async def update_entry(self, tenant: str, payload: Payload, request_id: str) -> int:

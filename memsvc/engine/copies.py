@@ -17,7 +17,14 @@ from memsvc.errors import AlreadyExistsError, DataLossError, FailedPreconditionE
 from memsvc.recall.metadata import parse_object
 from memsvc.store.base import Record, RecordKind, Retention, Snapshot, Store, TenantRow
 from memsvc.tenant.archive import Header, Reader, Writer
-from memsvc.tenant.record import decode_create, decode_numerics, decode_payload, encode_numerics
+from memsvc.tenant.record import (
+    decode_configure,
+    decode_create,
+    decode_numerics,
+    decode_payload,
+    encode_numerics,
+    reconfigured,
+)
 from memsvc.tenant.view import View
 
 if TYPE_CHECKING:
@@ -82,10 +89,15 @@ class Copies:
         """Copy a tenant's log up to a record, with the newest snapshot of then; returns the staged tenant's uid."""
         staged = await self._store.stage(await self._store.origin(opened.uid))
         try:
-            after = 0
+            after, config = 0, b""
             while after < seq:
                 page = [r for r in await self._store.read(opened.uid, after, PAGE_BYTES) if r.seq <= seq]
-                await self._store.append_staged(staged, page)
+                for record in page:
+                    if record.kind is RecordKind.CREATE:
+                        config = record.body
+                    elif record.kind is RecordKind.CONFIGURE:
+                        config = reconfigured(config, *decode_configure(record.body))
+                await self._store.append_staged(staged, page, config)
                 after = page[-1].seq
             if (snapshot := (await self._store.load(opened.uid, seq + 1)).snapshot) is not None:
                 await self._store.save(staged, snapshot, Retention.ALL)

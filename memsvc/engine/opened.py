@@ -16,6 +16,7 @@ from memsvc.engine.thread import EngineThread
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, TenantRow
 from memsvc.tenant.event import Event
+from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import decode_create, encode_numerics
 from memsvc.tenant.view import Segments, View
 
@@ -65,8 +66,6 @@ class OpenTenant:
         self._lane: Lane
         self._changes: list[asyncio.Future[None]] = []
         self.view: View
-        self.policies = decode_create(row.config, width=1)[2]
-        """What is kept as of the last record that says so, applied or not."""
         self.segments = Segments(names=[], entries=0)
         self.warnings: list[str] = []
         self.head_seq = 0
@@ -93,6 +92,11 @@ class OpenTenant:
     def uid(self) -> str:
         """The tenant's uid."""
         return self.row.uid
+
+    @property
+    def policies(self) -> Policies:
+        """What is kept as of the last record that says so, applied or not."""
+        return decode_create(self.row.config, width=1)[2]
 
     @property
     def adopted(self) -> bool:
@@ -145,7 +149,13 @@ class OpenTenant:
     # --- committed → engine ---------------------------------------------------------------------------------------
 
     async def append(
-        self, kind: RecordKind, body: bytes = b"", payloads: tuple[Payload, ...] = (), *, request_id: str = ""
+        self,
+        kind: RecordKind,
+        body: bytes = b"",
+        payloads: tuple[Payload, ...] = (),
+        *,
+        request_id: str = "",
+        config: bytes | None = None,
     ) -> Appended:
         """Append a record and hand it to the engine. Run it shielded: what the store has taken must reach the engine.
 
@@ -153,8 +163,10 @@ class OpenTenant:
             AlreadyExistsError: an id is known with other content.
             UnavailableError: the store cannot write.
         """
-        appended = await self._store.append(self.uid, kind, body, payloads, request_id=request_id)
+        appended = await self._store.append(self.uid, kind, body, payloads, request_id=request_id, config=config)
         if appended.record is not None:
+            if config is not None:
+                self.row = replace(self.row, config=config)
             self._committed(appended.record)
         return appended
 
@@ -304,7 +316,6 @@ class OpenTenant:
         """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""
         old, self._lane = self._lane, shadow._lane
         self._lane.background = False
-        del shadow._lane
         shadow._heir_of = self
 
         def swap() -> None:
@@ -350,4 +361,8 @@ class OpenTenant:
         if hasattr(self, "_lane"):  # else it was never open
             await self._thread.detach(self._lane.uid)
             # It names us, and we it: a circle, which would keep the view until some collection comes.
-            del self._lane
+            self._lane.applied = self._lane.failed = _ignore
+
+
+def _ignore(_: object) -> None:
+    """Nobody listens any more."""

@@ -106,7 +106,7 @@ def policies(value: Policies) -> types_pb2.Policies:
 
 
 def tenant(row: TenantRow, width: int) -> types_pb2.Tenant:
-    """Return a tenant as it was created, without its figures."""
+    """Return a tenant without its figures."""
     config, _, kept = decode_create(row.config, width)
     return types_pb2.Tenant(
         name=tenant_name(row.tenant),

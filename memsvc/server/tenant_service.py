@@ -13,7 +13,6 @@ from memsvc.errors import InvalidArgumentError
 from memsvc.memory.config import Gate, MemoryConfig
 from memsvc.memory.presets import preset
 from memsvc.server import convert, validate
-from memsvc.store.base import TenantRow
 from memsvc.tenant.policies import Policies
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
 
@@ -82,12 +81,10 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         if paths != ["*"] and not field_mask_pb2.FieldMask(paths=paths).IsValidForDescriptor(known):
             raise InvalidArgumentError("read_mask", "names a field that a tenant does not have")
         message = convert.tenant(await self._engine.get_tenant(tenant), self._dim)
-        if any(path.split(".")[0] in {"*", "stats", "memory", "policies"} for path in paths):
+        if any(path.split(".")[0] in {"*", "stats"} for path in paths):
             hashed = any(path in {"*", "stats", "stats.state_hash"} for path in paths)
             stats = await self._engine.reads.stats(tenant, state_hash=hashed)
             message.stats.CopyFrom(convert.stats(stats))
-            message.memory.CopyFrom(convert.memory(stats.config))
-            message.policies.CopyFrom(convert.policies(stats.policies))
         if paths == ["*"]:
             return message
         masked = types_pb2.Tenant()
@@ -131,15 +128,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
             row = await self._engine.changes.update_tenant(tenant, memory, request_id, _named(policies))
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"tenant.{error.field}", error.description) from None
-        return await self._as_it_is(row)
-
-    async def _as_it_is(self, row: TenantRow) -> types_pb2.Tenant:
-        """Return a tenant with its settings of now."""
-        message = convert.tenant(row, self._dim)
-        stats = await self._engine.reads.stats(row.tenant, state_hash=False)
-        message.memory.CopyFrom(convert.memory(stats.config))
-        message.policies.CopyFrom(convert.policies(stats.policies))
-        return message
+        return convert.tenant(row, self._dim)
 
     async def RestoreTenant(self, request: tenants_pb2.RestoreTenantRequest, context: Context) -> types_pb2.Tenant:
         """Bring a tenant's past back."""
@@ -147,7 +136,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         as_tenant = validate.name("as_tenant", request.as_tenant, required=False)
         request_id = validate.request_id(request.request_id)
         row = await self._engine.copies.restore(tenant, validate.as_of("to", request.to), as_tenant, request_id)
-        return await self._as_it_is(row)
+        return convert.tenant(row, self._dim)
 
     async def ConfirmRestore(self, request: tenants_pb2.ConfirmRestoreRequest, context: Context) -> empty_pb2.Empty:
         """Destroy what a restored tenant was before."""
@@ -156,7 +145,8 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
 
     async def UndoRestore(self, request: tenants_pb2.UndoRestoreRequest, context: Context) -> types_pb2.Tenant:
         """Put a restored tenant back."""
-        return await self._as_it_is(await self._engine.copies.undo(validate.name("tenant", request.tenant)))
+        row = await self._engine.copies.undo(validate.name("tenant", request.tenant))
+        return convert.tenant(row, self._dim)
 
     async def ExportTenant(
         self, request: tenants_pb2.ExportTenantRequest, context: Context
@@ -183,7 +173,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
 
         made = await self._engine.copies.import_(parts(), as_tenant, rebuild=first.rebuild)
         return tenants_pb2.ImportTenantResponse(
-            tenant=await self._as_it_is(made.row), head_seq=made.head_seq, adopted=made.adopted
+            tenant=convert.tenant(made.row, self._dim), head_seq=made.head_seq, adopted=made.adopted
         )
 
     async def HotRestart(

@@ -58,7 +58,7 @@ class TenantRow:
     created_us: int
     """Microseconds since the epoch."""
     config: bytes
-    """Opaque to the store."""
+    """As of the last record that changed it; opaque to the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,8 +225,11 @@ class Log(Protocol):
         payloads: Sequence[Payload] = (),
         *,
         request_id: str = "",
+        config: bytes | None = None,
     ) -> Appended:
-        """Append one record. Ids are checked, numbers, seq and commit time assigned, in the same transaction.
+        """Append one record; with `config`, that is the tenant's from then on.
+
+        Ids are checked, numbers, seq and commit time assigned, in the same transaction.
 
         A payload whose id is known, in the log or earlier in this batch, with the content hash of its first revision is
         skipped, whatever became of the entry since, unless it is forgotten.
@@ -359,8 +362,8 @@ class Log(Protocol):
         """
         ...
 
-    async def append_staged(self, uid: str, records: Sequence[Record]) -> None:
-        """Append records as they are: seqs, commit times and entry numbers are theirs.
+    async def append_staged(self, uid: str, records: Sequence[Record], config: bytes | None = None) -> None:
+        """Append records as they are: seqs, commit times and entry numbers are theirs. `config` as in `append`.
 
         They come in the order of their seq; the first is record 1. Numbers ascend, and may skip what is not there any
         more. What an UPDATE, DELETE or EXPIRE is about takes its state; of what is not there, nothing is known.

@@ -16,7 +16,7 @@ from memsvc.store.log_hash import id_hash, plain_hash
 from memsvc.store.log_names import check_free, give_name
 from memsvc.store.log_read import published_as
 from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember
-from memsvc.store.log_write import insert_tenant
+from memsvc.store.log_write import insert_tenant, set_config
 
 _ENDS = {
     RecordKind.UPDATE: EntryState.REPLACED,
@@ -61,7 +61,9 @@ def stage(connection: sqlite3.Connection, *, origin: Origin, now_us: int) -> str
     return uid
 
 
-def append_staged(connection: sqlite3.Connection, *, uid: str, records: Sequence[Record], now_us: int) -> None:
+def append_staged(
+    connection: sqlite3.Connection, *, uid: str, records: Sequence[Record], config: bytes | None, now_us: int
+) -> None:
     """Append records as they are.
 
     Raises:
@@ -83,6 +85,7 @@ def append_staged(connection: sqlite3.Connection, *, uid: str, records: Sequence
         )
         last = max((staged.number, *(entry.number for entry in record.entries), *record.about))
         staged = staged._replace(seq=record.seq, number=last, commit_us=record.commit_us)
+    set_config(connection, staged.no, config)
 
 
 def publish(connection: sqlite3.Connection, *, uid: str, tenant: str, request_id: str, now_us: int) -> TenantRow:

@@ -84,6 +84,7 @@ def append(
     body: bytes,
     payloads: Sequence[Payload],
     request_id: str,
+    config: bytes | None,
     now_us: int,
 ) -> Appended:
     """Append one record, and number the payloads that are new.
@@ -128,6 +129,7 @@ def append(
             "INSERT INTO ids VALUES (?1, ?2, ?3, ?3)", [(end.no, hashed, k.number) for hashed, k in batch.items()]
         )
         remember(connection, request, Outcome(uid, now_us, end.seq, 0))
+        set_config(connection, end.no, config)
     return Appended(
         record=record,
         seqs=tuple(place[0] for place in places),
@@ -154,6 +156,12 @@ def insert_tenant(connection: sqlite3.Connection, created_us: int, config: bytes
     no = cursor.lastrowid or 0
     connection.execute("INSERT INTO heads VALUES (?, 0, 0, 0, 0)", (no,))
     return uid, no
+
+
+def set_config(connection: sqlite3.Connection, no: int, config: bytes | None) -> None:
+    """Replace a tenant's config, unless it is None. It holds no text, so its row may move."""
+    if config is not None:
+        connection.execute("UPDATE tenants SET config = ? WHERE no = ?", (config, no))
 
 
 def touch(connection: sqlite3.Connection, *, now_us: int) -> None:

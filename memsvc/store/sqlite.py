@@ -156,10 +156,13 @@ class SqliteStore:
         payloads: Sequence[Payload] = (),
         *,
         request_id: str = "",
+        config: bytes | None = None,
     ) -> Appended:
         """See `Log.append`."""
         payloads = tuple(payloads)
-        append = partial(log_write.append, uid=uid, kind=kind, body=body, payloads=payloads, request_id=request_id)
+        append = partial(
+            log_write.append, uid=uid, kind=kind, body=body, payloads=payloads, request_id=request_id, config=config
+        )
         return await self._write(append, size=len(body) + sum(len(payload.data) for payload in payloads))
 
     async def update(self, uid: str, payload: Payload, request_id: str) -> Changed:
@@ -214,10 +217,10 @@ class SqliteStore:
         """See `Log.stage`."""
         return await self._write(partial(log_stage.stage, origin=origin))
 
-    async def append_staged(self, uid: str, records: Sequence[Record]) -> None:
+    async def append_staged(self, uid: str, records: Sequence[Record], config: bytes | None = None) -> None:
         """See `Log.append_staged`."""
         records = tuple(records)
-        append = partial(log_stage.append_staged, uid=uid, records=records)
+        append = partial(log_stage.append_staged, uid=uid, records=records, config=config)
         await self._write(append, size=sum(record.size for record in records))
 
     async def publish(self, uid: str, tenant: str, request_id: str) -> TenantRow:

@@ -10,6 +10,7 @@ import msgpack
 
 from memsvc.errors import DataLossError
 from memsvc.memory.config import MemoryConfig
+from memsvc.memory.presets import changed
 from memsvc.store.base import Payload
 from memsvc.tenant.policies import Policies
 
@@ -120,6 +121,17 @@ def decode_configure(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     changes, policies = _unpack(body, 2)
     return dict(changes), dict(policies)
+
+
+def reconfigured(config: bytes, changes: Mapping[str, Any], policies: Mapping[str, Any]) -> bytes:
+    """Return the body of a CREATE record, or a tenant's config, with some settings and policies changed.
+
+    Raises:
+        InvalidArgumentError: a value is out of its range, or cannot be changed; names the field.
+        DataLossError: the bytes are damaged, or of a newer format.
+    """
+    memory, fingerprint, kept = decode_create(config, width=1)
+    return encode_create(changed(memory, changes), fingerprint, kept.changed(policies))
 
 
 def encode_feedback(*, useful: bool) -> bytes:

@@ -64,7 +64,7 @@ async def test_a_new_revision_takes_the_old_ones_place(engine: Engine) -> None:
     hits = (await engine.reads.recall("t", "zzqx", k=20)).hits
     assert len(hits) == 11
     assert all(b"zzqx" not in hit.entry.payload.data for hit in hits)
-    listed, _ = await engine.reads.list_entries((await engine.get_tenant("t")).uid, 0, 100, _any(), 1 << 20)
+    listed, _ = await engine.reads.list_entries("t", 0, 100, _any(), 1 << 20)
     assert [e.payload.id for e in listed].count("a") == 1
     assert (await engine.reads.stats("t", state_hash=False)).entries == 11
     # A retry of the first Write is still the same Write.

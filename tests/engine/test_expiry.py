@@ -6,6 +6,7 @@ import time
 from memsvc.engine.engine import Engine
 from memsvc.errors import NotFoundError
 from memsvc.tenant.policies import Policies
+from memsvc.tenant.record import decode_create
 from tests.engine.conftest import create, payload, running, state, turns
 
 SECOND_US = 1_000_000
@@ -68,3 +69,15 @@ async def test_what_falls_due_while_nobody_serves_expires_at_the_start(tmp_path)
         assert await gone(engine, "short") == "EXPIRED"
         found = await engine.reads.recall("t", "gone soon", k=100)
         assert len(found.hits) == 20
+
+
+async def test_the_time_to_live_of_now_holds_before_the_log_is_folded_again(tmp_path) -> None:
+    async with running(tmp_path / "d") as engine:
+        await create(engine)
+        await engine.write("t", turns(20))
+        await engine.changes.update_tenant("t", {}, "", {"ttl_us": SECOND_US})
+    async with running(tmp_path / "d") as engine:
+        await engine.write("t", [payload("first", "written before the view knows")])
+        assert await gone(engine, "first") == "EXPIRED"
+        (row,) = await engine.store.list_tenants("", 10)
+        assert decode_create(row.config, 96)[2].ttl_us == SECOND_US
