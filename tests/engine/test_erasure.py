@@ -105,6 +105,26 @@ async def test_it_goes_on_after_a_crash_and_beside_writes(tmp_path) -> None:
         assert not await engine.store.unfinished_erasures()
 
 
+async def test_a_restart_that_the_text_caused_is_forgotten_with_it(engine: Engine) -> None:
+    """And one that it did not cause stays."""
+    drifting = {"chunk": 32, "drift": True, "drift_sigma": 2.0, "drift_windows": 1, "restart_tokens": 600}
+    plain = [payload(f"p{i}", "the same few words again and again " * 8) for i in range(90)]
+    strange = [payload(f"x{i}", " ".join(f"zanzibar{i * 31 + j}" for j in range(40))) for i in range(10)]
+    for tenant in ("t", "twin"):
+        await create(engine, tenant, **drifting)
+        await engine.write(tenant, plain[:75])
+        if tenant == "t":
+            await engine.write(tenant, strange)
+        await engine.changes.hot_restart(tenant, f"by hand {tenant}")
+        await engine.write(tenant, plain[75:])
+        await state(engine, tenant)
+    restarts = {t: (await engine.reads.stats(t, state_hash=False)).totals.restarts for t in ("t", "twin")}
+    assert restarts["t"] > restarts["twin"] >= 1, "the text caused one"
+    forgetting = await engine.changes.forget("t", [p.id for p in strange], None, "f")
+    await erased(engine, forgetting.erasure.operation)
+    assert await state(engine) == await state(engine, "twin")
+
+
 async def test_nothing_that_matches_is_said(engine: Engine) -> None:
     await create(engine)
     await engine.write("t", turns(5))
