@@ -32,8 +32,8 @@ def entries(texts: Sequence[str]) -> list[Entry]:
 
 
 def ingest(client: MemoryClient, tenant: str, texts: Sequence[str]) -> float:
-    """Stream texts into a new tenant; return the seconds from the first send until the last one is recallable."""
-    client.create_tenant(tenant)
+    """Stream texts into an empty tenant; return the seconds from the first send until the last one is recallable."""
+    client.create_tenant(tenant, exist_ok=True)
     items = entries(texts)
     start = time.perf_counter()
     for _ in client.write_stream(tenant, items, timeout=TIMEOUT_S):

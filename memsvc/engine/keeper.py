@@ -46,6 +46,7 @@ class Keeper:
         while True:
             await asyncio.sleep(ROUND_S)
             await self._expire()
+            await self._engine.past.let_go()
             if await self._round():
                 await asyncio.to_thread(trim)
 

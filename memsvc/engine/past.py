@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
 
 KEPT_VIEWS = 4
-"""Past views of all tenants that are kept in memory."""
+"""Past views of all tenants that are kept in memory, as long as they are asked."""
+IDLE_S = 60.0
+"""One that nobody asks for so long is let go."""
 
 
 class Moment(NamedTuple):
@@ -72,6 +74,7 @@ class Past:
             yield view
         finally:
             view.users -= 1
+            view.last_used = asyncio.get_running_loop().time()
 
     def progress(self, uid: str) -> tuple[int, int] | None:
         """Return the record up to which the fold last asked for is done, and the one that it goes to."""
@@ -83,6 +86,11 @@ class Past:
     async def drop(self, uid: str) -> None:
         """Let go of all past views of a tenant."""
         await self._close([key for key in self._views if key[0] == uid])
+
+    async def let_go(self, idle_s: float = IDLE_S) -> None:
+        """Let go of the views that nobody asked for so long."""
+        before = asyncio.get_running_loop().time() - idle_s
+        await self._close([key for key, task in self._idle() if task.result().last_used <= before])
 
     async def close(self) -> None:
         """Let go of all."""
@@ -104,8 +112,16 @@ class Past:
         return view
 
     async def _trim(self) -> None:
-        idle = [key for key, task in self._views.items() if task.done() and not _users(task)]
-        await self._close(idle[: max(0, len(self._views) - KEPT_VIEWS)])
+        surplus = max(0, len(self._views) - KEPT_VIEWS)
+        await self._close([key for key, _ in self._idle()[:surplus]])
+
+    def _idle(self) -> list[tuple[tuple[str, int], asyncio.Task[OpenTenant]]]:
+        """The views that are open and that nobody uses, the least recently asked first."""
+        return [
+            (key, task)
+            for key, task in self._views.items()
+            if task.done() and not task.cancelled() and task.exception() is None and not task.result().users
+        ]
 
     async def _close(self, keys: list[tuple[str, int]]) -> None:
         for key in keys:
@@ -114,7 +130,3 @@ class Past:
                 continue
             with suppress(MemsvcError):
                 await (await task).close()
-
-
-def _users(task: asyncio.Task[OpenTenant]) -> int:
-    return 0 if task.cancelled() or task.exception() is not None else task.result().users

@@ -57,6 +57,19 @@ async def test_recall_as_of_a_record_is_recall_from_that_prefix(tmp_path, snapsh
         assert kept == {"none": 2, "log_spaced": kept, "all": 6}[snapshots]
 
 
+async def test_a_past_that_nobody_asks_leaves_the_memory(engine: Engine) -> None:
+    await create(engine)
+    await engine.write("t", turns(5))
+    await answers(engine, "t", Moment(seq=2))
+    await engine.past.let_go()
+    assert len(engine.past._views) == 1, "it was asked a moment ago"
+    await engine.past.let_go(0.0)
+    assert not engine.past._views
+    lanes = await engine.thread.call(lambda: list(engine.thread.runner._views))
+    assert lanes == [(await engine.get_tenant("t")).uid]
+    assert await answers(engine, "t", Moment(seq=2))
+
+
 async def test_entries_are_what_they_were(engine: Engine) -> None:
     await create(engine)
     first = (await engine.write("t", [payload("a", "one"), payload("b", "two")])).seq
