@@ -13,11 +13,11 @@ import numpy as np
 
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.memory.config import MemoryConfig
-from memsvc.recall import passages as pieces
-from memsvc.recall.encoder import Encoded, Encoder, Split, load_encoder
+from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc.recall.rank import rank
 from memsvc_bench import documents, locomo
 from memsvc_bench.corpus import Passage, Question, Stream
+from memsvc_bench.remembering import Remembering
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.retrieval import DENSE, KS, THREADS, Controls, Floats, folded, interval, queries_of, recall_at
 
@@ -62,7 +62,7 @@ def bench(data: Path, *, variants: Mapping[str, Mapping[str, Any]] = VARIANTS, e
     prepare_thread(THREADS)
     conversations = locomo.load(data)
     corpora = {"locomo": conversations, "merged": [merge(conversations)], "documents": [documents.load()]}
-    remembering = _Remembering(load_encoder(encoder, threads=THREADS, dtype="auto"))
+    remembering = Remembering(load_encoder(encoder, threads=THREADS, dtype="auto"))
     figures: dict[str, Any] = {"corpora": f"LoCoMo {locomo.digest(data)}, documents {documents.digest()}"}
     at: dict[str, dict[str, Floats]] = {}
     for name, changes in variants.items():
@@ -116,34 +116,3 @@ def _recall(encoder: Encoder, streams: Sequence[Stream], changes: Mapping[str, A
                 rows.setdefault(way, []).append(recalled[KS.index(10)])
         runner.detach(stream.name)
     return {way: np.array(values) for way, values in rows.items()}
-
-
-class _Remembering:
-    """An encoder that encodes each passage once; its bits are the encoder's, for they depend on the passage alone."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._known: dict[bytes, Encoded] = {}
-        self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
-
-    def split(self, texts: Sequence[str]) -> list[Split]:
-        """See `Encoder.split`."""
-        return self._encoder.split(texts)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """See `Encoder.count_tokens`."""
-        return self._encoder.count_tokens(texts)
-
-    def encode(self, passages: Sequence[pieces.Passage]) -> list[Encoded]:
-        """See `Encoder.encode`."""
-        new = [p for p in passages if _key(p) not in self._known]
-        self._known.update(zip(map(_key, new), self._encoder.encode(new), strict=True))
-        return [self._known[_key(p)] for p in passages]
-
-    def encode_alone(self, passage: pieces.Passage) -> Encoded:
-        """See `Encoder.encode_alone`."""
-        return self._encoder.encode_alone(passage)
-
-
-def _key(passage: pieces.Passage) -> bytes:
-    return bytes([passage.skip]) + passage.ids.tobytes()

@@ -11,7 +11,7 @@ another vector in the place of surprise space, in the same ranking over the same
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +21,14 @@ import numpy as np
 from memsvc_client import Entry, MemoryClient
 from numpy.typing import NDArray
 
-from memsvc.engine.fold import fold
+from memsvc.engine.fold import UNIT_TOKENS, fold
+from memsvc.engine.ingest import Ingest, Lane
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc.recall.rank import Query, RankConfig, rank
 from memsvc.store.base import Record, RecordKind, StoredEntry
+from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import Content, encode_create, encode_payload
 from memsvc.tenant.view import View
 from memsvc_bench.corpus import Stream
@@ -191,10 +193,32 @@ def recall_at(found: Sequence[int], gold: frozenset[int]) -> list[float]:
     return [len(gold.intersection(found[:k])) / len(gold) for k in KS]
 
 
-def folded(runner: Runner, stream: Stream, memory: MemoryConfig) -> View:
+def folded(runner: Runner, stream: Stream, memory: MemoryConfig, policies: Policies | None = None) -> View:
     """Fold the stream as the service would."""
-    records = [Record(seq=1, commit_us=0, kind=RecordKind.CREATE, body=encode_create(memory, runner.fingerprint))]
-    for start in range(0, len(stream.entries), BATCH):
+    return fold(runner, stream.name, records_of(stream, memory, runner.fingerprint, policies))
+
+
+def followed(runner: Runner, stream: Stream, memory: MemoryConfig, batch: int = BATCH) -> Iterator[View]:
+    """Fold the stream as the service would, so many entries to a record; yield its one view after each record."""
+    view, ingest = View(runner.encoder.dim), Ingest(runner)
+    failures: list[BaseException] = []
+    ingest.attach(Lane(stream.name, view, lambda record: None, failures.append))
+    for record in records_of(stream, memory, runner.fingerprint, batch=batch):
+        ingest.push(stream.name, record)
+        while ingest.unit(UNIT_TOKENS):
+            pass
+        if failures:
+            raise failures[0]
+        if record.entries:
+            yield view
+
+
+def records_of(
+    stream: Stream, memory: MemoryConfig, fingerprint: str, policies: Policies | None = None, batch: int = BATCH
+) -> list[Record]:
+    """Return the log that the stream would have, `batch` entries to a record. Entry i has the number i + 1."""
+    records = [Record(seq=1, commit_us=0, kind=RecordKind.CREATE, body=encode_create(memory, fingerprint, policies))]
+    for start in range(0, len(stream.entries), batch):
         stored = [
             StoredEntry(
                 number=n + 1,
@@ -202,10 +226,10 @@ def folded(runner: Runner, stream: Stream, memory: MemoryConfig) -> View:
                 commit_us=0,
                 payload=encode_payload(str(n), Content(text=stream.entries[n].text, session=stream.entries[n].session)),
             )
-            for n in range(start, min(start + BATCH, len(stream.entries)))
+            for n in range(start, min(start + batch, len(stream.entries)))
         ]
         records.append(Record(seq=len(records) + 1, commit_us=0, kind=RecordKind.WRITE, entries=tuple(stored)))
-    return fold(runner, stream.name, records)
+    return records
 
 
 class Controls(NamedTuple):

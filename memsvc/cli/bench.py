@@ -19,7 +19,17 @@ LoCoMo = Annotated[
 def bench_app() -> typer.Typer:
     """Return the command group."""
     app = typer.Typer(help="Measure what the documentation claims, on this machine.", no_args_is_help=True)
-    for command in (locomo, documents, memory, drift, service, footprint, stability, crash):
+    for command in (
+        locomo,
+        documents,
+        memory,
+        importance,
+        drift,
+        service,
+        footprint,
+        stability,
+        crash,
+    ):
         app.command()(command)
     return app
 
@@ -69,6 +79,17 @@ def memory(
 ) -> None:
     """Measure the learned memory by its settings, beside cosine and the best linear memory."""
     from memsvc_bench import memory as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def importance(
+    *,
+    data: LoCoMo,
+    as_json: AsJson = False,
+) -> None:
+    """Measure which entries a full tenant keeps, beside random, age and use."""
+    from memsvc_bench import importance as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(data), as_json=as_json)
 
