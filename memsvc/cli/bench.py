@@ -29,6 +29,9 @@ def bench_app() -> typer.Typer:
         footprint,
         stability,
         crash,
+        gate,
+        past,
+        erasure,
     ):
         app.command()(command)
     return app
@@ -143,3 +146,24 @@ def crash(
     from memsvc_bench import crash as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(times=times, seed=seed), as_json=as_json)
+
+
+def gate(*, data: LoCoMo, as_json: AsJson = False) -> None:
+    """Measure what the surprise gate costs recall and saves the writers, by policy."""
+    from memsvc_bench import gate as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def past(*, as_json: AsJson = False) -> None:
+    """Compare the past with tenants that received no more, and time asking it."""
+    from memsvc_bench import past as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
+
+
+def erasure(*, as_json: AsJson = False) -> None:
+    """Time exact erasure, and look for the text in every file."""
+    from memsvc_bench import erasure as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
