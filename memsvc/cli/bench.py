@@ -100,12 +100,15 @@ def importance(
 def drift(
     *,
     data: LoCoMo,
+    plays: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A text of plays, one domain more.", metavar="FILE")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure false alarms, detection, and what a restart is worth."""
     from memsvc_bench import drift as benchmark  # noqa: PLC0415
 
-    publish(lambda: benchmark.bench(data), as_json=as_json)
+    publish(lambda: benchmark.bench(data, plays=plays), as_json=as_json)
 
 
 def service(

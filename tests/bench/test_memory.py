@@ -7,6 +7,7 @@ from memsvc_bench.memory import VARIANTS, merge
 
 from memsvc.memory.config import MemoryConfig
 from memsvc.memory.drift import HISTORY_WINDOWS, WINDOW_TOKENS
+from memsvc.memory.state import MemoryStack
 
 STREAMS = [
     Stream("a", [Passage("1", "one"), Passage("1", "two")], [Question("one?", frozenset({0}), "x")]),
@@ -36,5 +37,5 @@ def test_a_switch_is_seen_where_it_is() -> None:
 
 def test_surprise_settles_where_a_whole_window_is_low() -> None:
     surprise = np.concatenate([np.full(1000, 1.0), np.full(3000, 3.0), np.full(6000, 1.0)])
-    settled = drift._settles(drift.Run([], surprise), 1000, 1.05)
+    settled = drift._settles(drift.Run([], surprise, MemoryStack(MemoryConfig(width=4), 1)), 1000, 1.05)
     assert 3000 + drift.WINDOW - 128 <= settled <= 3000 + drift.WINDOW + 128
