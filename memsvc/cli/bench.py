@@ -24,6 +24,7 @@ def bench_app() -> typer.Typer:
         documents,
         memory,
         importance,
+        forgetting,
         drift,
         service,
         footprint,
@@ -95,6 +96,13 @@ def importance(
     from memsvc_bench import importance as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def forgetting(*, as_json: AsJson = False) -> None:
+    """Measure how many facts the memory alone holds, and for how long."""
+    from memsvc_bench import forgetting as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
 
 
 def drift(
