@@ -55,7 +55,6 @@ def _messages() -> list[str]:
                 catalogue = gettext.GNUTranslations(opened)._catalog  # type: ignore[attr-defined]  # no other way to list it
         except (OSError, ValueError, UnicodeDecodeError):
             continue
-        messages |= {
-            text for text in catalogue.values() if len(text) >= SHORTEST_MESSAGE and not text.startswith("Project-Id")
-        }
+        # The first of a catalogue, of the empty message, is about the catalogue.
+        messages |= {text for key, text in catalogue.items() if key and len(text) >= SHORTEST_MESSAGE}
     return sorted(messages)
