@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from memsvc import limits
+from memsvc import limits, names
 from memsvc.engine.opened import PAGE_BYTES, OpenTenant
 from memsvc.engine.past import Moment
 from memsvc.engine.results import Imported
@@ -237,7 +237,7 @@ def _check_header(header: Header, width: int) -> str:
     Raises:
         InvalidArgumentError: it is damaged.
     """
-    limits.name("data", header.tenant)
+    names.name("data", header.tenant)
     with _refusing():
         _, numerics, _ = decode_create(header.origin.config, width)
     return numerics
@@ -254,7 +254,7 @@ def _check(record: Record) -> None:
             content = decode_payload(entry.payload)
             if not 1 <= len(content.text.encode()) <= limits.MAX_TEXT_BYTES:
                 raise ValueError("a text of no length that is accepted")
-        limits.name("data", entry.payload.id)
+        names.name("data", entry.payload.id)
         parse_object(content.metadata_json, "data")
 
 

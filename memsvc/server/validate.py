@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from memsvc import limits
+from memsvc import limits, names
 from memsvc.engine.past import Moment
 from memsvc.errors import FailedPreconditionError, InvalidArgumentError
 from memsvc.recall.filter import Filter
@@ -19,7 +19,7 @@ from memsvc.store.base import Payload
 from memsvc.tenant.record import Content, encode_payload
 from memsvc.v1 import types_pb2
 
-name = limits.name
+name = names.name
 MIN_TIME_US, MAX_TIME_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
