@@ -22,6 +22,7 @@ from memsvc.memory.step import surprise, update
 from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc_bench import locomo
 from memsvc_bench.drift_texts import domains
+from memsvc_bench.progress import told
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.retrieval import Floats
 
@@ -158,7 +159,7 @@ def _switches(
     settling: dict[str, list[float]] = {}
     old: dict[str, list[float]] = {}
     new = [name for name in NEW if name in states]
-    for i in range(count):
+    for i in told(range(count), "switches"):
         domain = new[i % len(new)]
         before = cut(states[OLD], BEFORE_TOKENS, rng)
         both = np.concatenate([before, cut(states[domain], AFTER_TOKENS, rng)])

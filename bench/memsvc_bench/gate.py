@@ -18,6 +18,7 @@ from memsvc.recall.rank import RankConfig, rank
 from memsvc_bench import locomo
 from memsvc_bench import service_load as load
 from memsvc_bench.corpus import Stream
+from memsvc_bench.progress import told
 from memsvc_bench.remembering import Remembering
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.retrieval import DENSE, KS, THREADS, Floats, folded, interval, recall_at
@@ -61,7 +62,7 @@ def bench(data: Path, *, encoder: str = "minilm", rounds: int = 3) -> Result:
     prepare_thread(THREADS)
     streams = locomo.load(data)
     remembering = Remembering(load_encoder(encoder, threads=THREADS, dtype="auto"))
-    rows = {name: _recall(remembering, streams, policy) for name, policy in POLICIES.items()}
+    rows = {name: _recall(remembering, streams, policy) for name, policy in told(POLICIES.items(), "gates")}
     rates = _write(encoder, [entry.text for stream in streams for entry in stream.entries], rounds)
     figures: dict[str, Any] = {"corpus": locomo.digest(data)}
     for name, (wrote, dense, full) in rows.items():

@@ -17,6 +17,7 @@ from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc.recall.rank import rank
 from memsvc_bench import documents, locomo
 from memsvc_bench.corpus import Passage, Question, Stream
+from memsvc_bench.progress import told
 from memsvc_bench.remembering import Remembering
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.retrieval import DENSE, KS, THREADS, Controls, Floats, folded, interval, queries_of, recall_at
@@ -65,9 +66,10 @@ def bench(data: Path, *, variants: Mapping[str, Mapping[str, Any]] = VARIANTS, e
     remembering = Remembering(load_encoder(encoder, threads=THREADS, dtype="auto"))
     figures: dict[str, Any] = {"corpora": f"LoCoMo {locomo.digest(data)}, documents {documents.digest()}"}
     at: dict[str, dict[str, Floats]] = {}
-    for name, changes in variants.items():
-        found = {corpus: _recall(remembering, streams, changes) for corpus, streams in corpora.items()}
-        for way in found["locomo"] if name == "default" else ("memory",):
+    for name, changes in told(variants.items(), "memories"):
+        beside = name == "default"
+        found = {corpus: _recall(remembering, streams, changes, beside=beside) for corpus, streams in corpora.items()}
+        for way in found["locomo"]:
             label = name if way == "memory" else way
             at[label] = {corpus: rows[way] for corpus, rows in found.items()}
     for label, rows in at.items():
@@ -101,16 +103,22 @@ def merge(streams: Sequence[Stream]) -> Stream:
     return Stream("merged", entries, questions)
 
 
-def _recall(encoder: Encoder, streams: Sequence[Stream], changes: Mapping[str, Any]) -> dict[str, Floats]:
-    """Return dense recall@10 of each question: with memory, and with what it is held against."""
+def _recall(
+    encoder: Encoder, streams: Sequence[Stream], changes: Mapping[str, Any], *, beside: bool
+) -> dict[str, Floats]:
+    """Return dense recall@10 of each question: with memory, and, if asked, with what it is held against."""
     runner = Runner(encoder, slots=len(streams))
     config = replace(MemoryConfig(width=encoder.dim), **changes)
     rows: dict[str, list[float]] = {}
     for stream in streams:
         view = folded(runner, stream, config)
-        fitted = Controls.of(view.index.vectors.slice(0, view.index.passages))
+        fitted = Controls.of(view.index.vectors.slice(0, view.index.passages)) if beside else None
         for question in stream.questions:
-            for way, query in queries_of(runner, fitted, stream.name, None, question.text).items():
+            if fitted is None:
+                queries = {"memory": runner.query(stream.name, question.text)}
+            else:
+                queries = queries_of(runner, fitted, stream.name, None, question.text)
+            for way, query in queries.items():
                 found = rank(view.index, query, DENSE, max(KS))
                 recalled = recall_at([r.number - 1 for r in found], question.gold)
                 rows.setdefault(way, []).append(recalled[KS.index(10)])

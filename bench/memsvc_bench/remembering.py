@@ -6,11 +6,12 @@ from memsvc.recall.encoder import Encoded, Encoder, Passage, Split
 
 
 class Remembering:
-    """An encoder that encodes each passage once; its bits are the encoder's, for they depend on the passage alone."""
+    """An encoder that encodes each passage once, and each query; their bits are the encoder's."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._known: dict[bytes, Encoded] = {}
+        self._alone: dict[bytes, Encoded] = {}
         self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
 
     def split(self, texts: Sequence[str]) -> list[Split]:
@@ -29,7 +30,10 @@ class Remembering:
 
     def encode_alone(self, passage: Passage) -> Encoded:
         """See `Encoder.encode_alone`."""
-        return self._encoder.encode_alone(passage)
+        key = _key(passage)
+        if key not in self._alone:
+            self._alone[key] = self._encoder.encode_alone(passage)
+        return self._alone[key]
 
 
 def _key(passage: Passage) -> bytes:
