@@ -1,0 +1,185 @@
+"""Results as curves and bars, for the documentation: `python -m memsvc_bench.plot RESULT.json OUT_DIR`.
+
+The files are small SVGs with text as text. Equal results give equal bytes with one version of matplotlib.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Series = Mapping[str, Sequence[tuple[float, float]]]
+"""Points (x, y) of each line, by name."""
+Bars = Mapping[str, Mapping[str, float]]
+"""Height of each bar, by label, of each series, by name."""
+Figures = Mapping[str, Any]
+
+WIDTH, HEIGHT = 7.0, 4.0
+"""Inches."""
+STYLE: Mapping[Any, Any] = MappingProxyType(
+    {
+        "svg.hashsalt": "memsvc",  # names of elements, which are random else
+        "svg.fonttype": "none",
+        "font.size": 9.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#dddddd",
+        "legend.frameon": False,
+    }
+)
+
+
+def lines(
+    path: Path,
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: Series,
+    *,
+    log_x: bool = False,
+    chance: float | None = None,
+) -> None:
+    """Draw a line with a mark at each point for each series, and a dashed one for chance where that is given."""
+
+    def draw(axes: Axes) -> None:
+        for name, points in series.items():
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1.2, label=name)
+        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        if log_x:
+            axes.set_xscale("log")
+            ticks = sorted({x for points in series.values() for x, _ in points})
+            axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
+            axes.minorticks_off()
+        else:
+            axes.xaxis.set_major_formatter("{x:,g}")
+        if chance is not None:
+            axes.axhline(chance, linestyle="--", linewidth=1.0, color="#888888", label="chance")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    _save(path, draw, HEIGHT)
+
+
+def bars(path: Path, title: str, x_label: str, series: Bars) -> None:
+    """Draw bars to the right, a group for each label with one of each series, the first label on top."""
+    labels = list(next(iter(series.values())))
+    thick = 0.8 / len(series)
+
+    def draw(axes: Axes) -> None:
+        for i, (name, heights) in enumerate(series.items()):
+            places = [row + (i - (len(series) - 1) / 2) * thick for row in range(len(labels))]
+            drawn = axes.barh(places, [heights[label] for label in labels], height=thick, label=name)
+            if len(series) == 1:
+                axes.bar_label(drawn, fmt="%.3f", padding=2)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set(title=title, xlabel=x_label)
+        if len(series) > 1:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    _save(path, draw, 0.8 + len(labels) * (0.14 + 0.14 * len(series)))
+
+
+def forgetting(figures: Figures, folder: Path) -> None:
+    """Draw what is read back, and told from its twin, by tokens read since and by facts told."""
+    kinds = (("read back", "read-back", figures["chance"]), ("told from twin", "twin", 0.5))
+    for kind, name, chance in kinds:
+        after = _curves(figures, f"{kind}, ", f"{kind} after ")
+        told = _curves(figures, f"{kind} of all told, ", f"{kind} of ")
+        title, share = f"Facts {kind}", "share of facts"
+        lines(folder / f"forgetting-{name}.svg", title, "tokens of the manual read since", share, after, chance=chance)
+        lines(folder / f"capacity-{name}.svg", title, "facts told", share, told, log_x=True, chance=chance)
+
+
+def importance(figures: Figures, folder: Path) -> None:
+    """Draw recall, and the answers kept, under each policy."""
+    rows = {name: row for name, row in figures.items() if isinstance(row, Mapping) and "answers kept" in row}
+    series = {
+        "recall@10": {name: row["@10"] for name, row in rows.items()},
+        "answering entries kept": {name: row["answers kept"] for name, row in rows.items()},
+    }
+    bars(folder / "importance.svg", "Half of a conversation kept", "share", series)
+
+
+def memory(figures: Figures, folder: Path) -> None:
+    """Draw dense recall of every variant and control on each corpus."""
+    rows = {name: row for name, row in figures.items() if isinstance(row, Mapping)}
+    corpora = [column.removesuffix(" @10") for column in next(iter(rows.values())) if column.endswith(" @10")]
+    series = {corpus: {name: row[f"{corpus} @10"] for name, row in rows.items()} for corpus in corpora}
+    bars(folder / "memory.svg", "Dense recall by the memory's settings", "recall@10", series)
+
+
+def drift(figures: Figures, folder: Path) -> None:
+    """Draw switches seen, and false alarms, by how far surprise has to jump."""
+    alarms = _by_sigma(figures, "single domains, ", "alarms per million")
+    lines(folder / "drift-alarms.svg", "False alarms", "sigma", "per million tokens", {"single domains": alarms})
+    seen = {"switches": _by_sigma(figures, "switches, ", "seen")}
+    lines(folder / "drift-seen.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen)
+
+
+def genomics(figures: Figures, folder: Path) -> None:
+    """Draw recall in each way, and drift from English to DNA and back."""
+    rows = {name: row for name, row in figures.items() if isinstance(row, Mapping) and "@10" in row}
+    series = {f"recall{k}": {name: row[k] for name, row in rows.items()} for k in ("@1", "@10")}
+    bars(folder / "genomics.svg", "Fragments of DNA found", "recall", series)
+    seen = {way: _by_sigma(figures, "switches, ", f"{way}, seen") for way in ("to DNA", "back")}
+    lines(folder / "genomics-drift.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen)
+
+
+PLOTS: Mapping[str, Callable[[Figures, Path], None]] = MappingProxyType(
+    {draw.__name__: draw for draw in (forgetting, importance, memory, drift, genomics)}
+)
+"""What can be drawn, by the name of the benchmark."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Draw the result in a file into a folder.
+
+    Raises:
+        SystemExit: it is not called so, or there is nothing to draw of such a result.
+    """
+    if len(arguments) != 2:
+        raise SystemExit("usage: python -m memsvc_bench.plot RESULT.json OUT_DIR")
+    result = json.loads(Path(arguments[0]).read_text())
+    name = result["command"].split()[2]
+    if name not in PLOTS:
+        raise SystemExit(f"no plot of {name}; there are {', '.join(PLOTS)}")
+    folder = Path(arguments[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    PLOTS[name](result["figures"], folder)
+
+
+def _curves(figures: Figures, row: str, column: str) -> dict[str, list[tuple[float, float]]]:
+    """Points of the rows whose names begin so, by what their columns' names end with."""
+    found = {name.removeprefix(row): values for name, values in figures.items() if name.startswith(row)}
+    return {
+        name: [(float(label.removeprefix(column).replace(",", "")), value) for label, value in values.items()]
+        for name, values in found.items()
+    }
+
+
+def _by_sigma(figures: Figures, row: str, column: str) -> list[tuple[float, float]]:
+    rows = {name.removeprefix(f"{row}sigma "): values for name, values in figures.items() if name.startswith(row)}
+    return [(float(sigma), values[column]) for sigma, values in rows.items()]
+
+
+def _save(path: Path, draw: Callable[[Axes], None], height: float) -> None:
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(WIDTH, height))
+        draw(figure.add_subplot())
+        figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    # matplotlib ends lines with blanks.
+    path.write_text("".join(f"{line.rstrip()}\n" for line in path.read_text().splitlines()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,69 @@
+"""Results as SVG."""
+
+import json
+
+import pytest
+from memsvc_bench import plot
+
+FIGURES = {
+    "forgetting": {
+        "facts": 10,
+        "chance": 0.05,
+        "read back, default": {"read back after 0": 0.5, "read back after 5,000": 0.25},
+        "told from twin, default": {"told from twin after 0": 0.5, "told from twin after 5,000": 0.25},
+        "read back of all told, default": {"read back of 100": 0.5, "read back of 1,000": 0.25},
+        "told from twin of all told, default": {"told from twin of 100": 0.5, "told from twin of 1,000": 0.25},
+    },
+    "importance": {
+        "entries": 10,
+        "random": {"@10": 0.4, "less ours": "-0.2", "answers kept": 0.5},
+        "conv-1": {"entries": 10, "@10, random": 0.4},
+    },
+    "memory": {
+        "corpora": "x",
+        "default": {"locomo @10": 0.6, "locomo, less default": "0"},
+        "eta 0": {"locomo @10": 0.5},
+    },
+    "drift": {
+        "single domains, sigma 2": {"alarms per million": 1.0},
+        "switches, sigma 2": {"seen": 0.9},
+    },
+    "genomics": {
+        "cosine": {"@1": 0.3, "@10": 0.5},
+        "switches, sigma 2": {"to DNA, seen": 1.0, "back, seen": 0.0},
+    },
+}
+
+
+def draw(name: str, folder) -> dict[str, bytes]:
+    file = folder / "result.json"
+    file.write_text(json.dumps({"command": f"memsvc bench {name} --data x", "figures": FIGURES[name]}))
+    plot.main([str(file), str(folder / "plots")])
+    return {path.name: path.read_bytes() for path in sorted((folder / "plots").iterdir())}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_draws_each_result_the_same_every_time(tmp_path, name):
+    (tmp_path / "again").mkdir()
+    drawn = draw(name, tmp_path)
+    assert drawn == draw(name, tmp_path / "again")
+    for svg in drawn.values():
+        assert svg.startswith(b"<?xml")
+        assert b"dc:date" not in svg
+
+
+def test_everything_that_can_be_drawn_is_tested():
+    assert set(FIGURES) == set(plot.PLOTS)
+
+
+def test_labels_are_text(tmp_path):
+    assert b">random</text>" in draw("importance", tmp_path)["importance.svg"]
+
+
+def test_refuses_what_it_cannot_draw(tmp_path):
+    file = tmp_path / "crash.json"
+    file.write_text('{"command": "memsvc bench crash", "figures": {}}')
+    with pytest.raises(SystemExit, match="no plot of crash"):
+        plot.main([str(file), str(tmp_path)])
+    with pytest.raises(SystemExit, match="usage"):
+        plot.main([])
