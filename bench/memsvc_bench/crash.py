@@ -15,8 +15,8 @@ from memsvc_client import Entry, MemoryClient, MemsvcError
 from memsvc.engine.fold import fold
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.recall.encoder import load_encoder
-from memsvc.store.base import Record
 from memsvc.store.sqlite import SqliteStore
+from memsvc.store.types import Record
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.server_process import ServerProcess
 

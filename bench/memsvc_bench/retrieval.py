@@ -27,7 +27,7 @@ from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc.recall.rank import Query, RankConfig, rank
-from memsvc.store.base import Record, RecordKind, StoredEntry
+from memsvc.store.types import Record, RecordKind, StoredEntry
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import Content, encode_create, encode_payload
 from memsvc.tenant.view import View

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from memsvc.engine.opened import OpenTenant
 from memsvc.errors import ResourceExhaustedError
-from memsvc.store.base import Payload
+from memsvc.store.types import Payload
 
 RETRY_S = 0.5
 

@@ -12,7 +12,8 @@ from memsvc.engine.opened import OpenTenant
 from memsvc.engine.results import Erased, Verified
 from memsvc.errors import FailedPreconditionError, NotFoundError
 from memsvc.recall.filter import Filter
-from memsvc.store.base import Changed, Erasure, Payload, Record, RecordKind, Store, TenantRow
+from memsvc.store.base import Store
+from memsvc.store.types import Changed, Erasure, Payload, Record, RecordKind, TenantRow
 from memsvc.tenant.event import Event
 from memsvc.tenant.record import encode_configure, encode_feedback, reconfigured
 

@@ -15,7 +15,8 @@ from memsvc.engine.past import Moment
 from memsvc.engine.results import Imported
 from memsvc.errors import AlreadyExistsError, DataLossError, FailedPreconditionError, InvalidArgumentError
 from memsvc.recall.metadata import parse_object
-from memsvc.store.base import Record, RecordKind, Retention, Snapshot, Store, TenantRow
+from memsvc.store.base import Store
+from memsvc.store.types import Record, RecordKind, Retention, Snapshot, TenantRow
 from memsvc.tenant.archive import Header, Reader, Writer
 from memsvc.tenant.record import (
     decode_configure,

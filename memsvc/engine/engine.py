@@ -26,7 +26,8 @@ from memsvc.engine.thread import EngineThread
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.encoder import load_encoder
-from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, TenantRow
+from memsvc.store.base import Store
+from memsvc.store.types import Appended, Payload, Record, RecordKind, TenantRow
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import encode_create
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from memsvc.errors import MemsvcError, NotFoundError
-from memsvc.store.base import Erasure, Store
+from memsvc.store.base import Store
+from memsvc.store.types import Erasure
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from memsvc.engine.ingest import Ingest, Lane
 from memsvc.engine.runner import Runner
-from memsvc.store.base import Record
+from memsvc.store.types import Record
 from memsvc.tenant.view import View
 
 UNIT_TOKENS = 2048

@@ -16,7 +16,7 @@ import numpy as np
 from memsvc.engine.runner import Runner
 from memsvc.engine.scheduler import Scheduler
 from memsvc.recall.encoder import Encoded, Passage, Split
-from memsvc.store.base import Record, RecordKind
+from memsvc.store.types import Record, RecordKind
 from memsvc.tenant.chunk import Chunk, Indexed, Replay
 from memsvc.tenant.record import Content, decode_payload
 from memsvc.tenant.view import View

@@ -10,7 +10,8 @@ from memsvc.engine.config import EngineConfig
 from memsvc.engine.heap import trim
 from memsvc.engine.opened import OpenTenant
 from memsvc.errors import MemsvcError
-from memsvc.store.base import Snapshot, Store
+from memsvc.store.base import Store
+from memsvc.store.types import Snapshot
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine

@@ -14,7 +14,8 @@ from dataclasses import replace
 from memsvc.engine.ingest import Lane
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
-from memsvc.store.base import Appended, Payload, Record, RecordKind, Store, TenantRow
+from memsvc.store.base import Store
+from memsvc.store.types import Appended, Payload, Record, RecordKind, TenantRow
 from memsvc.tenant.event import Event
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import decode_create, encode_numerics

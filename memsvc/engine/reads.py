@@ -12,7 +12,8 @@ from memsvc.engine.results import Hit, Recalled, Stats
 from memsvc.errors import NotFoundError
 from memsvc.recall.filter import Filter
 from memsvc.recall.rank import Ranked, rank
-from memsvc.store.base import Store, StoredEntry
+from memsvc.store.base import Store
+from memsvc.store.types import StoredEntry
 from memsvc.tenant.record import Content, decode_payload
 
 if TYPE_CHECKING:

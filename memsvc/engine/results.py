@@ -6,7 +6,7 @@ from typing import NamedTuple
 from memsvc.engine.eraser import Receipt
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import Ranked
-from memsvc.store.base import Erasure, StoredEntry, TenantRow
+from memsvc.store.types import Erasure, StoredEntry, TenantRow
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.totals import Totals
 

@@ -15,7 +15,7 @@ from memsvc.engine.ingest import Ingest, Lane
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.errors import UnavailableError
 from memsvc.recall.encoder import Encoder
-from memsvc.store.base import Record
+from memsvc.store.types import Record
 
 log = logging.getLogger(__name__)
 

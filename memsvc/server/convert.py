@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from memsvc.engine.reads import time_of
 from memsvc.engine.results import Erased, Hit, Stats, Written
 from memsvc.memory.config import MemoryConfig
-from memsvc.store.base import Retention, StoredEntry, TenantRow
+from memsvc.store.types import Retention, StoredEntry, TenantRow
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import decode_create, decode_payload
 from memsvc.v1 import memory_pb2, types_pb2

@@ -15,7 +15,7 @@ from memsvc import limits, names
 from memsvc.engine.past import Moment
 from memsvc.errors import FailedPreconditionError, InvalidArgumentError
 from memsvc.recall.filter import Filter
-from memsvc.store.base import Payload
+from memsvc.store.types import Payload
 from memsvc.tenant.record import Content, encode_payload
 from memsvc.v1 import types_pb2
 

@@ -5,13 +5,13 @@ import uuid
 from collections.abc import Sequence
 
 from memsvc.errors import NotFoundError
-from memsvc.store.base import Changed, EntryState, Erasure, Payload, Record, RecordKind, StoredEntry
 from memsvc.store.log_destroy import retire
 from memsvc.store.log_end import End, find_end, insert
 from memsvc.store.log_hash import asked_hash, content_hash_left, id_hash, request_hash
 from memsvc.store.log_ids import find_living, forgotten, revisions
 from memsvc.store.log_read import erasure_of, record_at
 from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember, reused
+from memsvc.store.types import Changed, EntryState, Erasure, Payload, Record, RecordKind, StoredEntry
 
 
 def update(connection: sqlite3.Connection, *, uid: str, payload: Payload, request_id: str, now_us: int) -> Changed:

@@ -6,11 +6,11 @@ Each function is one operation inside the committer's transaction.
 import sqlite3
 from collections.abc import Iterable
 
-from memsvc.store.base import EntryState
 from memsvc.store.log_end import End
 from memsvc.store.log_hash import content_hash_left
 from memsvc.store.log_names import take_name
 from memsvc.store.schema import PAGE_BYTES
+from memsvc.store.types import EntryState
 
 SLICE_ROWS = 256
 """Rows that one slice takes."""

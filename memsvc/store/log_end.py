@@ -4,8 +4,8 @@ import sqlite3
 from typing import NamedTuple
 
 from memsvc.errors import NotFoundError
-from memsvc.store.base import EntryState, Record
 from memsvc.store.log_about import pack
+from memsvc.store.types import EntryState, Record
 
 
 class End(NamedTuple):

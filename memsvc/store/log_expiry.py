@@ -2,9 +2,9 @@
 
 import sqlite3
 
-from memsvc.store.base import EntryState, Record, RecordKind
 from memsvc.store.log_destroy import retire
 from memsvc.store.log_end import find_end, insert
+from memsvc.store.types import EntryState, Record, RecordKind
 
 
 def expire(connection: sqlite3.Connection, *, limit: int, now_us: int) -> list[tuple[str, Record]]:

@@ -4,8 +4,8 @@ import sqlite3
 from typing import NamedTuple
 
 from memsvc.errors import NotFoundError
-from memsvc.store.base import EntryState
 from memsvc.store.log_hash import id_hash
+from memsvc.store.types import EntryState
 
 
 class Living(NamedTuple):

@@ -4,7 +4,6 @@ import sqlite3
 from typing import NamedTuple
 
 from memsvc.errors import FailedPreconditionError
-from memsvc.store.base import TenantRow
 from memsvc.store.log_destroy import condemn
 from memsvc.store.log_end import no_tenant
 from memsvc.store.log_hash import plain_hash
@@ -12,6 +11,7 @@ from memsvc.store.log_names import give_name, take_name
 from memsvc.store.log_read import published_as
 from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember
 from memsvc.store.log_stage import find_staged
+from memsvc.store.types import TenantRow
 
 
 class Parked(NamedTuple):

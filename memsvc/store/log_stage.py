@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from memsvc.errors import InvalidArgumentError, NotFoundError
-from memsvc.store.base import EntryState, Origin, Record, RecordKind, TenantRow
 from memsvc.store.log_destroy import condemn, retire
 from memsvc.store.log_end import End, insert
 from memsvc.store.log_hash import id_hash, plain_hash
@@ -17,6 +16,7 @@ from memsvc.store.log_names import check_free, give_name
 from memsvc.store.log_read import published_as
 from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember
 from memsvc.store.log_write import insert_tenant, set_config
+from memsvc.store.types import EntryState, Origin, Record, RecordKind, TenantRow
 
 _ENDS = {
     RecordKind.UPDATE: EntryState.REPLACED,

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError
-from memsvc.store.base import Appended, Payload, Record, RecordKind, StoredEntry, TenantRow
 from memsvc.store.log_destroy import condemn
 from memsvc.store.log_end import End, find_end, insert, no_tenant
 from memsvc.store.log_hash import asked_hash, content_hash_left, id_hash, plain_hash, request_hash, tenant_hash
 from memsvc.store.log_names import check_free, give_name
 from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember, reused
+from memsvc.store.types import Appended, Payload, Record, RecordKind, StoredEntry, TenantRow
 
 ID_KEY_BYTES = 32
 

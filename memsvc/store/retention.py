@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from memsvc.store.base import Retention
+from memsvc.store.types import Retention
 
 NEWEST = 2
 """Kept whatever else is: should the newest be damaged, the other one serves."""

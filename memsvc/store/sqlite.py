@@ -22,7 +22,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from memsvc.errors import MemsvcError, UnavailableError
 from memsvc.store import log_change, log_destroy, log_expiry, log_park, log_read, log_stage, log_write, views
-from memsvc.store.base import (
+from memsvc.store.checkpoint import EVERY_BYTES, Checkpointer
+from memsvc.store.committer import Committer
+from memsvc.store.compact import MIN_DEAD_BYTES
+from memsvc.store.database import connect, truncate_wal
+from memsvc.store.faults import translate, translate_views
+from memsvc.store.lock import DirectoryLock
+from memsvc.store.recovery import recover
+from memsvc.store.schema import LOG, PAGE_BYTES, VIEWS
+from memsvc.store.types import (
     Appended,
     Changed,
     Erasure,
@@ -36,14 +44,6 @@ from memsvc.store.base import (
     StoredEntry,
     TenantRow,
 )
-from memsvc.store.checkpoint import EVERY_BYTES, Checkpointer
-from memsvc.store.committer import Committer
-from memsvc.store.compact import MIN_DEAD_BYTES
-from memsvc.store.database import connect, truncate_wal
-from memsvc.store.faults import translate, translate_views
-from memsvc.store.lock import DirectoryLock
-from memsvc.store.recovery import recover
-from memsvc.store.schema import LOG, PAGE_BYTES, VIEWS
 from memsvc.store.worker import Worker
 
 P = ParamSpec("P")

@@ -3,11 +3,11 @@
 import sqlite3
 
 from memsvc.errors import DataLossError, FailedPreconditionError, MemsvcError
-from memsvc.store.base import LoadedSnapshot, Retention, Snapshot
 from memsvc.store.codec import Manifest, digest
 from memsvc.store.faults import is_damage
 from memsvc.store.retention import kept
 from memsvc.store.schema import CHUNK_PAD_BYTES
+from memsvc.store.types import LoadedSnapshot, Retention, Snapshot
 
 
 def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Retention) -> None:

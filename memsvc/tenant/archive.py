@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 
 from memsvc.errors import InvalidArgumentError
-from memsvc.store.base import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
+from memsvc.store.types import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
 
 MAGIC = b"MEMSVC\x00"
 FORMAT = 1

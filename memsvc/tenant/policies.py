@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from memsvc.errors import InvalidArgumentError
-from memsvc.store.base import Payload, Retention
+from memsvc.store.types import Payload, Retention
 
 MOST_ENTRIES = 100_000_000
 MOST_TTL_US = 100 * 366 * 24 * 3600 * 1_000_000

@@ -11,7 +11,7 @@ import msgpack
 from memsvc.errors import DataLossError
 from memsvc.memory.config import MemoryConfig
 from memsvc.memory.presets import changed
-from memsvc.store.base import Payload
+from memsvc.store.types import Payload
 from memsvc.tenant.policies import Policies
 
 FORMAT = 1

@@ -31,7 +31,7 @@ from memsvc.memory.presets import changed
 from memsvc.recall.columns import Column
 from memsvc.recall.index import Index
 from memsvc.recall.rows import NewEntry
-from memsvc.store.base import Record, RecordKind, Snapshot
+from memsvc.store.types import Record, RecordKind, Snapshot
 from memsvc.tenant.chunk import Chunk, Floats, Indexed, Replay, Stepped
 from memsvc.tenant.event import KEPT_EVENTS, Event
 from memsvc.tenant.policies import Policies

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from memsvc.store.base import Store, TenantRow
+from memsvc.store.base import Store
+from memsvc.store.types import TenantRow
 from tests.conformance.stores import FACTORIES, Clock
 
 Reopen = Callable[[], Awaitable[Store]]

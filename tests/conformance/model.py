@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from memsvc.store.base import EntryState, Erasure, Payload, RecordKind, Snapshot, TenantRow
+from memsvc.store.types import EntryState, Erasure, Payload, RecordKind, Snapshot, TenantRow
 from tests.conformance.stores import size_of
 
 

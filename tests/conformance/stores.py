@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from memsvc.store.base import Appended, Payload, RecordKind, Store
+from memsvc.store.base import Store
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
+from memsvc.store.types import Appended, Payload, RecordKind
 
 DAY_US = 24 * 3600 * 1_000_000
 

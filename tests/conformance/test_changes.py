@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
-from memsvc.store.base import Changed, RecordKind, Store
+from memsvc.store.base import Store
+from memsvc.store.types import Changed, RecordKind
 from tests.conformance.stores import DAY_US, payload, size_of, write
 
 

@@ -12,7 +12,8 @@ from memsvc.errors import (
     NotFoundError,
     UnavailableError,
 )
-from memsvc.store.base import Origin, Payload, Record, RecordKind, Snapshot, Store, StoredEntry
+from memsvc.store.base import Store
+from memsvc.store.types import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
 from tests.conformance.stores import DAY_US, payload, write
 
 

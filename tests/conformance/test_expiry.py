@@ -3,7 +3,8 @@
 import pytest
 
 from memsvc.errors import AlreadyExistsError, NotFoundError, UnavailableError
-from memsvc.store.base import RecordKind, Store
+from memsvc.store.base import Store
+from memsvc.store.types import RecordKind
 from tests.conformance.stores import payload, write
 
 

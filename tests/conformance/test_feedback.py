@@ -3,7 +3,7 @@
 import pytest
 
 from memsvc.errors import FailedPreconditionError, NotFoundError
-from memsvc.store.base import RecordKind
+from memsvc.store.types import RecordKind
 from tests.conformance.stores import DAY_US, payload, write
 
 

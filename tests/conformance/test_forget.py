@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from memsvc.errors import FailedPreconditionError, MemsvcError, NotFoundError, UnavailableError
-from memsvc.store.base import RecordKind, Snapshot, Store
+from memsvc.store.base import Store
+from memsvc.store.types import RecordKind, Snapshot
 from tests.conformance.stores import DAY_US, payload, size_of, write
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, MemsvcError, NotFoundError, UnavailableError
-from memsvc.store.base import Payload, RecordKind
+from memsvc.store.types import Payload, RecordKind
 from tests.conformance.stores import DAY_US, payload, write
 
 

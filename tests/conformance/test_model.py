@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 )
 
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, MemsvcError, NotFoundError
-from memsvc.store.base import EntryState, Payload, Record, RecordKind, Snapshot, Store
+from memsvc.store.base import Store
+from memsvc.store.types import EntryState, Payload, Record, RecordKind, Snapshot
 from tests.conformance.model import Tenant
 from tests.conformance.stores import FACTORIES, Clock, StoreFactory, payload
 

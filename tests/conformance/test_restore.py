@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from memsvc.errors import FailedPreconditionError, NotFoundError
-from memsvc.store.base import Snapshot, Store
+from memsvc.store.base import Store
+from memsvc.store.types import Snapshot
 from tests.conformance.stores import DAY_US, payload, write
 
 

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from memsvc.errors import FailedPreconditionError, NotFoundError
-from memsvc.store.base import LoadedSnapshot, Retention, Snapshot, Store
+from memsvc.store.base import Store
+from memsvc.store.types import LoadedSnapshot, Retention, Snapshot
 from tests.conformance.stores import payload, write
 
 

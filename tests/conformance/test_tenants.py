@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
-from memsvc.store.base import RecordKind, Snapshot
+from memsvc.store.types import RecordKind, Snapshot
 from tests.conformance.stores import DAY_US, payload, write
 
 # In byte order of UTF-8, which is neither that of UTF-16 nor of any locale.

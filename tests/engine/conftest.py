@@ -9,8 +9,8 @@ import pytest
 from memsvc.engine.config import EngineConfig
 from memsvc.engine.engine import Engine
 from memsvc.memory.config import MemoryConfig
-from memsvc.store.base import Payload
 from memsvc.store.sqlite import SqliteStore
+from memsvc.store.types import Payload
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import Content, encode_payload
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from memsvc.store.base import RecordKind
+from memsvc.store.types import RecordKind
 from tests.engine.conftest import create, payload, running, state, turns
 
 CUTS = [[60], [1] * 60, [7, 13, 1, 39], [59, 1]]

@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 
 from memsvc.errors import DataLossError, NotFoundError, UnavailableError
-from memsvc.store.base import RecordKind
 from memsvc.store.checkpoint import Checkpointer
 from memsvc.store.committer import GROUP_BYTES, GROUP_OPERATIONS, Committer
 from memsvc.store.database import connect
 from memsvc.store.schema import LOG
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
+from memsvc.store.types import RecordKind
 from tests.conformance.stores import payload, write
 
 

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from memsvc.store import log_destroy, log_park, log_stage, log_write
-from memsvc.store.base import Snapshot
 from memsvc.store.sqlite import SqliteStore, wall_clock_us
+from memsvc.store.types import Snapshot
 from tests.conformance.stores import payload, write
 from tests.store.files import SIZES, marks
 

@@ -5,8 +5,8 @@ import sqlite3
 import pytest
 
 from memsvc.errors import FailedPreconditionError
-from memsvc.store.base import Snapshot
 from memsvc.store.sqlite import SqliteStore
+from memsvc.store.types import Snapshot
 
 SHARED = b"shared" * 1_000
 

@@ -9,8 +9,8 @@ from collections import defaultdict
 
 import pytest
 
-from memsvc.store.base import RecordKind
 from memsvc.store.sqlite import SqliteStore
+from memsvc.store.types import RecordKind
 from tests.conformance.stores import payload, write
 from tests.store import children
 

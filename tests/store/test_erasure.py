@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from memsvc.store import log_destroy, log_write
-from memsvc.store.base import Payload, RecordKind, Snapshot
 from memsvc.store.sqlite import SqliteOptions, SqliteStore, wall_clock_us
+from memsvc.store.types import Payload, RecordKind, Snapshot
 from tests.conformance.stores import payload, write
 from tests.store.files import SIZES, marks
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from memsvc.store import log_destroy, log_write
-from memsvc.store.base import Payload, Snapshot
 from memsvc.store.log_hash import content_hash_left
 from memsvc.store.sqlite import SqliteOptions, SqliteStore, wall_clock_us
+from memsvc.store.types import Payload, Snapshot
 from tests.conformance.stores import payload, size_of, write
 from tests.store import children
 from tests.store.files import SIZES, contents, marks

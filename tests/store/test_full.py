@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from memsvc.errors import UnavailableError
-from memsvc.store.base import Snapshot
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
+from memsvc.store.types import Snapshot
 from tests.conformance.stores import payload, write
 from tests.store import children
 

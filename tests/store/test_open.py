@@ -9,8 +9,8 @@ import stat
 import pytest
 
 from memsvc.errors import DataLossError, FailedPreconditionError, UnavailableError
-from memsvc.store.base import Snapshot
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
+from memsvc.store.types import Snapshot
 from tests.conformance.stores import payload, write
 from tests.store import children
 

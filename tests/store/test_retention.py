@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsvc.store.base import Retention
 from memsvc.store.retention import kept
+from memsvc.store.types import Retention
 
 seqs = st.sets(st.integers(1, 2_000) | st.integers(1, 2**40), max_size=60)
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memsvc.errors import InvalidArgumentError
-from memsvc.store.base import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
+from memsvc.store.types import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
 from memsvc.tenant.archive import Header, Reader, Writer
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from memsvc.errors import DataLossError
 from memsvc.memory.config import MemoryConfig
-from memsvc.store.base import Payload
+from memsvc.store.types import Payload
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import (
     Content,
