@@ -55,7 +55,7 @@ def bench(data: Path, *, switches: int = SWITCHES, encoder: str = "minilm") -> R
     prepare_thread(THREADS)
     loaded = load_encoder(encoder, threads=THREADS, dtype="auto")
     texts = _domains(data)
-    states = {name: _states(loaded, lines) for name, lines in texts.items()}
+    states = {name: states_of(loaded, lines) for name, lines in texts.items()}
     figures: dict[str, Any] = {"corpus": locomo.digest(data)}
     config = replace(MemoryConfig(width=loaded.dim), drift=True)
     best = config.drift_sigma
@@ -121,8 +121,8 @@ def _switches(config: MemoryConfig, states: Mapping[str, Floats], count: int) ->
     early = dict.fromkeys(SIGMAS, 0)
     ratios: list[float] = []
     for i in range(count):
-        before = _cut(states["conversation"], BEFORE_TOKENS, rng)
-        both = np.concatenate([before, _cut(states[("manual", "source", "dna")[i % 3]], AFTER_TOKENS, rng)])
+        before = cut(states["conversation"], BEFORE_TOKENS, rng)
+        both = np.concatenate([before, cut(states[("manual", "source", "dna")[i % 3]], AFTER_TOKENS, rng)])
         plain = stream(replace(config, drift=False), both)
         for sigma in SIGMAS:
             alarms = alarms_of(replace(config, drift_sigma=sigma), plain.surprise)
@@ -151,7 +151,8 @@ def _settles(run: Run, start: int, level: float) -> int:
     return len(run.surprise) - start
 
 
-def _cut(states: Floats, tokens: int, rng: random.Random) -> Floats:
+def cut(states: Floats, tokens: int, rng: random.Random) -> Floats:
+    """Return so many tokens in a row from a random place on, or all where there are fewer."""
     tokens = min(tokens, len(states))
     start = rng.randrange(len(states) - tokens + 1)
     return states[start : start + tokens]
@@ -174,6 +175,7 @@ def argparse_source() -> str:
     return inspect.getsource(argparse)
 
 
-def _states(encoder: Encoder, texts: Sequence[str]) -> Floats:
+def states_of(encoder: Encoder, texts: Sequence[str]) -> Floats:
+    """Return the token states [n, d] of texts, one after the other."""
     passages = [p for split in encoder.split(texts) for p in split.passages]
     return np.concatenate([encoded.states for encoded in encoder.encode(passages)])
