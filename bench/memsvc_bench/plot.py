@@ -46,8 +46,12 @@ def lines(
     *,
     log_x: bool = False,
     chance: float | None = None,
+    top: float | None = None,
 ) -> None:
-    """Draw a line with a mark at each point for each series, and a dashed one for chance where that is given."""
+    """Draw a line with a mark at each point for each series, and a dashed one for chance where that is given.
+
+    The y axis begins at 0 and ends at `top`, or where the points do.
+    """
 
     def draw(axes: Axes) -> None:
         for name, points in series.items():
@@ -62,7 +66,7 @@ def lines(
             axes.xaxis.set_major_formatter("{x:,g}")
         if chance is not None:
             axes.axhline(chance, linestyle="--", linewidth=1.0, color="#888888", label="chance")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=top)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     _save(path, draw, HEIGHT)
@@ -120,10 +124,10 @@ def memory(figures: Figures, folder: Path) -> None:
 
 def drift(figures: Figures, folder: Path) -> None:
     """Draw switches seen, and false alarms, by how far surprise has to jump."""
-    alarms = _by_sigma(figures, "single domains, ", "alarms per million")
-    lines(folder / "drift-alarms.svg", "False alarms", "sigma", "per million tokens", {"single domains": alarms})
+    alarms = _by_sigma(figures, "single domains, ", "others_per_million")
+    lines(folder / "drift-alarms.svg", "False alarms", "sigma", "per million tokens", {"other domains": alarms})
     seen = {"switches": _by_sigma(figures, "switches, ", "seen")}
-    lines(folder / "drift-seen.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen)
+    lines(folder / "drift-seen.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen, top=1.05)
 
 
 def genomics(figures: Figures, folder: Path) -> None:
@@ -132,7 +136,7 @@ def genomics(figures: Figures, folder: Path) -> None:
     series = {f"recall{k}": {name: row[k] for name, row in rows.items()} for k in ("@1", "@10")}
     bars(folder / "genomics.svg", "Fragments of DNA found", "recall", series)
     seen = {way: _by_sigma(figures, "switches, ", f"{way}, seen") for way in ("to DNA", "back")}
-    lines(folder / "genomics-drift.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen)
+    lines(folder / "genomics-drift.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen, top=1.05)
 
 
 PLOTS: Mapping[str, Callable[[Figures, Path], None]] = MappingProxyType(

@@ -22,6 +22,7 @@ def bench_app() -> typer.Typer:
     for command in (
         locomo,
         documents,
+        genomics,
         memory,
         importance,
         forgetting,
@@ -72,6 +73,13 @@ def locomo(
 def documents(*, as_json: AsJson = False) -> None:
     """Measure recall on Python's own help, beside its controls."""
     from memsvc_bench import documents as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
+
+
+def genomics(*, as_json: AsJson = False) -> None:
+    """Measure recall on DNA by its 6-grams, and drift to and from it."""
+    from memsvc_bench import genomics as benchmark  # noqa: PLC0415
 
     publish(benchmark.bench, as_json=as_json)
 

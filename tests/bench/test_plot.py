@@ -25,7 +25,7 @@ FIGURES = {
         "eta 0": {"locomo @10": 0.5},
     },
     "drift": {
-        "single domains, sigma 2": {"alarms per million": 1.0},
+        "single domains, sigma 2": {"others_per_million": 1.0},
         "switches, sigma 2": {"seen": 0.9},
     },
     "genomics": {
