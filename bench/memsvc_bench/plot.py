@@ -123,10 +123,11 @@ def memory(figures: Figures, folder: Path) -> None:
 
 
 def drift(figures: Figures, folder: Path) -> None:
-    """Draw switches seen, and false alarms, by how far surprise has to jump."""
-    alarms = _by_sigma(figures, "single domains, ", "others_per_million")
-    lines(folder / "drift-alarms.svg", "False alarms", "sigma", "per million tokens", {"other domains": alarms})
-    seen = {"switches": _by_sigma(figures, "switches, ", "seen")}
+    """Draw switches seen, and false alarms, by how far surprise has to jump, for how many windows running."""
+    windows = {name: f"{name}, " for name in ("3 windows", "1 window")}
+    alarms = {name: _by_sigma(figures, f"single domains, {at}", "others_per_million") for name, at in windows.items()}
+    lines(folder / "drift-alarms.svg", "False alarms in other domains", "sigma", "per million tokens", alarms)
+    seen = {name: _by_sigma(figures, f"switches, {at}", "seen") for name, at in windows.items()}
     lines(folder / "drift-seen.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen, top=1.05)
 
 

@@ -25,8 +25,10 @@ FIGURES = {
         "eta 0": {"locomo @10": 0.5},
     },
     "drift": {
-        "single domains, sigma 2": {"others_per_million": 1.0},
-        "switches, sigma 2": {"seen": 0.9},
+        "single domains, 3 windows, sigma 2": {"others_per_million": 1.0},
+        "single domains, 1 window, sigma 2": {"others_per_million": 3.0},
+        "switches, 3 windows, sigma 2": {"seen": 0.9},
+        "switches, 1 window, sigma 2": {"seen": 1.0},
     },
     "genomics": {
         "cosine": {"@1": 0.3, "@10": 0.5},
