@@ -41,9 +41,9 @@ class MemoryConfig:
     """The fixed threshold, or the quantile below which a token does not write."""
     drift: bool = False
     """Whether drift restarts the memory's learning."""
-    drift_sigma: float = 2.0
+    drift_sigma: float = 4.0
     """Standard deviations above the last windows' means from which on a window counts as drift."""
-    drift_windows: int = 3
+    drift_windows: int = 1
     """Windows running that must count."""
     restart_tokens: int = 10_000
     """Tokens that a restart lasts."""

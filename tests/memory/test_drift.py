@@ -13,7 +13,7 @@ from memsvc.memory.config import MemoryConfig
 from memsvc.memory.drift import HISTORY_WINDOWS, WINDOW_TOKENS, DriftState, effective, observe, restart
 from memsvc.memory.presets import PRESETS, changed, preset
 
-CONFIG = MemoryConfig(drift=True, drift_sigma=4.0)
+CONFIG = MemoryConfig(drift=True, drift_sigma=4.0, drift_windows=3)
 CALM = WINDOW_TOKENS * (HISTORY_WINDOWS + 2)
 
 
