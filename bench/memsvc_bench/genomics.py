@@ -26,7 +26,7 @@ from memsvc.recall.encoder import load_encoder
 from memsvc.recall.rank import RankConfig
 from memsvc_bench import documents
 from memsvc_bench.corpus import Passage, Question, Stream
-from memsvc_bench.drift import DETECT_TOKENS, SIGMAS, alarms_of, cut, states_of, stream
+from memsvc_bench.drift import DETECT_TOKENS, alarms_of, cut, states_of, stream
 from memsvc_bench.genome import fragments, genome
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.retrieval import KS, THREADS, Recall, at, in_process, recall_at, table
@@ -50,6 +50,8 @@ SHARED: Mapping[str, str] = MappingProxyType(
 """What does not depend on the settings."""
 SEEN = 0.95
 """The wish: the share of switches seen in time."""
+SIGMAS, WINDOWS = (2.0, 3.0, 4.0, 6.0, 8.0), 3
+"""How far surprise has to jump, the design's first, and for how many windows running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def bench(*, scale: Scale = FULL) -> Result:
         figures |= {f"{errors}: {name}": row for name, row in table(found, "cosine").items()}
     drifts = _drift(contigs, scale)
     figures |= drifts
-    sigma = f"sigma {MemoryConfig().drift_sigma:g}"
+    sigma = f"sigma {SIGMAS[0]:g}"
     single, switches = drifts[f"single domains, {sigma}"], drifts[f"switches, {sigma}"]
     return Result(
         machine=describe_machine(),
@@ -185,7 +187,7 @@ def _drift(contigs: Sequence[str], scale: Scale) -> dict[str, dict[str, Any]]:
         switched.append((len(parts[0]), len(parts[1]), stream(config, np.concatenate(parts)).surprise))
     rows: dict[str, dict[str, Any]] = {}
     for sigma in SIGMAS:
-        watching = replace(config, drift=True, drift_sigma=sigma)
+        watching = replace(config, drift=True, drift_windows=WINDOWS, drift_sigma=sigma)
         alarms = {name: len(alarms_of(watching, surprise)) for name, surprise in plain.items()}
         tokens = sum(map(len, plain.values()))
         rows[f"single domains, sigma {sigma:g}"] = {
@@ -194,7 +196,7 @@ def _drift(contigs: Sequence[str], scale: Scale) -> dict[str, dict[str, Any]]:
             "alarms per million": 1e6 * sum(alarms.values()) / tokens,
         }
     for sigma in SIGMAS:
-        watching = replace(config, drift=True, drift_sigma=sigma)
+        watching = replace(config, drift=True, drift_windows=WINDOWS, drift_sigma=sigma)
         seen = [_seen(alarms_of(watching, surprise), there, there + back) for there, back, surprise in switched]
         rows[f"switches, sigma {sigma:g}"] = {
             "switches each way": len(seen),

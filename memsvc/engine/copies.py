@@ -117,7 +117,7 @@ class Copies:
         await asyncio.shield(self._store.confirm(row.uid))
 
     async def undo(self, tenant: str) -> TenantRow:
-        """Put a tenant back to what it was before its restore in place.
+        """Put a tenant back to what it was before its restore in place; folded on return.
 
         Raises:
             FailedPreconditionError: there was none.
@@ -127,6 +127,8 @@ class Copies:
         async def undo() -> TenantRow:
             back = await self._store.unpark(row.uid)
             await self._renew(tenant, row.uid)
+            async with self._engine.using(tenant) as opened:
+                await opened.wait_applied(opened.head_seq)
             return back
 
         return await asyncio.shield(undo())
