@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from memsvc.store import log_destroy, log_write
-from memsvc.store.sqlite import SqliteOptions, SqliteStore, wall_clock_us
+from memsvc.store.clock import wall_clock_us
+from memsvc.store.sqlite import SqliteOptions, SqliteStore, log_destroy, log_write
 from memsvc.store.types import Payload, RecordKind, Snapshot
 from tests.conformance.stores import payload, write
-from tests.store.files import SIZES, marks
+from tests.store.sqlite.files import SIZES, marks
 
 
 class Churn:

@@ -12,7 +12,7 @@ import pytest
 from memsvc.store.sqlite import SqliteStore
 from memsvc.store.types import RecordKind
 from tests.conformance.stores import payload, write
-from tests.store import children
+from tests.store.sqlite import children
 
 
 class HeldConnection:

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 
 from memsvc.errors import DataLossError, NotFoundError, UnavailableError
-from memsvc.store.checkpoint import Checkpointer
-from memsvc.store.committer import GROUP_BYTES, GROUP_OPERATIONS, Committer
-from memsvc.store.database import connect
-from memsvc.store.schema import LOG
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
+from memsvc.store.sqlite.checkpoint import Checkpointer
+from memsvc.store.sqlite.committer import GROUP_BYTES, GROUP_OPERATIONS, Committer
+from memsvc.store.sqlite.database import connect
+from memsvc.store.sqlite.schema import LOG
 from memsvc.store.types import RecordKind
 from tests.conformance.stores import payload, write
 

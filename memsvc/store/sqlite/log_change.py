@@ -4,13 +4,14 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 
-from memsvc.errors import NotFoundError
-from memsvc.store.log_destroy import retire
-from memsvc.store.log_end import End, find_end, insert
-from memsvc.store.log_hash import asked_hash, content_hash_left, id_hash, request_hash
-from memsvc.store.log_ids import find_living, forgotten, revisions
-from memsvc.store.log_read import erasure_of, record_at
-from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember, reused
+from memsvc.store.hashes import asked_hash, content_hash_left, id_hash, request_hash
+from memsvc.store.refusals import forgotten, nothing_matches, reused
+from memsvc.store.requests import Operation, Outcome, Request
+from memsvc.store.sqlite.log_destroy import retire
+from memsvc.store.sqlite.log_end import End, find_end, insert
+from memsvc.store.sqlite.log_ids import find_living, revisions
+from memsvc.store.sqlite.log_read import erasure_of, record_at
+from memsvc.store.sqlite.log_requests import outcome, remember
 from memsvc.store.types import Changed, EntryState, Erasure, Payload, Record, RecordKind, StoredEntry
 
 
@@ -94,7 +95,7 @@ def forget(
     if (came := outcome(connection, request, now_us)) is not None:
         return erasure_of(connection, uid, came.seq), record_at(connection, end.no, came.seq)
     if not unique:
-        raise NotFoundError("no entry matches", reason="ENTRY_NOT_FOUND")
+        raise nothing_matches()
     found = [revision for id in unique for revision in revisions(connection, end.no, end.id_key, id)]
     about = tuple(sorted(number for number, _ in found))
     connection.executemany(

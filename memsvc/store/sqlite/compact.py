@@ -4,9 +4,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from memsvc.store.database import connect, create, pragma_int, truncate_wal
-from memsvc.store.lock import sync_directory
-from memsvc.store.schema import LOG, PAGE_BYTES
+from memsvc.store.sqlite.database import connect, create, pragma_int, truncate_wal
+from memsvc.store.sqlite.lock import sync_directory
+from memsvc.store.sqlite.schema import LOG, PAGE_BYTES
 
 MIN_DEAD_BYTES = 64 * 1024 * 1024
 _COPY_NAME = "log.db-compact"

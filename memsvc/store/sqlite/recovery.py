@@ -6,10 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 from memsvc.errors import DataLossError, FailedPreconditionError
-from memsvc.store import log_destroy, log_read, log_stage, views
-from memsvc.store.compact import compact, discard_copy, is_worthwhile
-from memsvc.store.database import prepare, truncate_wal
-from memsvc.store.schema import LOG, VIEWS
+from memsvc.store.sqlite import log_destroy, log_read, log_stage, views
+from memsvc.store.sqlite.compact import compact, discard_copy, is_worthwhile
+from memsvc.store.sqlite.database import prepare, truncate_wal
+from memsvc.store.sqlite.schema import LOG, VIEWS
 
 _logger = logging.getLogger(__name__)
 

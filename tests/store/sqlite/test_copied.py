@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 
-from memsvc.store import log_destroy, log_park, log_stage, log_write
-from memsvc.store.sqlite import SqliteStore, wall_clock_us
+from memsvc.store.clock import wall_clock_us
+from memsvc.store.sqlite import SqliteStore, log_destroy, log_park, log_stage, log_write
 from memsvc.store.types import Snapshot
 from tests.conformance.stores import payload, write
-from tests.store.files import SIZES, marks
+from tests.store.sqlite.files import SIZES, marks
 
 TEXTS = 600
 """More than one slice of a purge."""

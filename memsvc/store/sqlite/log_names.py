@@ -2,8 +2,8 @@
 
 import sqlite3
 
-from memsvc.errors import AlreadyExistsError
-from memsvc.store.log_hash import tenant_hash
+from memsvc.store.hashes import tenant_hash
+from memsvc.store.refusals import tenant_exists
 
 
 def check_free(connection: sqlite3.Connection, tenant: str) -> None:
@@ -13,7 +13,7 @@ def check_free(connection: sqlite3.Connection, tenant: str) -> None:
         AlreadyExistsError: one does.
     """
     if connection.execute("SELECT 1 FROM names WHERE name_hash = ?", (tenant_hash(tenant),)).fetchone():
-        raise AlreadyExistsError("a tenant of that id exists", reason="TENANT_EXISTS")
+        raise tenant_exists()
 
 
 def give_name(connection: sqlite3.Connection, no: int, tenant: str) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from memsvc.errors import MemsvcError
-from memsvc.store.faults import closed
+from memsvc.store.sqlite.faults import closed
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -2,11 +2,12 @@
 
 import sqlite3
 
-from memsvc.errors import DataLossError, FailedPreconditionError, MemsvcError
+from memsvc.errors import DataLossError, MemsvcError
 from memsvc.store.codec import Manifest, digest
-from memsvc.store.faults import is_damage
+from memsvc.store.refusals import blob_changed, blob_missing
 from memsvc.store.retention import kept
-from memsvc.store.schema import CHUNK_PAD_BYTES
+from memsvc.store.sqlite.faults import is_damage
+from memsvc.store.sqlite.schema import CHUNK_PAD_BYTES
 from memsvc.store.types import LoadedSnapshot, Retention, Snapshot
 
 
@@ -24,11 +25,7 @@ def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Ret
             if name not in held:
                 held[name] = _add(connection, uid, name, data)
             elif data is not None and digest(data) != held[name]:
-                raise FailedPreconditionError(
-                    "a snapshot has other bytes for a blob that the store holds: blobs are immutable",
-                    reason="BLOB_CHANGED",
-                    metadata={"blob": name},
-                )
+                raise blob_changed(name)
             digests[name] = held[name]
         manifest = Manifest(uid=uid, seq=snapshot.seq, meta=snapshot.meta, blobs=digests)
         before = _seqs(connection, uid)
@@ -127,11 +124,7 @@ def _seqs(connection: sqlite3.Connection, uid: str) -> list[int]:
 def _add(connection: sqlite3.Connection, uid: str, name: str, data: bytes | None) -> bytes:
     """Write a blob; return its checksum."""
     if data is None:
-        raise FailedPreconditionError(
-            "a snapshot left out the bytes of a blob that the store does not hold",
-            reason="BLOB_MISSING",
-            metadata={"blob": name},
-        )
+        raise blob_missing(name)
     checksum = digest(data)
     row = (uid, name, _put(connection, data), checksum, len(data))
     connection.execute("INSERT INTO blobs VALUES (?, ?, ?, ?, ?)", row)

@@ -3,14 +3,14 @@
 import sqlite3
 from typing import NamedTuple
 
-from memsvc.errors import FailedPreconditionError
-from memsvc.store.log_destroy import condemn
-from memsvc.store.log_end import no_tenant
-from memsvc.store.log_hash import plain_hash
-from memsvc.store.log_names import give_name, take_name
-from memsvc.store.log_read import published_as
-from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember
-from memsvc.store.log_stage import find_staged
+from memsvc.store.hashes import plain_hash
+from memsvc.store.refusals import no_tenant, none_parked, restore_pending
+from memsvc.store.requests import Operation, Outcome, Request
+from memsvc.store.sqlite.log_destroy import condemn
+from memsvc.store.sqlite.log_names import give_name, take_name
+from memsvc.store.sqlite.log_read import published_as
+from memsvc.store.sqlite.log_requests import outcome, remember
+from memsvc.store.sqlite.log_stage import find_staged
 from memsvc.store.types import TenantRow
 
 
@@ -43,7 +43,7 @@ def replace(connection: sqlite3.Connection, *, uid: str, staged: str, request_id
     no, name = row[0], row[1].decode()
     new = find_staged(connection, staged)
     if (found := _find_parked(connection, uid)) is not None and found.config is not None:
-        raise FailedPreconditionError("a restore waits for its confirmation", reason="RESTORE_PENDING")
+        raise restore_pending()
     take_name(connection, no)
     give_name(connection, new.no, name)
     connection.execute("INSERT INTO parked VALUES (?, ?)", (no, new.no))
@@ -59,7 +59,7 @@ def unpark(connection: sqlite3.Connection, *, uid: str, now_us: int) -> TenantRo
     """
     found = _find_parked(connection, uid)
     if found is None or found.config is None:
-        raise _none_parked()
+        raise none_parked()
     condemn(connection, found.front)
     connection.execute("DELETE FROM parked WHERE tenant = ?", (found.no,))
     give_name(connection, found.no, found.name)
@@ -73,7 +73,7 @@ def condemn_parked(connection: sqlite3.Connection, *, uid: str, now_us: int) -> 
         FailedPreconditionError: none is parked.
     """
     if (found := _find_parked(connection, uid)) is None:
-        raise _none_parked()
+        raise none_parked()
     condemn(connection, found.no)
     return found.uid
 
@@ -95,7 +95,3 @@ def _find_parked(connection: sqlite3.Connection, uid: str) -> Parked | None:
         return None
     front, name, *tenant = row
     return Parked(front, name.decode(), *tenant)
-
-
-def _none_parked() -> FailedPreconditionError:
-    return FailedPreconditionError("no restore waits for its confirmation", reason="NO_RESTORE_PENDING")

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from memsvc.errors import InvalidArgumentError, NotFoundError
-from memsvc.store.log_destroy import condemn, retire
-from memsvc.store.log_end import End, insert
-from memsvc.store.log_hash import id_hash, plain_hash
-from memsvc.store.log_names import check_free, give_name
-from memsvc.store.log_read import published_as
-from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember
-from memsvc.store.log_write import insert_tenant, set_config
+from memsvc.store.hashes import id_hash, plain_hash
+from memsvc.store.refusals import does_not_follow, forgets_what_is_there, forgotten_is_there, nothing_staged, twice
+from memsvc.store.requests import Operation, Outcome, Request
+from memsvc.store.sqlite.log_destroy import condemn, retire
+from memsvc.store.sqlite.log_end import End, insert
+from memsvc.store.sqlite.log_names import check_free, give_name
+from memsvc.store.sqlite.log_read import published_as
+from memsvc.store.sqlite.log_requests import outcome, remember
+from memsvc.store.sqlite.log_write import insert_tenant, set_config
 from memsvc.store.types import EntryState, Origin, Record, RecordKind, TenantRow
 
 _ENDS = {
@@ -48,7 +49,7 @@ def find_staged(connection: sqlite3.Connection, uid: str) -> Staged:
         "SELECT no, id_key, created_us, config, seq, number, commit_us FROM staged WHERE uid = ?", (uid,)
     ).fetchone()
     if row is None:
-        raise NotFoundError("nothing is staged under that uid", reason="TENANT_NOT_FOUND")
+        raise nothing_staged()
     return Staged(*row)
 
 
@@ -129,9 +130,9 @@ def _check_follows(staged: Staged, record: Record, field: str) -> None:
         or any(after <= before for before, after in pairwise(numbers))
         or (record.kind == RecordKind.UPDATE and len(record.entries) > 1)
     ):
-        raise InvalidArgumentError(field, "it does not follow the record before")
+        raise does_not_follow(field)
     if len({entry.payload.id for entry in record.entries}) < len(record.entries):
-        raise _twice(field)
+        raise twice(field)
 
 
 def _end_living(connection: sqlite3.Connection, end: End, record: Record, field: str) -> None:
@@ -143,7 +144,7 @@ def _end_living(connection: sqlite3.Connection, end: End, record: Record, field:
         if row is None:
             continue
         if record.kind == RecordKind.FORGET:
-            raise InvalidArgumentError(field, "an entry is there that it forgets")
+            raise forgets_what_is_there(field)
         if row[1] == EntryState.LIVE and record.kind in _ENDS:
             retire(connection, end, number, _ENDS[record.kind], learn=bool(row[0]))
 
@@ -159,11 +160,7 @@ def _check_id(connection: sqlite3.Connection, end: End, record: Record, id: str,
         return None
     current, state = row
     if current is None:
-        raise InvalidArgumentError(field, "an entry is there that is forgotten")
+        raise forgotten_is_there(field)
     if record.kind != RecordKind.UPDATE or state != EntryState.REPLACED:
-        raise _twice(field)
+        raise twice(field)
     return int(current)
-
-
-def _twice(field: str) -> InvalidArgumentError:
-    return InvalidArgumentError(field, "an id is there twice without an UPDATE")

@@ -12,7 +12,7 @@ from memsvc.errors import DataLossError, FailedPreconditionError, UnavailableErr
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
 from memsvc.store.types import Snapshot
 from tests.conformance.stores import payload, write
-from tests.store import children
+from tests.store.sqlite import children
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ Each function is one operation inside the committer's transaction.
 import sqlite3
 from collections.abc import Iterable
 
-from memsvc.store.log_end import End
-from memsvc.store.log_hash import content_hash_left
-from memsvc.store.log_names import take_name
-from memsvc.store.schema import PAGE_BYTES
+from memsvc.store.hashes import content_hash_left
+from memsvc.store.sqlite.log_end import End
+from memsvc.store.sqlite.log_names import take_name
+from memsvc.store.sqlite.schema import PAGE_BYTES
 from memsvc.store.types import EntryState
 
 SLICE_ROWS = 256

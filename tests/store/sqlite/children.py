@@ -1,4 +1,4 @@
-"""What the tests run in a process of its own: `python -m tests.store.children NAME DIRECTORY`."""
+"""What the tests run in a process of its own: `python -m tests.store.sqlite.children NAME DIRECTORY`."""
 
 import asyncio
 import os
@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from memsvc.errors import UnavailableError
-from memsvc.store import log_destroy
-from memsvc.store.sqlite import SqliteStore
+from memsvc.store.sqlite import SqliteStore, log_destroy
 from tests.conformance.stores import payload, write
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +18,7 @@ WRITERS = 6
 
 
 def command(name: str, directory: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.store.children", name, str(directory)]
+    return [sys.executable, "-m", "tests.store.sqlite.children", name, str(directory)]
 
 
 def start(name: str, directory: Path) -> "subprocess.Popen[bytes]":

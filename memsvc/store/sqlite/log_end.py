@@ -3,8 +3,8 @@
 import sqlite3
 from typing import NamedTuple
 
-from memsvc.errors import NotFoundError
-from memsvc.store.log_about import pack
+from memsvc.store.refusals import no_tenant
+from memsvc.store.sqlite.log_about import pack
 from memsvc.store.types import EntryState, Record
 
 
@@ -67,8 +67,3 @@ def insert(connection: sqlite3.Connection, no: int, record: Record, previous: in
         "UPDATE heads SET seq = ?, number = max(number, ?), commit_us = ?, bytes = bytes + ? WHERE tenant = ?",
         (record.seq, max((last, *record.about)), record.commit_us, size, no),
     )
-
-
-def no_tenant() -> NotFoundError:
-    """Return what to raise for a tenant that does not live."""
-    return NotFoundError("no such tenant", reason="TENANT_NOT_FOUND")

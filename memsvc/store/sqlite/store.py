@@ -12,7 +12,6 @@ Each has a connection and a thread of its own. A cancelled caller disturbs none 
 import asyncio
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,15 +20,17 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from memsvc.errors import MemsvcError, UnavailableError
-from memsvc.store import log_change, log_destroy, log_expiry, log_park, log_read, log_stage, log_write, views
-from memsvc.store.checkpoint import EVERY_BYTES, Checkpointer
-from memsvc.store.committer import Committer
-from memsvc.store.compact import MIN_DEAD_BYTES
-from memsvc.store.database import connect, truncate_wal
-from memsvc.store.faults import translate, translate_views
-from memsvc.store.lock import DirectoryLock
-from memsvc.store.recovery import recover
-from memsvc.store.schema import LOG, PAGE_BYTES, VIEWS
+from memsvc.store.clock import wall_clock_us
+from memsvc.store.sqlite import log_change, log_destroy, log_expiry, log_park, log_read, log_stage, log_write, views
+from memsvc.store.sqlite.checkpoint import EVERY_BYTES, Checkpointer
+from memsvc.store.sqlite.committer import Committer
+from memsvc.store.sqlite.compact import MIN_DEAD_BYTES
+from memsvc.store.sqlite.database import connect, truncate_wal
+from memsvc.store.sqlite.faults import translate, translate_views
+from memsvc.store.sqlite.lock import DirectoryLock
+from memsvc.store.sqlite.recovery import recover
+from memsvc.store.sqlite.schema import LOG, PAGE_BYTES, VIEWS
+from memsvc.store.sqlite.worker import Worker
 from memsvc.store.types import (
     Appended,
     Changed,
@@ -44,17 +45,11 @@ from memsvc.store.types import (
     StoredEntry,
     TenantRow,
 )
-from memsvc.store.worker import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
-
-
-def wall_clock_us() -> int:
-    """Return microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 import sqlite3
 from typing import NamedTuple
 
-from memsvc.errors import NotFoundError
-from memsvc.store.log_hash import id_hash
+from memsvc.store.hashes import id_hash
+from memsvc.store.refusals import forgotten, gone, unknown
 from memsvc.store.types import EntryState
 
 
@@ -53,25 +53,3 @@ def revisions(connection: sqlite3.Connection, no: int, id_key: bytes, id: str) -
     if rows[0][0] is None:
         raise forgotten(id)
     return rows
-
-
-def unknown(id: str) -> NotFoundError:
-    """Return what to raise for an id that was never known."""
-    return NotFoundError("no such entry", reason="ENTRY_NOT_FOUND", metadata={"id": id})
-
-
-def gone(id: str, state: EntryState | None) -> NotFoundError:
-    """Return what to raise for the id of an entry in a state other than LIVE; of one that is forgotten there is none.
-
-    In a copy, what is replaced by a revision that is not there is as deleted.
-    """
-    if state in (None, EntryState.FORGOTTEN):
-        return forgotten(id)
-    if state == EntryState.EXPIRED:
-        return NotFoundError("the entry is expired", reason="EXPIRED", metadata={"id": id})
-    return NotFoundError("the entry was deleted", reason="DELETED", metadata={"id": id})
-
-
-def forgotten(id: str) -> NotFoundError:
-    """Return what to raise for the id of an entry that was forgotten."""
-    return NotFoundError("the entry was forgotten", reason="FORGOTTEN", metadata={"id": id})

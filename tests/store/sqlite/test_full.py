@@ -8,7 +8,7 @@ from memsvc.errors import UnavailableError
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
 from memsvc.store.types import Snapshot
 from tests.conformance.stores import payload, write
-from tests.store import children
+from tests.store.sqlite import children
 
 
 async def test_a_full_log_refuses_and_recovers(tmp_path) -> None:

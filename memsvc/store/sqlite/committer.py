@@ -9,8 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from memsvc.store.checkpoint import Checkpointer
-from memsvc.store.faults import closed, translate
+from memsvc.store.sqlite.checkpoint import Checkpointer
+from memsvc.store.sqlite.faults import closed, translate
 
 T = TypeVar("T")
 

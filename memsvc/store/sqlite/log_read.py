@@ -7,11 +7,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from memsvc.store.log_about import unpack
-from memsvc.store.log_end import no_tenant
-from memsvc.store.log_hash import id_hash, tenant_hash
-from memsvc.store.log_ids import gone
-from memsvc.store.log_requests import REQUEST_US, Operation
+from memsvc.store.hashes import id_hash, tenant_hash
+from memsvc.store.refusals import gone, no_tenant
+from memsvc.store.requests import REQUEST_US, Operation
+from memsvc.store.sqlite.log_about import unpack
 from memsvc.store.types import EntryState, Erasure, Origin, Payload, Record, RecordKind, StoredEntry, TenantRow
 
 TENANT_BYTES = 1024

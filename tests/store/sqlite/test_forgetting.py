@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from memsvc.store import log_destroy, log_write
-from memsvc.store.log_hash import content_hash_left
-from memsvc.store.sqlite import SqliteOptions, SqliteStore, wall_clock_us
+from memsvc.store.clock import wall_clock_us
+from memsvc.store.hashes import content_hash_left
+from memsvc.store.sqlite import SqliteOptions, SqliteStore, log_destroy, log_write
 from memsvc.store.types import Payload, Snapshot
 from tests.conformance.stores import payload, size_of, write
-from tests.store import children
-from tests.store.files import SIZES, contents, marks
+from tests.store.sqlite import children
+from tests.store.sqlite.files import SIZES, contents, marks
 
 
 def marked(number: int, size: int, *, revision: int = 0, learn: bool = True) -> Payload:

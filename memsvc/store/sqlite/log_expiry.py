@@ -2,8 +2,8 @@
 
 import sqlite3
 
-from memsvc.store.log_destroy import retire
-from memsvc.store.log_end import find_end, insert
+from memsvc.store.sqlite.log_destroy import retire
+from memsvc.store.sqlite.log_end import find_end, insert
 from memsvc.store.types import EntryState, Record, RecordKind
 
 

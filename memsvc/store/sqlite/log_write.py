@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from memsvc.errors import AlreadyExistsError, FailedPreconditionError
-from memsvc.store.log_destroy import condemn
-from memsvc.store.log_end import End, find_end, insert, no_tenant
-from memsvc.store.log_hash import asked_hash, content_hash_left, id_hash, plain_hash, request_hash, tenant_hash
-from memsvc.store.log_names import check_free, give_name
-from memsvc.store.log_requests import Operation, Outcome, Request, outcome, remember, reused
+from memsvc.store.hashes import asked_hash, content_hash_left, id_hash, plain_hash, request_hash, tenant_hash
+from memsvc.store.refusals import entry_exists, entry_forgotten, no_tenant, reused
+from memsvc.store.requests import Operation, Outcome, Request
+from memsvc.store.sqlite.log_destroy import condemn
+from memsvc.store.sqlite.log_end import End, find_end, insert
+from memsvc.store.sqlite.log_names import check_free, give_name
+from memsvc.store.sqlite.log_requests import outcome, remember
 from memsvc.store.types import Appended, Payload, Record, RecordKind, StoredEntry, TenantRow
 
 ID_KEY_BYTES = 32
@@ -115,11 +116,7 @@ def append(
         elif _is_equal(end, known, payload):
             places.append((known.seq, known.number, True))
         else:
-            raise AlreadyExistsError(
-                f"entries[{index}].id: an entry of that id exists with other content",
-                reason="ENTRY_EXISTS",
-                metadata={"id": payload.id, "index": str(index)},
-            )
+            raise entry_exists(payload.id, index)
 
     record = None
     if entries or not payloads:
@@ -179,11 +176,7 @@ def _find(connection: sqlite3.Connection, no: int, hashed: bytes, id: str, index
     if row is None:
         return None
     if row[0] is None:
-        raise FailedPreconditionError(
-            f"entries[{index}].id: an entry of that id was forgotten; it cannot be written again",
-            reason="FORGOTTEN",
-            metadata={"id": id, "index": str(index)},
-        )
+        raise entry_forgotten(id, index)
     return _Known(*row)
 
 

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from memsvc.errors import DataLossError, FailedPreconditionError, UnavailableError
-from memsvc.store.faults import is_damage, translate
-from memsvc.store.lock import FILE_MODE
-from memsvc.store.schema import FORMAT, PAGE_BYTES, Database
+from memsvc.store.sqlite.faults import is_damage, translate
+from memsvc.store.sqlite.lock import FILE_MODE
+from memsvc.store.sqlite.schema import FORMAT, PAGE_BYTES, Database
 
 BUSY_SECONDS = 30.0
 CACHE_KIB = 8 * 1024

@@ -4,7 +4,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from memsvc.store.schema import PAGE_BYTES
+from memsvc.store.sqlite.schema import PAGE_BYTES
 
 EVERY_BYTES = 16 * 1024 * 1024
 """About what is appended between two checkpoints."""
