@@ -16,6 +16,21 @@ def serve(
     data: Annotated[
         Path | None, typer.Option(help="Directory for everything it keeps (default memsvc-data).", show_default=False)
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Redis shared by several servers, instead of the directory: redis://, rediss:// or unix:// (default "
+            "none). A password is better kept in MEMSVC_STORE, or in a file: ?password_file=PATH.",
+            show_default=False,
+        ),
+    ] = None,
+    advertise: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT that clients are sent to (default where it listens).", show_default=False),
+    ] = None,
+    allow_weak_durability: Annotated[
+        bool, typer.Option("--allow-weak-durability", help="Serve on a Redis that may lose what was acknowledged.")
+    ] = False,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one (default 50051).", show_default=False)
     ] = None,
@@ -45,6 +60,9 @@ def serve(
     """
     given: dict[str, Any] = {
         "data": data,
+        "store": store,
+        "advertise": advertise,
+        "allow_weak_durability": allow_weak_durability or None,
         "port": port,
         "host": host,
         "encoder": encoder,

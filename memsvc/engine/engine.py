@@ -22,6 +22,7 @@ from memsvc.engine.opened import OpenTenant
 from memsvc.engine.past import Past
 from memsvc.engine.reads import Reads
 from memsvc.engine.results import Surprise, Written
+from memsvc.engine.shards import Shards
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
@@ -57,7 +58,8 @@ class Engine:
         self.reads = Reads(self, store)
         self.past = Past(self, store)
         self.copies = Copies(self, store)
-        self._keeper = Keeper(self, store, config)
+        self.keeper = Keeper(self, store, config)
+        self.shards = Shards(self, store)
 
     async def start(self) -> None:
         """Load the encoder and begin to fold what a crash left unfolded.
@@ -66,17 +68,19 @@ class Engine:
             MemsvcError: the encoder cannot be loaded, or the store cannot be read.
         """
         await self.thread.start()
-        self._keeper.start()
+        self.keeper.start()
         self.eraser.start()
+        self.shards.start()
 
     async def close(self) -> None:
         """Snapshot what is not, and end the thread. Calls must have ended before."""
+        await self.shards.stop()
         await self.eraser.stop()
-        await self._keeper.stop()
+        await self.keeper.stop()
         await self.past.close()
         for tenant in self.opened():
             with suppress(MemsvcError):
-                await self._keeper.snapshot(tenant)
+                await self.keeper.snapshot(tenant)
         await self.thread.stop()
 
     # --- tenants --------------------------------------------------------------------------------------------------

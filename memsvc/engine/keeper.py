@@ -34,7 +34,7 @@ class Keeper:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self._rounds()), asyncio.create_task(self._catch_up())]
+        self._tasks = [asyncio.create_task(self._rounds())]
 
     async def stop(self) -> None:
         """End."""
@@ -117,15 +117,15 @@ class Keeper:
         written = sum(len(data) for data in snapshot.blobs.values() if data is not None)
         tenant.notice("snapshot", at=snapshot.seq, bytes=written)
 
-    async def _catch_up(self) -> None:
-        """After a start: fold the long tails that a crash left, so that no first recall waits for them."""
+    async def catch_up(self, shard: int) -> None:
+        """Fold the long tails that a crash left in a shard, so that no first recall waits for them."""
         enough = self._config.snapshot_min_tokens * BYTES_PER_TOKEN
         heads, saved = await self._store.heads(), await self._store.seqs()
         after = ""
         while rows := await self._store.list_tenants(after, PAGE):
             for row in rows:
                 after_seq = saved.get(row.uid, 0)
-                if heads.get(row.uid, 0) <= max(1, after_seq):
+                if self._store.shard_of(row.uid) != shard or heads.get(row.uid, 0) <= max(1, after_seq):
                     continue
                 tail = await self._store.read(row.uid, after_seq, enough)
                 if sum(record.size for record in tail) >= enough:

@@ -20,8 +20,9 @@ from memsvc.server.config import Settings
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
+from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
-from memsvc.store.sqlite import SqliteStore
+from memsvc.store.base import Store
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
 
 log = structlog.get_logger("memsvc.server")
@@ -55,30 +56,49 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    store = SqliteStore.open(settings.data)
+    calls = CallInterceptor()
+    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
+    # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
+    address = _listen(server, settings)
+    store = await open_store(settings, address)
     try:
-        await _serve(settings, store, stop)
+        await _serve(settings, server, calls, store, stop, address=address)
     finally:
         await store.close()
 
 
-async def _serve(settings: Settings, store: SqliteStore, stop: asyncio.Event) -> None:
+def _listen(server: grpc.aio.Server, settings: Settings) -> str:
+    """Take the port; return host and port.
+
+    Raises:
+        UnavailableError: it cannot be had.
+    """
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError as error:
+        raise UnavailableError(f"port {settings.port} on {settings.host} cannot be had; is it taken?") from error
+    return f"{host}:{port}"
+
+
+async def _serve(
+    settings: Settings,
+    server: grpc.aio.Server,
+    calls: CallInterceptor,
+    store: Store,
+    stop: asyncio.Event,
+    *,
+    address: str,
+) -> None:
     engine = Engine(store, settings.engine())
-    calls = CallInterceptor()
     health = Health(calls)
     memory = MemoryService(engine)
-    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
     memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     names = [module.DESCRIPTOR.services_by_name for module in (memory_pb2, tenants_pb2, health_pb2)]
     services = [service.full_name for by_name in names for service in by_name.values()]
     reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server)
-    address = f"[{settings.host}]" if ":" in settings.host else settings.host
-    try:
-        port = server.add_insecure_port(f"{address}:{settings.port}")
-    except RuntimeError as error:
-        raise UnavailableError(f"port {settings.port} on {settings.host} cannot be had; is it taken?") from error
     await server.start()
     await health.alive()
     try:
@@ -92,8 +112,8 @@ async def _serve(settings: Settings, store: SqliteStore, stop: asyncio.Event) ->
     gc.freeze()
     await health.ready()
     watch = asyncio.create_task(health.watch(store))
-    log.info("serving", address=f"{address}:{port}", data=str(settings.data), encoder=settings.encoder)
-    print(f"memsvc listening on {address}:{port}", flush=True)
+    log.info("serving", address=address, store=store_name(settings), encoder=settings.encoder)
+    print(f"memsvc listening on {address}", flush=True)
 
     await stop.wait()
     log.info("draining")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from memsvc.engine.config import EngineConfig
@@ -38,6 +38,16 @@ class Settings(BaseSettings):
 
     data: Path = Path("memsvc-data")
     """Directory of the embedded store; made when it is not there."""
+    store: SecretStr = SecretStr("")
+    """URL of a Redis that several processes share, instead of the directory; it may hold a password."""
+    shards: int = Field(16, ge=1, le=1024)
+    """Parts of a deployment that is new: no more processes than these can share it."""
+    lease_s: float = Field(12.0, ge=1, le=300)
+    """How long the shards of a process that died stay its own."""
+    advertise: str = ""
+    """host:port at which clients reach this process, where that is not the address it listens on."""
+    allow_weak_durability: bool = False
+    """Whether to serve on a Redis that may lose what was acknowledged."""
     host: str = "127.0.0.1"
     """Address to listen on; loopback only."""
     port: int = Field(50051, ge=0, le=65535)

@@ -17,6 +17,7 @@ from memsvc.store.types import (
     Record,
     RecordKind,
     Retention,
+    ShardChange,
     Snapshot,
     StoredEntry,
     TenantRow,
@@ -344,7 +345,24 @@ class Snapshots(Protocol):
 
 
 class Store(Log, Snapshots, Protocol):
-    """A log and its snapshots, as one deployment keeps them."""
+    """A log and its snapshots, as one deployment keeps them.
+
+    A deployment has one shard or more, each owned by one process at a time. A method that is about a tenant of a shard
+    that this process does not own raises NotOwnerError, an UnavailableError whose metadata names the `owner`, if there
+    is one; what is about all tenants is about those of the shards that it owns, but for `list_tenants`.
+    """
+
+    def shard_of(self, uid: str) -> int:
+        """Return the shard of a tenant."""
+        ...
+
+    async def next_change(self) -> ShardChange:
+        """Wait for the next change of what this process owns; the first tell what it owns from the start."""
+        ...
+
+    async def release(self, shard: int) -> None:
+        """Hand a shard over: another process may have it at once."""
+        ...
 
     async def check(self) -> None:
         """Return if the store can be read and written.

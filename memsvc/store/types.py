@@ -174,3 +174,22 @@ class Origin:
     """Of the keyed hashes of ids."""
     forgotten: tuple[bytes, ...]
     """The keyed hashes of the ids that stay refused, ascending."""
+
+
+class ShardEvent(StrEnum):
+    """What happened to a part of the deployment."""
+
+    TAKEN = "taken"
+    """This process serves its tenants from now on."""
+    LOST = "lost"
+    """It does not any more: another may."""
+    WANTED = "wanted"
+    """Another process should: release it once its tenants are saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardChange:
+    """One change of what a process serves."""
+
+    shard: int
+    event: ShardEvent

@@ -30,7 +30,7 @@ async def fill(engine: Engine, tenant: str, *, secret: bool, at: int, snapshot: 
         if i == snapshot:
             await state(engine, tenant)
             async with engine.using(tenant) as opened:
-                await engine._keeper.snapshot(opened)
+                await engine.keeper.snapshot(opened)
                 assert opened.snapshot_seq > 0
     if secret and at == 6:
         await engine.write(tenant, SECRET)

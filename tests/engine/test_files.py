@@ -38,7 +38,7 @@ async def test_it_is_the_same_elsewhere(tmp_path, rebuild) -> None:
         while await engine.store.unfinished_erasures():
             await engine.thread.call(lambda: None)
         async with engine.using("t") as opened:
-            await engine._keeper.snapshot(opened)
+            await engine.keeper.snapshot(opened)
         before, said, listed, data = (
             await state(engine),
             await answers(engine, "t"),
@@ -86,7 +86,7 @@ async def test_a_snapshot_of_other_numerics_is_adopted_or_left(tmp_path) -> None
         engine.thread.runner.fingerprint = "other"
         async with engine.using("t") as opened:
             opened.view.fingerprint = "other"
-            await engine._keeper.snapshot(opened)
+            await engine.keeper.snapshot(opened)
         before, data = await state(engine), await exported(engine)
     async with running(tmp_path / "b") as engine:
         adopted, rebuilt = await imported(engine, data), await imported(engine, data, "rebuilt", rebuild=True)

@@ -44,7 +44,7 @@ async def test_recall_as_of_a_record_is_recall_from_that_prefix(tmp_path, snapsh
         for batch in batches:
             seqs.append((await engine.write("t", batch, applied=True)).seq)
             async with engine.using("t") as opened:
-                await engine._keeper.snapshot(opened)
+                await engine.keeper.snapshot(opened)
         live = await answers(engine, "t")
         for i, seq in enumerate(seqs):
             await create(engine, f"p{i}")

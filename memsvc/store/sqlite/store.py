@@ -41,6 +41,8 @@ from memsvc.store.types import (
     Record,
     RecordKind,
     Retention,
+    ShardChange,
+    ShardEvent,
     Snapshot,
     StoredEntry,
     TenantRow,
@@ -93,6 +95,8 @@ class SqliteStore:
         self._inode = self._log_path.stat().st_ino
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._changes: asyncio.Queue[ShardChange] = asyncio.Queue()
+        self._changes.put_nowait(ShardChange(shard=0, event=ShardEvent.TAKEN))
 
     @classmethod
     def open(cls, directory: Path, options: SqliteOptions | None = None) -> "SqliteStore":
@@ -116,6 +120,17 @@ class SqliteStore:
                 raise UnavailableError(f"the data directory {directory} cannot be used: {error.strerror}") from error
             store._resources = resources.pop_all()
             return store
+
+    def shard_of(self, uid: str) -> int:
+        """See `Store.shard_of`. A directory is one shard."""
+        return 0
+
+    async def next_change(self) -> ShardChange:
+        """See `Store.next_change`. There is but one: it is this process's."""
+        return await self._changes.get()
+
+    async def release(self, shard: int) -> None:
+        """See `Store.release`. Only `close` gives a directory back."""
 
     async def create_tenant(self, tenant: str, config: bytes, body: bytes, request_id: str) -> TenantRow:
         """See `Log.create_tenant`. An empty request_id is never remembered."""

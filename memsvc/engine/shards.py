@@ -1,0 +1,78 @@
+"""What part of the deployment this process serves, as it changes: caught up with, let go, handed over."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from memsvc.engine.opened import OpenTenant
+from memsvc.errors import MemsvcError
+from memsvc.store.base import Store
+from memsvc.store.types import ShardChange, ShardEvent
+
+if TYPE_CHECKING:
+    from memsvc.engine.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+class Shards:
+    """Follows the store's changes."""
+
+    def __init__(self, engine: "Engine", store: Store) -> None:
+        self._engine, self._store = engine, store
+        self._task: asyncio.Task[None] | None = None
+        self._catching_up: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """End."""
+        for task in (self._task, *self._catching_up):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _follow(self) -> None:
+        while True:
+            change = await self._store.next_change()
+            try:
+                await self._take_in(change)
+            except Exception:
+                log.exception("shard %d: %s", change.shard, change.event)
+
+    async def _take_in(self, change: ShardChange) -> None:
+        match change.event:
+            case ShardEvent.TAKEN:
+                self._engine.eraser.wake()
+                task = asyncio.create_task(self._catch_up(change.shard))
+                self._catching_up.add(task)
+                task.add_done_callback(self._catching_up.discard)
+            case ShardEvent.LOST:
+                await self._let_go(change.shard)
+            case ShardEvent.WANTED:
+                for tenant in self._of(change.shard):
+                    with suppress(MemsvcError):  # whoever takes it folds the rest
+                        await self._engine.keeper.snapshot(tenant)
+                await self._let_go(change.shard)
+                await self._store.release(change.shard)
+                # What was opened again meanwhile.
+                await self._let_go(change.shard)
+
+    async def _catch_up(self, shard: int) -> None:
+        try:
+            await self._engine.keeper.catch_up(shard)
+        except MemsvcError as error:
+            log.warning("shard %d: its tenants are folded when they are asked for: %s", shard, error)
+
+    async def _let_go(self, shard: int) -> None:
+        """Close a shard's tenants. Who waits hears so, and asks again, whoever owns them now."""
+        for tenant in self._of(shard):
+            await self._engine.shut(tenant.row.tenant)
+            await self._engine.past.drop(tenant.uid)
+
+    def _of(self, shard: int) -> list[OpenTenant]:
+        return [tenant for tenant in self._engine.opened() if self._store.shard_of(tenant.uid) == shard]

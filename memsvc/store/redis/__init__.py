@@ -1,0 +1,1 @@
+"""The store for production: Redis, shared by several processes."""

@@ -1,0 +1,289 @@
+"""A shard's committer: the only one who writes its log. Many tenants' operations go in one call of one script.
+
+    run ── queue ──> prepare: read what the operations want, call them ──> commit: one EVALSHA ──> answers
+
+While one group is on its way, the next is prepared on top of it. Nothing is answered before it is durable, errors and
+what was skipped included: they rest on what came before.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from redis.exceptions import ConnectionError, RedisError, TimeoutError  # Redis's own
+
+from memsvc.errors import DataLossError, MemsvcError, UnavailableError
+from memsvc.store.redis.faults import closed, translate
+from memsvc.store.redis.fence import FencedError, NotOwnerError
+from memsvc.store.redis.keys import ShardKeys
+from memsvc.store.redis.scripts import script
+from memsvc.store.redis.transaction import Cell, Transaction, Unread, Write
+from memsvc.store.redis.url import Connection
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+GROUP_OPERATIONS = 512
+GROUP_BYTES = 1 << 20
+"""Most that one commit takes: Redis does nothing else meanwhile."""
+KNOWN_CELLS = 8192
+"""Cells kept to save a look: ends of logs, above all."""
+SMALL_BYTES = 512
+"""A value larger than this is not kept."""
+AGAIN_S = 0.05
+"""Between two attempts to learn what became of a commit."""
+
+_FINAL = frozenset({"STORE_UNKNOWN"})
+"""After this nobody knows the last commit: the shard must be taken afresh."""
+
+
+class _Waiting(NamedTuple):
+    operation: Callable[[Transaction], Any]
+    size: int
+    future: "asyncio.Future[Any]"
+
+
+class _Answer(NamedTuple):
+    future: "asyncio.Future[Any]"
+    result: Any
+    error: Exception | None
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is prepared, or on its way."""
+
+    writes: list[Write] = field(default_factory=list)
+    changed: dict[Cell, bytes | None] = field(default_factory=dict)
+    answers: list[_Answer] = field(default_factory=list)
+
+    def fail(self, error: Exception) -> None:
+        """Answer everyone with an error."""
+        self.answers = [answer._replace(result=None, error=error) for answer in self.answers]
+        self.settle()
+
+    def settle(self) -> None:
+        """Answer everyone."""
+        for future, result, error in self.answers:
+            if future.done():  # its caller is gone
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+                future.exception()  # a caller that is gone never asks
+
+
+class Place(NamedTuple):
+    """Where a committer writes."""
+
+    log: Connection
+    """It repeats nothing by itself."""
+    reads: Connection
+    keys: ShardKeys
+    epoch: int
+    """Of this owner."""
+    clock_us: Callable[[], int]
+
+
+class Committer:
+    """Commits for one shard while this process owns it.
+
+    Args:
+        place: which shard.
+        is_held: whether the shard is this process's for certain, by its own clock.
+        lost: called once it is not any more.
+    """
+
+    def __init__(self, place: Place, is_held: Callable[[], bool], lost: Callable[[], None]) -> None:
+        self._place, self._is_held, self._lost = place, is_held, lost
+        self._script = script(place.log, "commit")
+        self._known: dict[Cell, bytes | None] = {}
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._commits = 0
+        self._failure: MemsvcError | None = None
+        self._flight: asyncio.Task[None] | None = None
+        self._group = _Group()
+        self._task = asyncio.create_task(self._serve())
+
+    async def run(self, operation: Callable[[Transaction], T], *, size: int = 0) -> T:
+        """Run an operation and return its result once that is durable. What was taken in is committed all the same.
+
+        Args:
+            operation: called on the event loop, again until all is read that it asks for.
+            size: bytes that it writes, about.
+
+        Raises:
+            MemsvcError: as the operation does.
+            NotOwnerError: another process owns the shard.
+            UnavailableError: Redis cannot be reached or cannot write; with the reason STORE_UNKNOWN it may have been
+                written all the same.
+        """
+        if self._failure is not None:
+            raise self._failure
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Waiting(operation, size, future))
+        return await future
+
+    async def close(self) -> None:
+        """Commit all that waits, then end."""
+        with suppress(MemsvcError):
+            await self.run(lambda _: None)
+        self._end(closed())
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    # --- one group after another ----------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        while self._failure is None:
+            await self._prepare(await self._take())
+            if self._flight is None and self._group.answers and self._failure is None:
+                self._launch()
+        self._group.fail(self._failure)
+
+    async def _take(self) -> list[_Waiting]:
+        """Wait for work, or for the group that is on its way; return work, as much as the next group has room for."""
+        room = GROUP_OPERATIONS - len(self._group.answers)
+        getter = asyncio.ensure_future(self._queue.get()) if room > 0 else None
+        await asyncio.wait({t for t in (getter, self._flight) if t is not None}, return_when=asyncio.FIRST_COMPLETED)
+        if self._flight is not None and self._flight.done():
+            self._flight = None
+        if getter is None:
+            return []
+        if not getter.done():
+            getter.cancel()
+            return []
+        taken = [getter.result()]
+        size = taken[0].size
+        while len(taken) < room and size < GROUP_BYTES and not self._queue.empty():
+            taken.append(self._queue.get_nowait())
+            size += taken[-1].size
+        return taken
+
+    async def _prepare(self, waiting: list[_Waiting]) -> None:
+        """Call the operations, each until it has read what it wants, and add to the group what they write."""
+        while waiting:
+            blocked, wanted = [], set[Cell]()
+            for each in waiting:
+                try:
+                    self._apply(each)
+                except Unread as unread:
+                    blocked.append(each)
+                    wanted |= unread.cells
+            try:
+                if wanted:
+                    self._known.update(await self._read(sorted(wanted, key=str)))
+            except RedisError as error:
+                _Group(answers=[_Answer(each.future, None, translate(error)) for each in blocked]).settle()
+                return
+            waiting = blocked
+
+    def _apply(self, waiting: _Waiting) -> None:
+        tx = Transaction(self._place.keys, self._place.epoch, self._place.clock_us(), self._known)
+        try:
+            if self._failure is not None:
+                raise self._failure
+            if not self._is_held():
+                raise NotOwnerError
+            answer = _Answer(waiting.future, waiting.operation(tx), None)
+        except Unread:
+            raise
+        except Exception as error:
+            answer = _Answer(waiting.future, None, error)
+        else:
+            self._known.update(tx.changed)
+            self._group.changed.update(tx.changed)
+            self._group.writes += tx.writes
+        self._group.answers.append(answer)
+
+    async def _read(self, cells: list[Cell]) -> dict[Cell, bytes | None]:
+        async with self._place.reads.pipeline(transaction=False) as pipe:
+            for key, name in cells:
+                if name is None:
+                    pipe.get(key)
+                else:
+                    pipe.hget(key, name)  # type: ignore[arg-type]  # it takes whatever it can encode
+            return dict(zip(cells, await pipe.execute(), strict=True))
+
+    def _launch(self) -> None:
+        group, self._group = self._group, _Group()
+        if len(self._known) > KNOWN_CELLS:
+            self._known = dict(group.changed)
+        self._flight = asyncio.create_task(self._commit(group))
+
+    # --- the commit -----------------------------------------------------------------------------------------------
+
+    async def _commit(self, group: _Group) -> None:
+        try:
+            if group.writes:
+                await self._send(group.writes)
+        except MemsvcError as error:
+            # What is prepared rests on what was not written.
+            group.fail(error)
+            self._group.fail(error)
+            self._group = _Group()
+            self._known.clear()
+            if not isinstance(error, UnavailableError) or isinstance(error, NotOwnerError) or error.reason in _FINAL:
+                self._end(error)
+            return
+        group.settle()
+        for cell, value in group.changed.items():
+            if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
+                self._known.pop(cell, None)
+
+    async def _send(self, writes: Sequence[Write]) -> None:
+        """Have writes applied, once, and be sure that they are.
+
+        Raises:
+            MemsvcError: they are not; or nobody knows, and this process may not try any longer.
+        """
+        keys, arguments = [self._place.keys.epoch, self._place.keys.commit], list[Any]()
+        places = {}
+        for command, key, given in writes:
+            if key not in places:
+                keys.append(key)
+                places[key] = len(keys)
+            arguments += (command, places[key], len(given), *given)
+        before, name = f"{self._place.epoch}-{self._commits}", f"{self._place.epoch}-{self._commits + 1}"
+        sent = False
+        while self._is_held():
+            try:
+                answer = await self._script(keys, [self._place.epoch, name, before, *arguments])
+            except (ConnectionError, TimeoutError) as error:
+                # Its reply may be all that was lost. Sent again, the script tells.
+                log.warning("a commit of shard %d is tried again: %s", self._place.keys.shard, type(error).__name__)
+                sent = True
+                await asyncio.sleep(AGAIN_S)
+                continue
+            except RedisError as error:
+                raise translate(error) from error
+            if answer in {b"OK", b"DONE"}:
+                self._commits += 1
+                return
+            if answer == b"FENCED":
+                raise FencedError
+            raise DataLossError(
+                f"shard {self._place.keys.shard} of Redis is not as it was left: something else wrote to it"
+            )
+        if not sent:
+            raise NotOwnerError
+        raise UnavailableError(
+            "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
+            reason="STORE_UNKNOWN",
+        )
+
+    def _end(self, error: MemsvcError) -> None:
+        """Take nothing any more."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        self._lost()
+        self._group.fail(error)
+        while not self._queue.empty():
+            _Group(answers=[_Answer(self._queue.get_nowait().future, None, error)]).settle()

@@ -1,0 +1,8 @@
+-- Stay a shard's owner, unless another became it.
+--
+-- KEYS: epoch, lease. ARGV: epoch; owner; lease in milliseconds. Returns 1 or 0.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return 1

@@ -1,0 +1,161 @@
+"""Which shards this process owns: it takes its share of those that are free, and offers what is more than its share."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from memsvc.store.redis.faults import translate
+from memsvc.store.redis.fence import NotOwnerError
+from memsvc.store.redis.keys import Keys, shard_of_uid
+from memsvc.store.redis.lease import Lease, Process, acquire, address_of
+from memsvc.store.redis.scripts import script
+from memsvc.store.types import ShardChange, ShardEvent
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 0.25
+"""How often it looks for shards that are free: what a graceful handover takes."""
+
+
+class Ownership:
+    """Acquires, renews and releases shards.
+
+    Args:
+        process: this one.
+        keys: of the deployment.
+        shards: how many there are.
+        recover: finishes what an earlier owner of a shard left unfinished, before anyone uses it.
+    """
+
+    def __init__(
+        self, process: Process, keys: Keys, shards: int, recover: Callable[[Lease], Coroutine[Any, Any, None]]
+    ) -> None:
+        self._process, self._keys, self.shards, self._recover = process, keys, shards, recover
+        self._leases: dict[int, Lease] = {}
+        self._owners: dict[int, str] = {}
+        """Who owns the others, as last seen."""
+        self._offered: set[int] = set()
+        self._share = shards
+        self.changes: asyncio.Queue[ShardChange] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take one's share, and go on in the background.
+
+        Raises:
+            RedisError: Redis did not answer.
+        """
+        await self._round(predecessor=self._process.address)
+        self._task = asyncio.create_task(self._rounds())
+
+    def held(self) -> list[Lease]:
+        """Return the shards that are held for certain, in order."""
+        return [lease for _, lease in sorted(self._leases.items()) if lease.is_held]
+
+    def lease(self, shard: int) -> Lease:
+        """Return a shard's lease.
+
+        Raises:
+            NotOwnerError: it is another process's, or nobody's just now.
+        """
+        lease = self._leases.get(shard)
+        if lease is None or not lease.is_held:
+            owner = self._owners.get(shard, "")
+            raise NotOwnerError("" if owner == self._process.address else owner)
+        return lease
+
+    def lease_of(self, uid: str) -> Lease:
+        """Return the lease of a tenant's shard; see `lease`."""
+        return self.lease(shard_of_uid(uid))
+
+    async def release(self, shard: int) -> None:
+        """Hand a shard over to whoever takes it."""
+        self._offered.discard(shard)
+        if (lease := self._leases.pop(shard, None)) is not None:
+            self._owners.pop(shard, None)
+            try:
+                await lease.release()
+            except RedisError as error:
+                log.warning("the lease of shard %d runs out by itself: %s", shard, translate(error))
+
+    async def close(self) -> None:
+        """Release all and say farewell."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await asyncio.gather(*(self.release(shard) for shard in list(self._leases)))
+        with suppress(RedisError):
+            await self._beat(0)
+
+    # --- rounds ---------------------------------------------------------------------------------------------------
+
+    async def _rounds(self) -> None:
+        while True:
+            await asyncio.sleep(ROUND_S)
+            try:
+                await self._round()
+            except RedisError as error:
+                log.warning("the leases could not be looked after: %s", translate(error))
+            except Exception:
+                log.exception("the leases could not be looked after")
+
+    async def _round(self, predecessor: str = "") -> None:
+        """Do all once. A predecessor is a process of that address that is gone: its port is ours."""
+        due = [lease for lease in self._leases.values() if lease.is_due]
+        await asyncio.gather(*(lease.renew() for lease in due))
+        members = await self._beat(self._process.lease_ms)
+        self._share = -(-self.shards // max(1, members))
+        await self._look()
+        await self._take(predecessor)
+        self._offer()
+
+    async def _beat(self, lasting_ms: int) -> int:
+        return len(
+            await script(self._process.connections.log, "beat")([self._keys.members], [self._process.name, lasting_ms])
+        )
+
+    async def _look(self) -> None:
+        """See who owns what this process does not."""
+        others = [shard for shard in range(self.shards) if shard not in self._leases]
+        if not others:
+            return
+        async with self._process.connections.reads.pipeline(transaction=False) as pipe:
+            for shard in others:
+                pipe.get(self._keys.shard(shard).lease)
+            leases = await pipe.execute()
+        for shard, lease in zip(others, leases, strict=True):
+            self._owners[shard] = "" if lease is None else address_of(lease)
+
+    async def _take(self, predecessor: str) -> None:
+        """Take of the free shards what one's share has room for."""
+        free = [shard for shard, at in self._owners.items() if shard not in self._leases and at in {"", predecessor}]
+        for shard in free[: max(0, self._share - len(self._leases))]:
+            keys = self._keys.shard(shard)
+            lease = await acquire(self._process, keys, predecessor, self._lost)
+            if isinstance(lease, str):
+                self._owners[shard] = lease
+                continue
+            await self._recover(lease)
+            self._leases[shard] = lease
+            self.changes.put_nowait(ShardChange(shard=shard, event=ShardEvent.TAKEN))
+            log.info("shard %d is taken, epoch %d", shard, lease.epoch)
+
+    def _offer(self) -> None:
+        """Offer one shard that is more than one's share to whoever has less."""
+        if len(self._leases) <= self._share or self._offered:
+            return
+        shard = max(self._leases)
+        self._offered.add(shard)
+        self.changes.put_nowait(ShardChange(shard=shard, event=ShardEvent.WANTED))
+
+    def _lost(self, lease: Lease) -> None:
+        if self._leases.get(lease.shard) is lease:
+            del self._leases[lease.shard]
+            self._offered.discard(lease.shard)
+            self.changes.put_nowait(ShardChange(shard=lease.shard, event=ShardEvent.LOST))
+            log.warning("shard %d is lost, epoch %d", lease.shard, lease.epoch)
