@@ -4,6 +4,7 @@ A copy is staged, a tenant that no one sees, and gets its name when it is whole;
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,7 +14,13 @@ from memsvc import limits, names
 from memsvc.engine.opened import PAGE_BYTES, OpenTenant
 from memsvc.engine.past import Moment
 from memsvc.engine.results import Imported
-from memsvc.errors import AlreadyExistsError, DataLossError, FailedPreconditionError, InvalidArgumentError
+from memsvc.errors import (
+    AlreadyExistsError,
+    DataLossError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    UnavailableError,
+)
 from memsvc.recall.metadata import parse_object
 from memsvc.store.base import Store
 from memsvc.store.types import Record, RecordKind, Retention, Snapshot, TenantRow
@@ -59,7 +66,7 @@ class Copies:
         async with self._engine.using(tenant) as opened, opened.changing:
             await self._check_unbound(opened.uid)
             seq = await self._engine.past.seq_of(opened, to)
-            staged = await self._stage(opened, seq)
+            staged = await self._stage(opened, seq, as_tenant or tenant)
             try:
                 if as_tenant:
                     row = await self._store.publish(staged, as_tenant, request_id)
@@ -69,6 +76,8 @@ class Copies:
             except BaseException:
                 await self._store.discard(staged)
                 raise
+            if row.uid != staged:  # the same request was faster
+                await self._store.discard(staged)
         if not as_tenant:
             await self._renew(tenant, opened.uid)
         async with self._engine.using(row.tenant) as restored:
@@ -86,9 +95,9 @@ class Copies:
                 "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
             )
 
-    async def _stage(self, opened: OpenTenant, seq: int) -> str:
+    async def _stage(self, opened: OpenTenant, seq: int, tenant: str) -> str:
         """Copy a tenant's log up to a record, with the newest snapshot of then; returns the staged tenant's uid."""
-        staged = await self._store.stage(await self._store.origin(opened.uid))
+        staged = await self._store.stage(await self._store.origin(opened.uid), tenant)
         try:
             after, config = 0, b""
             while after < seq:
@@ -107,31 +116,35 @@ class Copies:
             raise
         return staged
 
-    async def confirm(self, tenant: str) -> None:
+    async def confirm(self, tenant: str, request_id: str) -> None:
         """Destroy what a tenant was before its restore in place.
 
         Raises:
             FailedPreconditionError: there was none.
         """
         row = await self._engine.get_tenant(tenant)
-        await asyncio.shield(self._store.confirm(row.uid))
+        await asyncio.shield(self._store.confirm(row.uid, request_id))
 
-    async def undo(self, tenant: str) -> TenantRow:
+    async def undo(self, tenant: str, request_id: str) -> TenantRow:
         """Put a tenant back to what it was before its restore in place; folded on return.
 
         Raises:
             FailedPreconditionError: there was none.
         """
         row = await self._engine.get_tenant(tenant)
+        return await asyncio.shield(self._undo(row, request_id))
 
-        async def undo() -> TenantRow:
-            back = await self._store.unpark(row.uid)
-            await self._renew(tenant, row.uid)
-            async with self._engine.using(tenant) as opened:
-                await opened.wait_applied(opened.head_seq)
-            return back
-
-        return await asyncio.shield(undo())
+    async def _undo(self, row: TenantRow, request_id: str) -> TenantRow:
+        try:
+            back = await self._store.unpark(row.uid, request_id)
+        except UnavailableError:  # it may be back, and only the other one not deleted to the end
+            await self._renew(row.tenant, row.uid)
+            raise
+        if back.uid != row.uid:
+            await self._renew(row.tenant, row.uid)
+        async with self._engine.using(row.tenant) as opened:
+            await opened.wait_applied(opened.head_seq)
+        return back
 
     async def _renew(self, tenant: str, uid: str) -> None:
         """Let go of what is open of a tenant under its old uid."""
@@ -167,54 +180,73 @@ class Copies:
                     yield part
             yield writer.end()
 
-    async def import_(self, parts: AsyncIterator[bytes], as_tenant: str, *, rebuild: bool = False) -> Imported:
+    async def import_(
+        self, parts: AsyncIterator[bytes], as_tenant: str, request_id: str, *, rebuild: bool = False
+    ) -> Imported:
         """Make a tenant of an exported file; it is folded on return.
 
         Args:
             parts: the file's bytes.
             as_tenant: the new tenant's id; empty for the one in the file.
+            request_id: one with which a tenant of that id was made within 24 hours returns that one, and reads no
+                further.
             rebuild: fold the log afresh, whatever snapshot is in the file.
 
         Raises:
             InvalidArgumentError: the file is damaged, cut short, of a newer format, or none of ours; nothing is left.
             AlreadyExistsError: there is a tenant of that id.
         """
-        reader, staged, header, numerics = Reader(), "", None, ""
+        row = await self._store.published(as_tenant, request_id) if as_tenant else None
+        if row is None:
+            row = await self._import(parts, as_tenant, request_id, rebuild=rebuild)
+        async with self._engine.using(row.tenant) as opened:
+            await opened.wait_applied(opened.head_seq)
+            return Imported(row=row, head_seq=opened.head_seq, adopted=opened.adopted_numerics)
+
+    async def _import(
+        self, parts: AsyncIterator[bytes], as_tenant: str, request_id: str, *, rebuild: bool
+    ) -> TenantRow:
+        reader, staged, tenant, head_seq, numerics = Reader(), "", as_tenant, 0, ""
+        last: Record | None = None
         waiting: list[Record] = []
         try:
             async for part in parts:
                 for item in reader.feed(part):
                     if isinstance(item, Header):
-                        header = item
-                        numerics = _check_header(header, self._width)
-                        staged = await self._store.stage(header.origin)
+                        numerics = _check_header(item, self._width)
+                        tenant, head_seq = as_tenant or item.tenant, item.head_seq
+                        if (made := await self._store.published(tenant, request_id)) is not None:
+                            return made
+                        staged = await self._store.stage(item.origin, tenant)
                         continue
                     _check(item)
                     if item.kind is RecordKind.NUMERICS:
                         numerics, _ = decode_numerics(item.body)
-                    waiting.append(item)
+                    waiting.append(last := item)
                     if sum(record.size for record in waiting) >= PAGE_BYTES:
                         await self._store.append_staged(staged, waiting)
                         waiting = []
             reader.finish()
-            if header is None:
+            if last is None:
                 raise InvalidArgumentError("data", "the file is empty", reason="ARCHIVE_REFUSED")
+            snapshot = None if rebuild else self._usable(reader.snapshot(), head_seq)
+            current = self._engine.thread.runner.fingerprint
+            if snapshot is None and numerics != current:
+                # The log was folded under others before, and is under these now.
+                at = max(last.commit_us, time.time_ns() // 1000)
+                body = encode_numerics(current, 0)
+                waiting.append(Record(seq=last.seq + 1, commit_us=at, kind=RecordKind.NUMERICS, body=body))
             await self._store.append_staged(staged, waiting)
-            snapshot = None if rebuild else self._usable(reader.snapshot(), header.head_seq)
             if snapshot is not None:
                 await self._store.save(staged, snapshot, Retention.ALL)
-            row = await self._store.publish(staged, as_tenant or header.tenant, "")
+            row = await self._store.publish(staged, tenant, request_id)
         except BaseException:
             if staged:
                 await asyncio.shield(self._store.discard(staged))
             raise
-        async with self._engine.using(row.tenant) as opened:
-            current = self._engine.thread.runner.fingerprint
-            if snapshot is None and numerics != current:
-                # The log was folded under others before, and is under these now.
-                await opened.append(RecordKind.NUMERICS, encode_numerics(current, 0))
-            await opened.wait_applied(opened.head_seq)
-            return Imported(row=row, head_seq=opened.head_seq, adopted=opened.adopted_numerics)
+        if row.uid != staged:  # the same request was faster
+            await self._store.discard(staged)
+        return row
 
     @property
     def _width(self) -> int:

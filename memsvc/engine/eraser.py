@@ -33,17 +33,19 @@ class Receipt:
     hash_before: str
     hash_after: str
     bytes_destroyed: int
+    files_pending: bool
+    """Whether the store's own files still held some of it."""
 
     def encode(self) -> bytes:
         """Pack it for the store."""
-        packed: bytes = msgpack.packb([self.hash_before, self.hash_after, self.bytes_destroyed])
+        packed: bytes = msgpack.packb([self.hash_before, self.hash_after, self.bytes_destroyed, self.files_pending])
         return packed
 
     @classmethod
     def decode(cls, data: bytes) -> "Receipt":
         """Unpack it."""
-        before, after, destroyed = msgpack.unpackb(data)
-        return cls(hash_before=before, hash_after=after, bytes_destroyed=destroyed)
+        before, after, destroyed, pending = msgpack.unpackb(data)
+        return cls(hash_before=before, hash_after=after, bytes_destroyed=destroyed, files_pending=pending)
 
 
 class Eraser:
@@ -110,7 +112,10 @@ class Eraser:
                 await tenant.adopt(shadow)
             destroyed = await self._store.erase(uid, first)
             receipt = Receipt(
-                hash_before=before, hash_after=await self._engine.state_hash(tenant), bytes_destroyed=destroyed
+                hash_before=before,
+                hash_after=await self._engine.state_hash(tenant),
+                bytes_destroyed=destroyed.bytes,
+                files_pending=destroyed.files_pending,
             )
         self.progress.pop(uid, None)
         for erasure in erasures:

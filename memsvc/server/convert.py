@@ -171,5 +171,5 @@ def erasure(value: Erased) -> memory_pb2.Erasure:
     if (receipt := value.receipt) is not None:
         message.state = memory_pb2.ERASURE_STATE_DONE
         message.state_hash_before, message.state_hash_after = receipt.hash_before, receipt.hash_after
-        message.bytes_destroyed = receipt.bytes_destroyed
+        message.bytes_destroyed, message.files_pending = receipt.bytes_destroyed, receipt.files_pending
     return message

@@ -140,12 +140,14 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
 
     async def ConfirmRestore(self, request: tenants_pb2.ConfirmRestoreRequest, context: Context) -> empty_pb2.Empty:
         """Destroy what a restored tenant was before."""
-        await self._engine.copies.confirm(validate.name("tenant", request.tenant))
+        tenant = validate.name("tenant", request.tenant)
+        await self._engine.copies.confirm(tenant, validate.request_id(request.request_id))
         return empty_pb2.Empty()
 
     async def UndoRestore(self, request: tenants_pb2.UndoRestoreRequest, context: Context) -> types_pb2.Tenant:
         """Put a restored tenant back."""
-        row = await self._engine.copies.undo(validate.name("tenant", request.tenant))
+        tenant = validate.name("tenant", request.tenant)
+        row = await self._engine.copies.undo(tenant, validate.request_id(request.request_id))
         return convert.tenant(row, self._dim)
 
     async def ExportTenant(
@@ -163,15 +165,17 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         """Make a tenant of an exported file."""
         first = await anext(requests, tenants_pb2.ImportTenantRequest())
         as_tenant = validate.name("as_tenant", first.as_tenant, required=False)
+        request_id = validate.request_id(first.request_id)
 
         async def parts() -> AsyncIterator[bytes]:
             yield first.data
             async for request in requests:
-                if request.as_tenant or request.rebuild:
-                    raise InvalidArgumentError("as_tenant", "and rebuild are for the first message only")
+                for field in ("as_tenant", "rebuild", "request_id"):
+                    if getattr(request, field):
+                        raise InvalidArgumentError(field, "is for the first message only")
                 yield request.data
 
-        made = await self._engine.copies.import_(parts(), as_tenant, rebuild=first.rebuild)
+        made = await self._engine.copies.import_(parts(), as_tenant, request_id, rebuild=first.rebuild)
         return tenants_pb2.ImportTenantResponse(
             tenant=convert.tenant(made.row, self._dim), head_seq=made.head_seq, adopted=made.adopted
         )

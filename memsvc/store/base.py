@@ -10,6 +10,7 @@ from typing import Protocol
 from memsvc.store.types import (
     Appended,
     Changed,
+    Destroyed,
     Erasure,
     LoadedSnapshot,
     Origin,
@@ -133,11 +134,11 @@ class Log(Protocol):
         """
         ...
 
-    async def erase(self, uid: str, first_seq: int) -> int:
+    async def erase(self, uid: str, first_seq: int) -> Destroyed:
         """Destroy the payloads of all forgotten entries of a tenant, and every snapshot at or after `first_seq`.
 
-        When it returns, their text, ids, sessions, metadata and hashes are in no file any more; a keyed hash of each id
-        stays, which refuses it. Returns the bytes of payload destroyed. To repeat it does no harm.
+        When it returns, their text, ids, sessions, metadata and hashes are in no file any more, unless `files_pending`
+        says otherwise; a keyed hash of each id stays, which refuses it. To repeat it does no harm.
 
         Raises:
             UnavailableError: it could not be finished; repeat it.
@@ -197,11 +198,12 @@ class Log(Protocol):
         """
         ...
 
-    async def stage(self, origin: Origin) -> str:
+    async def stage(self, origin: Origin, tenant: str) -> str:
         """Begin a tenant that no one sees: without a name and without records. Returns its uid.
 
-        `append_staged`, `save`, `publish` and `discard` take its uid, no other method does. One that is neither
-        published nor discarded is gone after a restart.
+        `tenant` is the id that it will be published under, or whose living tenant it will replace: it lies where that
+        one belongs. `append_staged`, `save`, `publish`, `replace` and `discard` take its uid, no other method does. One
+        that is neither published nor discarded is gone after a restart.
         """
         ...
 
@@ -220,9 +222,10 @@ class Log(Protocol):
         ...
 
     async def publish(self, uid: str, tenant: str, request_id: str) -> TenantRow:
-        """Make a staged tenant a living one of that id.
+        """Make a staged tenant a living one of that id, the one that it was staged for.
 
-        A request_id with which a tenant of that id was published within 24 hours returns that one's row.
+        A request_id with which a tenant of that id was published within 24 hours returns that one's row; what is staged
+        is then as it was.
 
         Raises:
             AlreadyExistsError: a tenant of that id lives; the staged one is as it was.
@@ -238,6 +241,8 @@ class Log(Protocol):
     async def replace(self, uid: str, staged: str, request_id: str) -> TenantRow:
         """Put a staged tenant in the place and under the id of a living one, and park that behind it, in one move.
 
+        A repeated request_id as in `publish`.
+
         Raises:
             FailedPreconditionError: another is parked behind the living one already (reason RESTORE_PENDING); or the
                 request_id was used for something else.
@@ -249,19 +254,27 @@ class Log(Protocol):
         """Return the uid of the tenant that is parked behind a living one."""
         ...
 
-    async def unpark(self, uid: str) -> TenantRow:
+    async def unpark(self, uid: str, request_id: str) -> TenantRow:
         """Give the id back to the tenant parked behind a living one, and delete the latter, to the end.
 
+        A request_id seen within 24 hours returns the same row again, as long as that tenant lives, and finishes the
+        deletion. It may come with either uid: of the one that was in front, or of the one that is back.
+
         Raises:
-            FailedPreconditionError: none is parked; the reason is NO_RESTORE_PENDING.
+            FailedPreconditionError: none is parked (reason NO_RESTORE_PENDING); or the request_id was used for
+                something else.
+            NotFoundError: what this request gave the id back to is gone since.
         """
         ...
 
-    async def confirm(self, uid: str) -> None:
+    async def confirm(self, uid: str, request_id: str) -> None:
         """Delete the tenant that is parked behind a living one, to the end.
 
+        A request_id seen within 24 hours does nothing but finish that.
+
         Raises:
-            FailedPreconditionError: none is parked; the reason is NO_RESTORE_PENDING.
+            FailedPreconditionError: none is parked (reason NO_RESTORE_PENDING); or the request_id was used for
+                something else.
         """
         ...
 

@@ -19,6 +19,8 @@ class Operation(IntEnum):
     FEEDBACK = 7
     PUBLISH = 8
     REPLACE = 9
+    UNPARK = 10
+    CONFIRM = 11
 
 
 class Request(NamedTuple):

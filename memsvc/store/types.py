@@ -165,6 +165,16 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Destroyed:
+    """What an erasure destroyed."""
+
+    bytes: int
+    """Of payload."""
+    files_pending: bool = False
+    """Whether the store's own files still hold some of it, until it can write them anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """What a tenant that is made of another one's records takes over beside them."""
 

@@ -35,9 +35,9 @@ async def uid(store, tenant, clock) -> str:
     return uid
 
 
-async def copy(store: Store, uid: str) -> tuple[str, list[Record]]:
+async def copy(store: Store, uid: str, tenant: str = "copy") -> tuple[str, list[Record]]:
     """Stage a copy; return its uid and its records."""
-    staged = await store.stage(await store.origin(uid))
+    staged = await store.stage(await store.origin(uid), tenant)
     records = await store.read(uid, 0, 1 << 20)
     for start in range(0, len(records), 4):
         await store.append_staged(staged, records[start : start + 4])
@@ -105,9 +105,9 @@ async def test_a_request_of_the_one_is_none_of_the_other(store, uid) -> None:
 
 
 async def test_a_copy_of_the_past(store, uid) -> None:
-    staged = await store.stage(await store.origin(uid))
+    staged = await store.stage(await store.origin(uid), "copy")
     await store.append_staged(staged, (await store.read(uid, 0, 1 << 20))[:6])
-    await store.publish(staged, "past", "")
+    await store.publish(staged, "copy", "")
     assert await store.head(staged) == 6
     assert (await store.entry_by_id(staged, "b")).number == 4
     assert [e.number for e in await store.scan(staged, 0, 10)] == [3, 4]
@@ -117,7 +117,7 @@ async def test_a_copy_of_the_past(store, uid) -> None:
 
 async def test_what_ends_in_a_copy_is_destroyed_as_ever(store) -> None:
     """A record read before the end of its entry, and one read after it."""
-    staged = await store.stage(Origin(created_us=1, config=b"config", id_key=b"key", forgotten=()))
+    staged = await store.stage(Origin(created_us=1, config=b"config", id_key=b"key", forgotten=()), "copy")
     given = [payload("a", "one", learn=False), payload("b", "one", learn=False), payload("c", "one", learn=False)]
     await store.append_staged(
         staged,
@@ -136,7 +136,7 @@ async def test_what_ends_in_a_copy_is_destroyed_as_ever(store) -> None:
 
 
 async def test_the_revision_that_is_not_there(store) -> None:
-    staged = await store.stage(Origin(created_us=1, config=b"", id_key=b"key", forgotten=()))
+    staged = await store.stage(Origin(created_us=1, config=b"", id_key=b"key", forgotten=()), "copy")
     await store.append_staged(
         staged,
         [
@@ -186,7 +186,7 @@ def record(
 async def test_a_record_that_does_not_follow_is_refused(store, tenant, wrong) -> None:
     await write(store, tenant.uid, payload("f"))
     await store.forget(tenant.uid, ["f"], "")
-    staged = await store.stage(await store.origin(tenant.uid))
+    staged = await store.stage(await store.origin(tenant.uid), "copy")
     first = [
         record(1, RecordKind.WRITE, {1: payload("a", "one"), 2: payload("b", "one")}),
         record(2, RecordKind.DELETE, {}, (2,)),
@@ -272,8 +272,10 @@ async def test_a_staged_copy_is_gone_after_a_restart(store, uid, reopen, tenant)
 
 async def test_a_name_that_is_taken_is_refused(store, uid) -> None:
     staged, records = await copy(store, uid)
+    taken = await store.create_tenant("copy", b"", b"", "")
     with pytest.raises(AlreadyExistsError):
-        await store.publish(staged, "tenant", "r")
+        await store.publish(staged, "copy", "r")
+    await store.delete_tenant(taken.uid, "")
     await store.publish(staged, "copy", "r")
     assert await store.head(staged) == len(records), "it was as it was, and the refused is not remembered"
 
@@ -290,7 +292,8 @@ async def test_a_repeated_publication(store, uid, reopen, clock) -> None:
         assert caught.value.reason == "REQUEST_ID_REUSED"
     with pytest.raises(FailedPreconditionError):
         await store.create_tenant("other", b"", b"", "r")
-    await store.publish(again, "again", "")
+    other, _ = await copy(store, uid, "again")
+    await store.publish(other, "again", "")
     for _ in range(2):
         assert await store.published("copy", "r") == row
         assert await store.published("copy", "r2") is await store.published("again", "r") is None
@@ -331,14 +334,14 @@ async def test_a_closed_store_makes_nothing(store, uid) -> None:
     origin = await store.origin(uid)
     await store.close()
     for call in (
-        store.stage(origin),
+        store.stage(origin, "copy"),
         store.append_staged("staged", []),
         store.publish("staged", "copy", ""),
         store.published("copy", "r"),
         store.replace(uid, "staged", ""),
         store.discard("staged"),
-        store.unpark(uid),
-        store.confirm(uid),
+        store.unpark(uid, ""),
+        store.confirm(uid, ""),
         store.note_copy(uid, "copy"),
     ):
         with pytest.raises(UnavailableError):

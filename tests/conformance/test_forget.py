@@ -173,7 +173,7 @@ async def test_erasing_destroys_the_payloads(store, uid, reopen) -> None:
     erasure, record = await store.forget(uid, ["a", "k"], "")
     gone = [payload("a", "one"), payload("a", "two"), payload("k", "two")]  # k's first went before
     size = await store.size(uid)
-    assert await store.erase(uid, erasure.first_seq) == sum(map(size_of, gone))
+    assert (await store.erase(uid, erasure.first_seq)).bytes == sum(map(size_of, gone))
     assert await store.size(uid) <= size - sum(len(p.data) for p in gone)
     for _ in range(2):
         assert await held(store, uid) == [2, 6]
@@ -189,19 +189,19 @@ async def test_erasing_destroys_the_payloads(store, uid, reopen) -> None:
 
 async def test_erasing_again_does_no_harm(store, uid, reopen) -> None:
     erasure, _ = await store.forget(uid, ["a"], "")
-    assert await store.erase(uid, erasure.first_seq) > 0
+    assert (await store.erase(uid, erasure.first_seq)).bytes > 0
     records = await store.read(uid, 0, 1 << 20)
     for _ in range(2):
-        assert await store.erase(uid, erasure.first_seq) == 0
+        assert (await store.erase(uid, erasure.first_seq)).bytes == 0
         assert await store.read(uid, 0, 1 << 20) == records
         store = await reopen()
 
 
 async def test_only_what_is_forgotten_is_erased(store, uid) -> None:
     records = await store.read(uid, 0, 1 << 20)
-    assert await store.erase(uid, 1) == 0
+    assert (await store.erase(uid, 1)).bytes == 0
     assert await store.read(uid, 0, 1 << 20) == records
-    assert await store.erase("no-such-uid", 1) == 0
+    assert (await store.erase("no-such-uid", 1)).bytes == 0
 
 
 async def test_one_erasing_takes_all_that_is_forgotten_of_one_tenant(store, uid) -> None:
@@ -223,7 +223,7 @@ async def test_a_large_erasure_is_whole(store, tenant) -> None:
     assert record.about == tuple(range(1, 1_001, 2))
     assert erasure.entries == 500
     size = sum(size_of(payload(f"id{i}", "x" * 100)) for i in range(0, 1_000, 2))
-    assert await store.erase(tenant.uid, erasure.first_seq) == size
+    assert (await store.erase(tenant.uid, erasure.first_seq)).bytes == size
     assert await held(store, tenant.uid) == list(range(2, 1_001, 2))
     kept = await store.read(tenant.uid, 1, 70_000)
     assert [r.seq for r in kept] == [2, 3], "what was erased takes nothing of a read's budget"
@@ -277,7 +277,7 @@ async def test_erasures_go_with_their_tenant(store, uid, reopen) -> None:
         assert await store.erasure(erasure.operation) is None
         assert await store.unfinished_erasures() == []
         await store.finish_erasure(erasure.operation, b"receipt")
-        assert await store.erase(uid, erasure.first_seq) == 0
+        assert (await store.erase(uid, erasure.first_seq)).bytes == 0
         store = await reopen()
 
 
@@ -305,7 +305,7 @@ async def test_forgetting_beside_other_changes_of_the_entry(store, uid) -> None:
     )
     assert results[5][1].about == tuple(range(6, 12))
     assert [r.reason for r in results[6:] if isinstance(r, MemsvcError)] == ["FORGOTTEN"] * 6
-    assert await store.erase(uid, results[5][0].first_seq) > 0
+    assert (await store.erase(uid, results[5][0].first_seq)).bytes > 0
     assert await held(store, uid) == [1, 2, 4, 5]
 
 

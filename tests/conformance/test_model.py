@@ -236,11 +236,11 @@ class StoreMachine(RuleBasedStateMachine):
     def erase(self, uid: str, finish: bool) -> None:
         tenant = self.tenants.get(uid)
         if tenant is None:
-            assert self.call(self.store.erase(uid, 1)) == 0
+            assert self.call(self.store.erase(uid, 1)).bytes == 0
             return
         first_seq = min((e.first_seq for e in tenant.erasures), default=len(tenant.records) + 1)
         forgotten = [entry for entry in tenant.entries.values() if entry.state == EntryState.FORGOTTEN]
-        assert self.call(self.store.erase(uid, first_seq)) == sum(entry.destroy() for entry in forgotten)
+        assert self.call(self.store.erase(uid, first_seq)).bytes == sum(entry.destroy() for entry in forgotten)
         tenant.snapshots = {seq: kept for seq, kept in tenant.snapshots.items() if seq < first_seq}
         if finish and tenant.erasures:
             erasure = tenant.erasures.pop()
@@ -292,7 +292,9 @@ class StoreMachine(RuleBasedStateMachine):
             return
         if any(e.state == EntryState.FORGOTTEN and not e.destroyed for e in tenant.entries.values()):
             self.erase(uid, finish=False)
-        copy = self.call(self.store.stage(self.call(self.store.origin(uid))))
+        copy = self.call(
+            self.store.stage(self.call(self.store.origin(uid)), "copy" if published else tenant.row.tenant)
+        )
         records = self.call(self.store.read(uid, 0, 1 << 20))
         for record in records:
             self.call(self.store.append_staged(copy, [record]))
@@ -310,7 +312,7 @@ class StoreMachine(RuleBasedStateMachine):
         if published:
             self.call(self.store.delete_tenant(copy, ""))
         else:
-            assert self.call(self.store.unpark(copy)) == tenant.row
+            assert self.call(self.store.unpark(copy, "")) == tenant.row
 
     @rule(uid=uids, seq=st.integers(1, 6), named=blobs, left_out=st.booleans())
     def save(self, uid: str, seq: int, named: dict[str, None], left_out: bool) -> None:

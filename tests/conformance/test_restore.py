@@ -21,7 +21,7 @@ async def uid(store, tenant) -> str:
 
 async def stage(store: Store, uid: str, last: int = 1) -> str:
     """Stage a copy of a tenant's first records."""
-    staged = await store.stage(await store.origin(uid))
+    staged = await store.stage(await store.origin(uid), "tenant")
     await store.append_staged(staged, (await store.read(uid, 0, 1 << 20))[:last])
     await store.save(staged, Snapshot(seq=last, meta=b"new", blobs={"a": b"new"}))
     return staged
@@ -61,7 +61,7 @@ async def test_the_first_one_takes_its_place_again(store, uid, tenant, reopen) -
     staged = await stage(store, uid)
     await store.replace(uid, staged, "r")
     await write(store, staged, payload("x"))
-    assert await store.unpark(staged) == tenant
+    assert await store.unpark(staged, "") == tenant
     for _ in range(2):
         assert await store.get_tenant("tenant") == tenant
         assert await store.heads() == {uid: 3}
@@ -72,8 +72,8 @@ async def test_the_first_one_takes_its_place_again(store, uid, tenant, reopen) -
         assert await store.parked(uid) is None
         assert await store.published("tenant", "r") is None
         for found in (uid, staged):
-            await refuses(store.unpark(found), "NO_RESTORE_PENDING")
-            await refuses(store.confirm(found), "NO_RESTORE_PENDING")
+            await refuses(store.unpark(found, ""), "NO_RESTORE_PENDING")
+            await refuses(store.confirm(found, ""), "NO_RESTORE_PENDING")
         store = await reopen()
     with pytest.raises(NotFoundError):
         await store.replace(uid, await stage(store, uid), "r")
@@ -83,14 +83,14 @@ async def test_the_first_one_takes_its_place_again(store, uid, tenant, reopen) -
 async def test_the_first_one_goes_for_good(store, uid, reopen) -> None:
     staged = await stage(store, uid)
     row = await store.replace(uid, staged, "")
-    await store.confirm(staged)
+    await store.confirm(staged, "")
     for _ in range(2):
         assert await store.get_tenant("tenant") == row
         assert await store.parked(staged) is None
         assert await store.seqs() == {staged: 1}
         for found in (uid, staged, "no-such-uid"):
-            await refuses(store.confirm(found), "NO_RESTORE_PENDING")
-            await refuses(store.unpark(found), "NO_RESTORE_PENDING")
+            await refuses(store.confirm(found, ""), "NO_RESTORE_PENDING")
+            await refuses(store.unpark(found, ""), "NO_RESTORE_PENDING")
         store = await reopen()
     again = await stage(store, staged)
     assert (await store.replace(staged, again, "")).uid == again
@@ -102,7 +102,7 @@ async def test_one_is_parked_at_a_time(store, uid) -> None:
     await store.replace(uid, staged, "r")
     await refuses(store.replace(staged, other, "r2"), "RESTORE_PENDING")
     assert await store.parked(staged) == uid
-    await store.confirm(staged)
+    await store.confirm(staged, "")
     assert (await store.replace(staged, other, "r2")).uid == other, "what was refused is as it was"
 
 
@@ -124,6 +124,71 @@ async def test_a_repeated_replacement(store, uid, clock) -> None:
     assert await store.published("tenant", "r") is None
     with pytest.raises(NotFoundError):
         await store.replace(uid, again, "r")
+
+
+async def test_a_repeated_return(store, uid, tenant, clock, reopen) -> None:
+    """It names either of the two, because whoever asks again may have heard of the first time or not."""
+    staged = await stage(store, uid)
+    await store.replace(uid, staged, "r")
+    assert await store.unpark(staged, "u") == tenant
+    await write(store, uid, payload("new"))
+    for _ in range(2):
+        assert await store.unpark(uid, "u") == await store.unpark(staged, "u") == tenant
+        assert (await store.entry_by_id(uid, "new")).payload.id == "new"
+        await refuses(store.unpark(uid, "u2"), "NO_RESTORE_PENDING")
+        store = await reopen()
+    other = await store.create_tenant("other", b"", b"", "")
+    for call in (store.unpark(other.uid, "u"), store.confirm(uid, "u"), store.unpark(uid, "r")):
+        await refuses(call, "REQUEST_ID_REUSED")
+    again = await stage(store, uid)
+    await store.replace(uid, again, "r2")
+    await refuses(store.unpark(again, "r2"), "REQUEST_ID_REUSED")
+    assert await store.parked(again) == uid, "what is done is done once"
+    clock.now_us += DAY_US
+    assert await store.unpark(again, "u") == tenant
+
+
+async def test_a_repeated_return_does_not_bring_back_what_is_gone(store, uid) -> None:
+    staged = await stage(store, uid)
+    await store.replace(uid, staged, "")
+    await store.unpark(staged, "u")
+    await store.delete_tenant(uid, "")
+    for found in (uid, staged):
+        with pytest.raises(NotFoundError):
+            await store.unpark(found, "u")
+
+
+async def test_a_repeated_confirmation(store, uid, clock, reopen) -> None:
+    staged = await stage(store, uid)
+    row = await store.replace(uid, staged, "r")
+    await store.confirm(staged, "c")
+    for _ in range(2):
+        await store.confirm(staged, "c")
+        await refuses(store.confirm(staged, "c2"), "NO_RESTORE_PENDING")
+        store = await reopen()
+    assert await store.get_tenant("tenant") == row
+    other = await store.create_tenant("other", b"", b"", "")
+    for call in (store.confirm(other.uid, "c"), store.unpark(staged, "c"), store.confirm(staged, "r")):
+        await refuses(call, "REQUEST_ID_REUSED")
+    again = await stage(store, staged)
+    await store.replace(staged, again, "r2")
+    await refuses(store.confirm(again, "c"), "REQUEST_ID_REUSED")
+    assert await store.parked(again) == staged, "what is done is done once"
+    clock.now_us += DAY_US
+    await store.confirm(again, "c")
+    assert await store.parked(again) is None
+
+
+async def test_what_is_refused_is_not_remembered(store, uid) -> None:
+    for call in (store.unpark(uid, "u"), store.confirm(uid, "c")):
+        await refuses(call, "NO_RESTORE_PENDING")
+    staged = await stage(store, uid)
+    await store.replace(uid, staged, "")
+    await store.confirm(staged, "c")
+    again = await stage(store, staged)
+    await store.replace(staged, again, "")
+    await store.unpark(again, "u")
+    assert (await store.get_tenant("tenant")).uid == staged
 
 
 async def test_only_a_staged_one_takes_the_place_of_a_living_one(store, uid, tenant) -> None:
@@ -148,7 +213,7 @@ async def test_what_is_parked_goes_with_the_one_in_front(store, uid, reopen, res
         assert await store.seqs() == {}
         assert await store.kept(uid) == (0, 0)
         assert await store.parked(staged) is None
-        await refuses(store.unpark(staged), "NO_RESTORE_PENDING")
+        await refuses(store.unpark(staged, ""), "NO_RESTORE_PENDING")
         store = await reopen()
     assert (await store.create_tenant("tenant", b"", b"", "")).uid not in (uid, staged)
 
@@ -160,7 +225,7 @@ async def test_what_is_parked_does_not_expire_until_it_is_back(store, tenant, cl
     hidden = await stage(store, tenant.uid, 2)
     await store.replace(tenant.uid, staged, "")
     assert [uid for uid, _ in await store.expire(10)] == [staged]
-    await store.unpark(staged)
+    await store.unpark(staged, "")
     assert [uid for uid, _ in await store.expire(10)] == [tenant.uid]
     await store.publish(hidden, "other", "")
     assert [uid for uid, _ in await store.expire(10)] == [hidden]

@@ -1,8 +1,11 @@
 """A tenant as a file: out of one deployment and into another."""
 
+import asyncio
+
 import pytest
 
 from memsvc.engine.engine import Engine
+from memsvc.engine.past import Moment
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
 from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
@@ -13,12 +16,20 @@ async def exported(engine: Engine, tenant: str = "t") -> bytes:
     return b"".join([part async for part in engine.copies.export(tenant)])
 
 
-async def imported(engine: Engine, data: bytes, as_tenant: str = "", *, rebuild: bool = False, step: int = 1000):
+async def imported(
+    engine: Engine,
+    data: bytes,
+    as_tenant: str = "",
+    request_id: str = "",
+    *,
+    rebuild: bool = False,
+    step: int = 1000,
+):
     async def parts():
         for at in range(0, len(data), step):
             yield data[at : at + step]
 
-    return await engine.copies.import_(parts(), as_tenant, rebuild=rebuild)
+    return await engine.copies.import_(parts(), as_tenant, request_id, rebuild=rebuild)
 
 
 async def fill(engine: Engine) -> None:
@@ -95,3 +106,43 @@ async def test_a_snapshot_of_other_numerics_is_adopted_or_left(tmp_path) -> None
         for tenant in ("t", "rebuilt"):
             stats = await engine.reads.stats(tenant, state_hash=False)
             assert stats.fingerprint == engine.thread.runner.fingerprint
+
+
+@pytest.mark.parametrize("as_tenant", ["", "other"])
+async def test_a_file_comes_in_once(engine: Engine, as_tenant) -> None:
+    """Whoever asks again has the tenant of the first time, from the file's beginning alone."""
+    await create(engine)
+    await engine.write("t", turns(30), applied=True)
+    data = await exported(engine)
+    await engine.delete_tenant("t", "")
+    made = await imported(engine, data, as_tenant, "i")
+    assert await imported(engine, data, as_tenant, "i") == made
+    assert await imported(engine, data[:1000], as_tenant, "i") == made
+    await engine.write(made.row.tenant, turns(1, 50), applied=True)
+    assert (await imported(engine, data, as_tenant, "i")).row.uid == made.row.uid
+    assert "e50" in await ids(engine, made.row.tenant)
+    for request_id in ("", "i2"):
+        with pytest.raises(AlreadyExistsError):
+            await imported(engine, data, as_tenant, request_id)
+    with pytest.raises(FailedPreconditionError) as caught:
+        await imported(engine, data, "a third", "i")
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+    assert len(await engine.store.list_tenants("", 10)) == 1
+
+
+async def test_of_the_same_request_at_once_one_makes_the_tenant(tmp_path) -> None:
+    async with running(tmp_path / "d") as engine:
+        await create(engine)
+        word = payload("x", "a word like floccinaucinihilipilification")
+        await engine.write("t", [*turns(30), word], applied=True)
+        data = await exported(engine)
+        made = await asyncio.gather(*(imported(engine, data, "other", "i") for _ in range(3)))
+        assert len({each.row.uid for each in made}) == 1
+        restored = await asyncio.gather(
+            *(engine.copies.restore("t", Moment(seq=2), "restored", "r") for _ in range(3)),
+        )
+        assert len({each.uid for each in restored}) == 1
+        for tenant in ("t", "other", "restored"):
+            await engine.delete_tenant(tenant, "")
+        for file in (tmp_path / "d").iterdir():
+            assert b"floccinaucini" not in file.read_bytes(), "nothing is left of the others"

@@ -8,7 +8,7 @@ import pytest
 from memsvc.engine import past
 from memsvc.engine.engine import Engine
 from memsvc.engine.past import Moment
-from memsvc.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, OutOfRangeError
+from memsvc.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
 from tests.engine.test_erasure import SECRET, erased
@@ -175,7 +175,7 @@ async def test_a_restore_in_place_is_confirmed_or_undone(tmp_path, confirmed) ->
         await engine.write("t", [payload("late", "a thing called quixotry"), *turns(10, 10)], applied=True)
         late_hash = await state(engine)
         with pytest.raises(FailedPreconditionError):
-            await engine.copies.undo("t")
+            await engine.copies.undo("t", "u")
         await engine.copies.restore("t", Moment(seq=2), "", "r")
         assert await state(engine) == past_hash
         assert (await engine.reads.stats("t", state_hash=False)).restore_pending
@@ -188,7 +188,8 @@ async def test_a_restore_in_place_is_confirmed_or_undone(tmp_path, confirmed) ->
             assert caught.value.reason == "RESTORE_PENDING"
         await engine.write("t", turns(2, 50), applied=True)
     async with running(tmp_path / "d") as engine:
-        await (engine.copies.confirm("t") if confirmed else engine.copies.undo("t"))
+        for _ in range(2):  # the second is a retry
+            await (engine.copies.confirm("t", "c") if confirmed else engine.copies.undo("t", "u"))
         assert not (await engine.reads.stats("t", state_hash=False)).restore_pending
         if confirmed:
             assert (await ids(engine))[-2:] == ["e50", "e51"]
@@ -197,3 +198,38 @@ async def test_a_restore_in_place_is_confirmed_or_undone(tmp_path, confirmed) ->
         await engine.changes.forget("t", ["e1"], None, "")
     held = b"".join(file.read_bytes() for file in (tmp_path / "d").iterdir())
     assert (b"quixotry" in held) == (not confirmed)
+
+
+async def test_a_restore_is_undone_once(engine: Engine) -> None:
+    """Whoever asks again has the answer of the first time, and what was written since stays."""
+    await create(engine)
+    await engine.write("t", turns(10), applied=True)
+    await engine.copies.restore("t", Moment(seq=1), "", "r")
+    back = await engine.copies.undo("t", "u")
+    await engine.write("t", turns(2, 50), applied=True)
+    assert await engine.copies.undo("t", "u") == back
+    assert (await ids(engine))[-1] == "e51"
+    await engine.copies.restore("t", Moment(seq=1), "", "r2")
+    with pytest.raises(NotFoundError):
+        await engine.copies.undo("t", "u")
+    assert await ids(engine) == []
+
+
+async def test_an_undo_that_could_not_finish_serves_what_is_back(engine: Engine, monkeypatch) -> None:
+    await create(engine)
+    await engine.write("t", turns(10), applied=True)
+    before = await state(engine)
+    await engine.copies.restore("t", Moment(seq=1), "", "r")
+    unpark = engine.store.unpark
+
+    async def broken(uid: str, request_id: str) -> None:
+        await unpark(uid, request_id)
+        raise UnavailableError("the disk is full")
+
+    monkeypatch.setattr(engine.store, "unpark", broken)
+    with pytest.raises(UnavailableError):
+        await engine.copies.undo("t", "u")
+    assert await state(engine) == before
+    monkeypatch.setattr(engine.store, "unpark", unpark)
+    await engine.copies.undo("t", "u")
+    await engine.write("t", turns(1, 50), applied=True)

@@ -14,6 +14,14 @@ from memsvc.store.sqlite.log_stage import find_staged
 from memsvc.store.types import TenantRow
 
 
+class Unparked(NamedTuple):
+    """A tenant that has its name again."""
+
+    row: TenantRow
+    condemned: str | None
+    """The uid of the one that was in front; None once nothing is left of it."""
+
+
 class Parked(NamedTuple):
     """Two tenants, one behind the other."""
 
@@ -51,30 +59,45 @@ def replace(connection: sqlite3.Connection, *, uid: str, staged: str, request_id
     return TenantRow(uid=staged, tenant=name, created_us=new.created_us, config=new.config)
 
 
-def unpark(connection: sqlite3.Connection, *, uid: str, now_us: int) -> TenantRow:
-    """Give the parked tenant its name again, and condemn the one in front of it.
+def unpark(connection: sqlite3.Connection, *, uid: str, request_id: str, now_us: int) -> Unparked:
+    """Give the parked tenant its name again, condemn the one in front of it, and put that behind until it is purged.
 
     Raises:
-        FailedPreconditionError: none is parked.
+        FailedPreconditionError: none is parked, or the request_id was used for something else.
+        NotFoundError: what this request gave its name back to is gone since.
     """
     found = _find_parked(connection, uid)
+    lives = connection.execute("SELECT 1 FROM living WHERE uid = ?", (uid,)).fetchone() is not None
+    # A retry comes with the uid of the one that is back, or of the one that was in front, which may be gone.
+    back = found.uid if found is not None and found.config is not None else uid
+    request = Request(request_id.encode(), Operation.UNPARK, plain_hash(back.encode()) if lives else None)
+    if (came := outcome(connection, request, now_us)) is not None:
+        row, left = published_as(connection, came.uid), _find_parked(connection, came.uid)
+        return Unparked(row, left.uid if left is not None and left.config is None else None)
     if found is None or found.config is None:
         raise none_parked()
     condemn(connection, found.front)
     connection.execute("DELETE FROM parked WHERE tenant = ?", (found.no,))
+    connection.execute("INSERT INTO parked VALUES (?, ?)", (found.front, found.no))
     give_name(connection, found.no, found.name)
-    return TenantRow(uid=found.uid, tenant=found.name, created_us=found.created_us, config=found.config)
+    remember(connection, request, Outcome(found.uid, now_us, 0, 0))
+    row = TenantRow(uid=found.uid, tenant=found.name, created_us=found.created_us, config=found.config)
+    return Unparked(row, uid)
 
 
-def condemn_parked(connection: sqlite3.Connection, *, uid: str, now_us: int) -> str:
+def condemn_parked(connection: sqlite3.Connection, *, uid: str, request_id: str, now_us: int) -> str:
     """Condemn the tenant that is parked behind a living one. Return its uid; again until it is purged.
 
     Raises:
-        FailedPreconditionError: none is parked.
+        FailedPreconditionError: none is parked, or the request_id was used for something else.
     """
+    request = Request(request_id.encode(), Operation.CONFIRM, plain_hash(uid.encode()))
+    if (came := outcome(connection, request, now_us)) is not None:
+        return came.uid
     if (found := _find_parked(connection, uid)) is None:
         raise none_parked()
     condemn(connection, found.no)
+    remember(connection, request, Outcome(found.uid, now_us, 0, 0))
     return found.uid
 
 

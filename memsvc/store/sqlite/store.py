@@ -34,6 +34,7 @@ from memsvc.store.sqlite.worker import Worker
 from memsvc.store.types import (
     Appended,
     Changed,
+    Destroyed,
     Erasure,
     LoadedSnapshot,
     Origin,
@@ -190,7 +191,7 @@ class SqliteStore:
             partial(log_change.forget, uid=uid, ids=tuple(ids), request_id=request_id, asked=asked)
         )
 
-    async def erase(self, uid: str, first_seq: int) -> int:
+    async def erase(self, uid: str, first_seq: int) -> Destroyed:
         """See `Log.erase`. Whatever was destroyed before, of any tenant, is in no file either when it returns."""
         return await self._to_the_end(self._erase(uid, first_seq))
 
@@ -223,8 +224,8 @@ class SqliteStore:
         """See `Log.origin`."""
         return await self._read(log_read.origin, uid)
 
-    async def stage(self, origin: Origin) -> str:
-        """See `Log.stage`."""
+    async def stage(self, origin: Origin, tenant: str) -> str:
+        """See `Log.stage`. All tenants lie in one place."""
         return await self._write(partial(log_stage.stage, origin=origin))
 
     async def append_staged(self, uid: str, records: Sequence[Record], config: bytes | None = None) -> None:
@@ -249,21 +250,22 @@ class SqliteStore:
         """See `Log.parked`."""
         return await self._read(log_park.parked, uid)
 
-    async def unpark(self, uid: str) -> TenantRow:
+    async def unpark(self, uid: str, request_id: str) -> TenantRow:
         """See `Log.unpark`. When it returns, the text of the tenant that was in front is in no file any more.
 
         Raises:
-            UnavailableError: the id is given back, but the other one is not wholly deleted: the next start goes on.
+            UnavailableError: the id is given back, but the other one is not wholly deleted; a retry with the same
+                request_id goes on, and so does a restart.
         """
-        return await self._to_the_end(self._unpark(uid))
+        return await self._to_the_end(self._unpark(uid, request_id))
 
-    async def confirm(self, uid: str) -> None:
+    async def confirm(self, uid: str, request_id: str) -> None:
         """See `Log.confirm`. When it returns, the parked tenant's text is in no file any more.
 
         Raises:
             UnavailableError: it could not be finished; a retry goes on while any of it is there, and so does a restart.
         """
-        await self._to_the_end(self._confirm(uid))
+        await self._to_the_end(self._confirm(uid, request_id))
 
     async def discard(self, uid: str) -> None:
         """See `Log.discard`. When it returns, the staged tenant's text is in no file any more.
@@ -378,13 +380,13 @@ class SqliteStore:
     async def _delete(self, uid: str, request_id: str) -> None:
         await self._purge(*await self._write(partial(log_write.condemn_tenant, uid=uid, request_id=request_id)))
 
-    async def _unpark(self, uid: str) -> TenantRow:
-        row = await self._write(partial(log_park.unpark, uid=uid))
-        await self._purge(uid)
+    async def _unpark(self, uid: str, request_id: str) -> TenantRow:
+        row, condemned = await self._write(partial(log_park.unpark, uid=uid, request_id=request_id))
+        await self._purge(*([] if condemned is None else [condemned]))
         return row
 
-    async def _confirm(self, uid: str) -> None:
-        await self._purge(await self._write(partial(log_park.condemn_parked, uid=uid)))
+    async def _confirm(self, uid: str, request_id: str) -> None:
+        await self._purge(await self._write(partial(log_park.condemn_parked, uid=uid, request_id=request_id)))
 
     async def _discard(self, uid: str) -> None:
         if await self._write(partial(log_stage.condemn_staged, uid=uid)):
@@ -400,14 +402,14 @@ class SqliteStore:
                 pass
         await self._empty_wals()
 
-    async def _erase(self, uid: str, first_seq: int) -> int:
+    async def _erase(self, uid: str, first_seq: int) -> Destroyed:
         destroyed = 0
         erase = partial(log_destroy.erase_slice, uid=uid)
         while (size := await self._committer.run(erase, size=log_destroy.SLICE_ROWS * PAGE_BYTES)) is not None:
             destroyed += size
         await self._views.run(views.drop_from, uid, first_seq)
         await self._empty_wals()
-        return destroyed
+        return Destroyed(bytes=destroyed)
 
     async def _empty_wals(self) -> None:
         await self._views.run(truncate_wal)

@@ -37,7 +37,8 @@ async def stage(store: SqliteStore, number: int, uid: str) -> str:
     """Stage another tenant in the likeness of this one, but with marks of its own."""
     origin = await store.origin(uid)
     config = b"<mark-config-%d>" % number
-    staged = await store.stage(type(origin)(created_us=1, config=config, id_key=origin.id_key, forgotten=()))
+    likeness = type(origin)(created_us=1, config=config, id_key=origin.id_key, forgotten=())
+    staged = await store.stage(likeness, "<mark-tenant-1>")
     records = await _made(store, number)
     await store.append_staged(staged, records)
     blobs = {"a": b"<mark-blob-%d>" % number * 1_000}
@@ -83,7 +84,7 @@ async def test_nothing_of_what_was_parked_is_left(tmp_path, store, uid) -> None:
     staged = await stage(store, 2, uid)
     await store.replace(uid, staged, "r")
     assert set(marks(tmp_path)) == set(expected(1, 2))
-    await store.confirm(staged)
+    await store.confirm(staged, "")
     assert counted(marks(tmp_path)) == expected(2)
     await store.delete_tenant(staged, "")
     assert marks(tmp_path) == Counter()
@@ -92,7 +93,7 @@ async def test_nothing_of_what_was_parked_is_left(tmp_path, store, uid) -> None:
 async def test_nothing_of_what_was_in_front_is_left(tmp_path, store, uid) -> None:
     staged = await stage(store, 2, uid)
     await store.replace(uid, staged, "r")
-    await store.unpark(staged)
+    await store.unpark(staged, "")
     assert counted(marks(tmp_path)) == expected(1)
     await store.delete_tenant(uid, "")
     assert marks(tmp_path) == Counter()
@@ -117,13 +118,13 @@ async def test_names_and_configs_leave_no_copy_as_they_move(tmp_path, store) -> 
         await store.note_copy(row.uid, f"<mark-copy-{i}>" + "." * 100)
         living[row.uid] = str(i)
     for at, uid in enumerate(list(living)[::2]):
-        staged = await store.stage(await store.origin(uid))
+        staged = await store.stage(await store.origin(uid), "copy")
         await store.append_staged(staged, await store.read(uid, 0, 1 << 20))
         await store.replace(uid, staged, "")
         if at % 3 == 0:
-            await store.unpark(staged)
+            await store.unpark(staged, "")
         elif at % 3 == 1:
-            await store.confirm(staged)
+            await store.confirm(staged, "")
         else:
             await store.delete_tenant(staged, "")
             del living[uid]
@@ -144,7 +145,7 @@ async def test_a_restart_takes_what_is_staged_and_keeps_what_is_parked(tmp_path,
     assert counted(marks(tmp_path)) == expected(1, 2)
     assert await store.parked(front) == uid
     assert await store.seqs() == {uid: 2, front: 2}
-    await store.unpark(front)
+    await store.unpark(front, "")
     assert len(await store.scan(uid, 0, 1_000)) == TEXTS
     assert (await store.load(uid)).snapshot.meta == b"<mark-meta-1>"
     assert counted(marks(tmp_path)) == expected(1)
@@ -159,6 +160,7 @@ async def test_a_restart_takes_what_is_staged_and_keeps_what_is_parked(tmp_path,
         ("confirm", False),
         ("confirm", True),
         ("unpark", False),
+        ("unpark", True),
         ("delete", False),
         ("delete", True),
     ],
@@ -170,8 +172,8 @@ async def test_what_is_cut_short_is_finished(tmp_path, store, uid, end, retry) -
         await store.replace(uid, staged, "")
     operation, purged, left = {
         "discard": (log_stage.condemn_staged, staged, expected(1)),
-        "confirm": (log_park.condemn_parked, uid, expected(2)),
-        "unpark": (log_park.unpark, staged, expected(1)),
+        "confirm": (partial(log_park.condemn_parked, request_id="r"), uid, expected(2)),
+        "unpark": (partial(log_park.unpark, request_id="r"), staged, expected(1)),
         "delete": (partial(log_write.condemn_tenant, request_id="d"), uid, {}),
     }[end]
     # So far, and no further, as if the process had died here.
@@ -179,8 +181,10 @@ async def test_what_is_cut_short_is_finished(tmp_path, store, uid, end, retry) -
     await store._committer.run(partial(log_destroy.purge_slice, uid=purged))
     if end == "delete" and retry:
         await store.delete_tenant(staged, "d")
+    elif end == "discard" and retry:
+        await store.discard(staged)
     elif retry:
-        await getattr(store, end)(staged)
+        await getattr(store, end)(staged, "r")
     else:
         await store.close()
         store = SqliteStore.open(tmp_path)

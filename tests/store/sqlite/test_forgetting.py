@@ -65,7 +65,7 @@ async def test_nothing_of_an_erased_entry_is_in_any_file(tmp_path, restart) -> N
     assert all(left_of(given, contents(tmp_path / "erased")) for given in forgotten if given.learn)
     held = {entry.payload.data for record in await store.read(uid, 0, 1 << 30) for entry in record.entries}
     destroyed = await store.erase(uid, erasure.first_seq)
-    assert destroyed == sum(size_of(given) for given in forgotten if given.data in held)
+    assert destroyed.bytes == sum(size_of(given) for given in forgotten if given.data in held)
     if restart == "after":
         await store.close()
         store = SqliteStore.open(tmp_path / "erased")
@@ -195,7 +195,7 @@ async def test_an_erasure_survives_the_death_of_its_process(tmp_path, name) -> N
     expected = Counter([mark for kept in given[1::2] for mark in marks_of(kept)] + ["<mark-blob-1>"])
     destroyed = [sum(map(size_of, held)) - sum(map(size_of, given[1::2])), 0]
     for size in destroyed:
-        assert await store.erase(row.uid, erasure.first_seq) == size
+        assert (await store.erase(row.uid, erasure.first_seq)).bytes == size
         assert marks(tmp_path) == expected
     assert await store.seqs() == {row.uid: 1}
     await store.finish_erasure(operation, b"first")
@@ -220,7 +220,7 @@ async def test_a_large_erasure_goes_on_while_others_write(tmp_path) -> None:
     while not erasing.done():
         await write(store, row.uid, payload(str(written), "y" * 100))
         written += 1
-    assert await erasing == sum(size_of(payload(f"0-{j}", "<mark-data-1>" + "x" * 200)) for j in range(500)) * 4
+    assert (await erasing).bytes == sum(size_of(payload(f"0-{j}", "<mark-data-1>" + "x" * 200)) for j in range(500)) * 4
     assert marks(tmp_path) == Counter()
     assert written > 2_000 / log_destroy.SLICE_ROWS, "appends ran between the slices"
     assert [e.payload.id for e in await store.scan(row.uid, 0, 10_000)] == [str(i) for i in range(written)]
@@ -251,7 +251,7 @@ async def test_an_erasure_of_a_tenant_whose_deletion_was_cut_short(tmp_path) -> 
     await store._committer.run(partial(log_write.condemn_tenant, uid=row.uid, request_id="d", now_us=wall_clock_us()))
     assert await store.erasure(erasure.operation) is None
     assert await store.unfinished_erasures() == []
-    assert await store.erase(row.uid, erasure.first_seq) == size_of(marked(1, 40))
+    assert (await store.erase(row.uid, erasure.first_seq)).bytes == size_of(marked(1, 40))
     assert marks(tmp_path) == Counter(marks_of(marked(2, 40))), "what it says holds, whatever else is under way"
     await store.close()
 
