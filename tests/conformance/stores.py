@@ -1,12 +1,26 @@
 """The stores that must conform, and what the suites share."""
 
+import atexit
 import hashlib
+import tempfile
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 
 from memsvc.store.base import Store
+from memsvc.store.redis.store import RedisOptions, RedisStore
+from memsvc.store.redis.url import parse
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
 from memsvc.store.types import Appended, Payload, RecordKind
+from tests.redis_server import RedisServer
+
+@cache
+def redis_for_tests() -> RedisServer:
+    """A server for all of a session's tests, each with a prefix of its own."""
+    server = RedisServer(Path(tempfile.mkdtemp()) / "redis").start()
+    atexit.register(server.kill)
+    return server
+
 
 DAY_US = 24 * 3600 * 1_000_000
 
@@ -28,7 +42,13 @@ async def open_sqlite(directory: Path, clock: Clock) -> Store:
     return SqliteStore.open(directory, SqliteOptions(clock_us=clock))
 
 
-FACTORIES: dict[str, StoreFactory] = {"sqlite": open_sqlite}
+async def open_redis(directory: Path, clock: Clock) -> Store:
+    prefix = "t" + hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    address = parse(f"{redis_for_tests().url}?prefix={prefix}")
+    return await RedisStore.open(address, RedisOptions(clock_us=clock))
+
+
+FACTORIES: dict[str, StoreFactory] = {"redis": open_redis, "sqlite": open_sqlite}
 
 
 def payload(id: str, text: str = "", *, learn: bool = True, expire_us: int | None = None) -> Payload:

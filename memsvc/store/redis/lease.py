@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from memsvc.store.redis.committer import Committer, Place
 from memsvc.store.redis.keys import ShardKeys
 from memsvc.store.redis.scripts import script
-from memsvc.store.redis.url import Connection
+from memsvc.store.redis.url import Address, Connection, connect
 
 CERTAIN = 2 / 3
 """Part of a lease after which this process does not rely on it any more: clocks drift, replies take time."""
@@ -23,8 +23,10 @@ RENEW = 1 / 3
 class Connections:
     """One process's connections to one deployment."""
 
-    log: Connection
-    """Commits and leases: nothing is repeated by itself."""
+    address: Address
+    """Where each shard's committer has a connection of its own made: their commits do not wait for one another."""
+    leases: Connection
+    """Nothing is repeated by itself."""
     reads: Connection
     bulk: Connection
     """Snapshots: megabytes that no commit waits for."""
@@ -71,9 +73,9 @@ class Lease:
         self.keys, self.epoch, self._process, self._since = keys, epoch, process, since
         self._held = True
         self._lost = lost
-        connections = process.connections
+        self._log = connect(process.connections.address, "log")
         self.committer = Committer(
-            Place(connections.log, connections.reads, keys, epoch, process.clock_us),
+            Place(self._log, process.connections.reads, keys, epoch, process.clock_us),
             is_held=lambda: self.is_held,
             lost=self._let_go,
         )
@@ -100,7 +102,7 @@ class Lease:
             RedisError: Redis did not answer.
         """
         asked = time.monotonic()
-        renew = script(self._process.connections.log, "renew")
+        renew = script(self._process.connections.leases, "renew")
         arguments = [self.epoch, self._process.name, self._process.lease_ms]
         if await renew([self.keys.epoch, self.keys.lease], arguments):
             self._since = asked
@@ -113,13 +115,17 @@ class Lease:
         Raises:
             RedisError: Redis did not answer; the lease runs out by itself.
         """
-        await self.committer.close()
-        await script(self._process.connections.log, "release")([self.keys.epoch, self.keys.lease], [self.epoch])
+        await self._end()
+        await script(self._process.connections.leases, "release")([self.keys.epoch, self.keys.lease], [self.epoch])
 
     async def close(self) -> None:
         """Commit nothing any more."""
         self._let_go()
+        await self._end()
+
+    async def _end(self) -> None:
         await self.committer.close()
+        await self._log.aclose()
 
     def _let_go(self) -> None:
         if self._held:
@@ -134,7 +140,7 @@ async def acquire(process: Process, keys: ShardKeys, predecessor: str, lost: Cal
         RedisError: Redis did not answer.
     """
     asked = time.monotonic()
-    answer = await script(process.connections.log, "acquire")(
+    answer = await script(process.connections.leases, "acquire")(
         [keys.epoch, keys.lease, keys.commit],
         [process.name, process.lease_ms, predecessor and f"{predecessor} "],
     )

@@ -150,36 +150,46 @@ def _appear(tx: Transaction, uid: str, row: Row, request: Request) -> TenantRow:
     return row.tenant(uid)
 
 
-def unpark(tx: Transaction, *, uid: str) -> TenantRow:
+def unpark(tx: Transaction, *, uid: str, request_id: str) -> TenantRow:
     """Give the parked tenant its name again, and condemn the one in front of it.
 
     Raises:
-        FailedPreconditionError: none is parked.
-        NotFoundError: no such tenant.
+        FailedPreconditionError: none is parked, or the request_id was used for something else.
+        NotFoundError: what this request gave its name back to is gone since.
     """
-    behind = find_living(tx, uid).behind
-    row = find_row(tx, behind) if behind else None
+    front = find_row(tx, uid)
+    living = front is not None and front.standing is Standing.LIVING
+    # A retry comes with the uid of the one that is back, or of the one that was in front, which is gone.
+    behind = front.behind if front is not None else ""
+    digest = plain_hash((behind or uid).encode()) if living else None
+    request = Request(plain_request(request_id), Operation.UNPARK, digest)
+    if (came := outcome(tx, request)) is not None:
+        return published_as(tx, came.uid)
+    row = find_row(tx, behind) if behind and living else None
     if row is None:
         raise none_parked()
     condemn(tx, uid)
     put_row(tx, behind, row._replace(standing=Standing.LIVING))
     give_name(tx, behind, row.name)
+    remember(tx, request, Outcome(behind, tx.now_us, 0, 0))
     return row.tenant(behind)
 
 
-def condemn_parked(tx: Transaction, *, uid: str) -> str:
-    """Condemn the tenant that is parked behind a living one. Return its uid.
+def condemn_parked(tx: Transaction, *, uid: str, request_id: str) -> None:
+    """Condemn the tenant that is parked behind a living one.
 
     Raises:
-        FailedPreconditionError: none is parked.
-        NotFoundError: no such tenant.
+        FailedPreconditionError: none is parked, or the request_id was used for something else.
     """
-    front = find_living(tx, uid)
-    if not front.behind:
+    request = Request(plain_request(request_id), Operation.CONFIRM, plain_hash(uid.encode()))
+    if outcome(tx, request) is not None:
+        return
+    front = find_row(tx, uid)
+    if front is None or front.standing is not Standing.LIVING or not front.behind:
         raise none_parked()
     condemn(tx, front.behind)
     put_row(tx, uid, front._replace(behind=""))
-    return front.behind
+    remember(tx, request, Outcome(front.behind, tx.now_us, 0, 0))
 
 
 def condemn_staged(tx: Transaction, *, uid: str) -> bool:

@@ -109,8 +109,8 @@ def append(
     )
 
 
-def condemn_tenant(tx: Transaction, *, uid: str, request_id: str) -> list[str]:
-    """Condemn a tenant and what is parked behind it. Return the uids to purge.
+def condemn_tenant(tx: Transaction, *, uid: str, request_id: str) -> None:
+    """Condemn a tenant and what is parked behind it.
 
     Raises:
         NotFoundError: no such tenant, and the request_id is new.
@@ -123,14 +123,13 @@ def condemn_tenant(tx: Transaction, *, uid: str, request_id: str) -> list[str]:
     if (came := outcome(tx, request)) is not None:
         if came.uid != uid:
             raise reused()
-        return [uid]
+        return
     if living is None:
         raise no_tenant()
-    uids = [living.behind, uid] if living.behind else [uid]
-    for each in uids:
-        condemn(tx, each)
+    if living.behind:
+        condemn(tx, living.behind)
+    condemn(tx, uid)
     remember(tx, request, Outcome(uid, tx.now_us, 0, 0))
-    return uids
 
 
 def condemn(tx: Transaction, uid: str) -> None:

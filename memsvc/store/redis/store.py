@@ -106,7 +106,10 @@ class RedisStore:
         """
         options = options or RedisOptions()
         connections = Connections(
-            log=connect(address, "log"), reads=connect(address, "reads"), bulk=connect(address, "bulk")
+            address=address,
+            leases=connect(address, "log"),
+            reads=connect(address, "reads"),
+            bulk=connect(address, "bulk"),
         )
         try:
             weaknesses = await promises.check(connections.reads)
@@ -158,8 +161,8 @@ class RedisStore:
         reader = self._reader(lease)
         for uid in await reader.members(lease.keys.staged):
             await lease.committer.run(partial(log_stage.condemn_staged, uid=uid))
-        for uid in await reader.members(lease.keys.condemned):
-            await self._purge(lease, uid)
+        if await reader.members(lease.keys.condemned):
+            self._start(self._purge(lease))  # it may take long, and nobody waits for it
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
@@ -320,13 +323,13 @@ class RedisStore:
         row = await self._read(self._reader(self._lease(uid)).living(uid))
         return row.behind or None if row is not None else None
 
-    async def unpark(self, uid: str) -> TenantRow:
+    async def unpark(self, uid: str, request_id: str) -> TenantRow:
         """See `Log.unpark`. When it returns, nothing of the tenant that was in front is left."""
-        return await self._to_the_end(self._unpark(uid))
+        return await self._to_the_end(self._unpark(uid, request_id))
 
-    async def confirm(self, uid: str) -> None:
+    async def confirm(self, uid: str, request_id: str) -> None:
         """See `Log.confirm`. When it returns, nothing of the parked tenant is left."""
-        await self._to_the_end(self._confirm(uid))
+        await self._to_the_end(self._confirm(uid, request_id))
 
     async def discard(self, uid: str) -> None:
         """See `Log.discard`. When it returns, nothing of the staged tenant is left."""
@@ -480,33 +483,38 @@ class RedisStore:
 
     async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work that a cancelled caller does not leave half done, and that `close` waits for."""
+        return await asyncio.shield(self._start(work))
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def _delete(self, uid: str, request_id: str) -> None:
         lease = self._lease(uid)
-        uids = await self._write(lease, partial(log_write.condemn_tenant, uid=uid, request_id=request_id))
-        await self._purge(lease, *uids)
+        await self._write(lease, partial(log_write.condemn_tenant, uid=uid, request_id=request_id))
+        await self._purge(lease)
 
-    async def _unpark(self, uid: str) -> TenantRow:
+    async def _unpark(self, uid: str, request_id: str) -> TenantRow:
         lease = self._lease(uid)
-        row = await self._write(lease, partial(log_stage.unpark, uid=uid))
-        await self._purge(lease, uid)
+        row = await self._write(lease, partial(log_stage.unpark, uid=uid, request_id=request_id))
+        await self._purge(lease)
         return row
 
-    async def _confirm(self, uid: str) -> None:
+    async def _confirm(self, uid: str, request_id: str) -> None:
         lease = self._lease(uid)
-        await self._purge(lease, await self._write(lease, partial(log_stage.condemn_parked, uid=uid)))
+        await self._write(lease, partial(log_stage.condemn_parked, uid=uid, request_id=request_id))
+        await self._purge(lease)
 
     async def _discard(self, uid: str) -> None:
         lease = self._lease(uid)
         if await self._write(lease, partial(log_stage.condemn_staged, uid=uid)):
-            await self._purge(lease, uid)
+            await self._purge(lease)
 
-    async def _purge(self, lease: Lease, *uids: str) -> None:
-        """Delete condemned tenants' keys, then have Redis write its files anew."""
+    async def _purge(self, lease: Lease) -> None:
+        """Delete the keys of all that is condemned in a shard, then have Redis write its files anew."""
+        uids = await self._read(self._reader(lease).members(lease.keys.condemned))
         for uid in uids:
             await self._read(self._unlink(lease, uid))
             operations = await self._read(self._operations(lease, uid))
@@ -556,9 +564,9 @@ async def _deployment(connections: Connections, keys: Keys, shards: int) -> int:
     Raises:
         FailedPreconditionError: it is of a newer format.
     """
-    await connections.log.hsetnx(keys.meta, "format", str(FORMAT))
-    await connections.log.hsetnx(keys.meta, "shards", str(shards))
-    found = await connections.log.hgetall(keys.meta)
+    await connections.leases.hsetnx(keys.meta, "format", str(FORMAT))
+    await connections.leases.hsetnx(keys.meta, "shards", str(shards))
+    found = await connections.leases.hgetall(keys.meta)
     if int(found[b"format"]) > FORMAT:
         raise FailedPreconditionError(
             f"the deployment in Redis has format {int(found[b'format'])}; this version reads {FORMAT}",
@@ -568,5 +576,5 @@ async def _deployment(connections: Connections, keys: Keys, shards: int) -> int:
 
 
 async def _disconnect(connections: Connections) -> None:
-    for connection in (connections.log, connections.reads, connections.bulk):
+    for connection in (connections.leases, connections.reads, connections.bulk):
         await connection.aclose()
