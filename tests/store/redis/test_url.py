@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from memsvc.store.redis.url import Connection, connect, parse
+from memsvc.store.redis.url import connect, parse
 from tests.redis_server import LOOPBACK, RedisCluster, RedisServer, RedisTls, RedisUser, Sentinel, free_port
+from tests.store.redis.proxy import Proxy
 
 
 async def serves(url: str, purpose="log") -> bool:
@@ -80,22 +81,15 @@ async def log(server):
     await connection.aclose()
 
 
-async def received(connection: Connection, command: str) -> int:
-    """How often the server got a command."""
-    found = await connection.info("commandstats")
-    return found.get(f"cmdstat_{command}", {"calls": 0})["calls"]
-
-
-async def test_what_is_written_is_sent_once(server, tmp_path) -> None:
-    """A proxy takes the command to the server and loses the answer."""
+async def test_what_is_written_is_sent_once(server) -> None:
     async with Proxy(server.port) as proxy:
         for purpose, times in (("log", 1), ("bulk", 1), ("reads", 4)):
-            connection = connect(parse(f"redis://{LOOPBACK}:{proxy.port}"), purpose)
+            connection = connect(parse(proxy.url), purpose)
             await connection.ping()
-            proxy.lose_answers = True
+            proxy.lose = b"INCR"
             with pytest.raises((ConnectionError, TimeoutError)):
                 await connection.incr(purpose)
-            proxy.lose_answers = False
+            proxy.lose = None
             assert int(await connection.get(purpose)) == times, "a read may be sent again, nothing else"
             await connection.aclose()
 
@@ -113,33 +107,3 @@ async def test_a_connection_that_the_server_closed_is_made_anew(server, log) -> 
         await log.ping()
     server.start()
     assert await log.ping()
-
-
-class Proxy:
-    """Between a client and a server; on demand, answers to INCR are lost and the connection with them."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self.lose_answers = False
-
-    async def __aenter__(self) -> "Proxy":
-
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_connection(LOOPBACK, self._to)
-        while command := await reader.read(1 << 16):
-            up_writer.write(command)
-            answer = await up_reader.read(1 << 16)
-            if self.lose_answers and b"INCR" in command:
-                break
-            writer.write(answer)
-        for each in (writer, up_writer):
-            each.close()
-            await each.wait_closed()
