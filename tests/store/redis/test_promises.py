@@ -1,0 +1,112 @@
+"""What is asked of a Redis before it is trusted: each weakness is found on a real server, and said with its cure."""
+
+import pytest
+from redis.exceptions import ConnectionError
+
+from memsvc.errors import FailedPreconditionError
+from memsvc.store.redis import promises
+from memsvc.store.redis.url import connect, parse
+from tests.redis_server import LOOPBACK, RedisCluster, RedisServer, RedisUser
+
+
+async def weak(url: str) -> dict[str, promises.Promise]:
+    """The promises that are not kept, by name."""
+    connection = connect(parse(url), "reads")
+    try:
+        return {promise.name: promise for promise in await promises.check(connection)}
+    finally:
+        await connection.aclose()
+
+
+async def test_a_durable_server_is_trusted(server, connection) -> None:
+    assert await promises.check(connection) == []
+    promises.refuse([])
+    surveyed = {promise.name: promise.found for promise in await promises.survey(connection)}
+    assert surveyed["appendfsync"] == "always"
+    assert surveyed["connected_replicas"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "found"),
+    [
+        ({"appendonly": "no"}, "appendonly", "no"),
+        ({"appendfsync": "everysec"}, "appendfsync", "everysec"),
+        ({"appendfsync": "no"}, "appendfsync", "no"),
+        ({"no_appendfsync_on_rewrite": "yes"}, "no-appendfsync-on-rewrite", "yes"),
+        ({"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy", "allkeys-lru"),
+    ],
+)
+async def test_a_weak_setting_is_found_and_its_cure_cures(tmp_path, options, name, found) -> None:
+    with RedisServer(tmp_path / "redis", **options) as server:
+        (promise,) = (await weak(server.url)).values()
+        assert (promise.name, promise.found) == (name, found)
+        with pytest.raises(FailedPreconditionError) as caught:
+            promises.refuse([promise])
+        assert caught.value.reason == "STORE_WEAK"
+        for said in (name, promise.risk, promise.fix, "--allow-weak-durability"):
+            assert said in str(caught.value)
+        command = promise.fix.partition(",")[0].split()
+        assert command[:2] == ["CONFIG", "SET"]
+        assert server.command(*command) == b"+OK\r\n"
+        assert await weak(server.url) == {}
+
+
+async def test_every_weakness_is_named_at_once(tmp_path) -> None:
+    with RedisServer(tmp_path / "redis", appendonly="no", appendfsync="everysec") as server:
+        found = await weak(server.url)
+        with pytest.raises(FailedPreconditionError) as caught:
+            promises.refuse(list(found.values()))
+    assert set(found) == {"appendonly", "appendfsync"}
+    assert caught.value.metadata == {"weak": "appendonly,appendfsync"}
+
+
+async def test_a_replica_is_not_trusted_and_its_primary_says_what_it_promises(server, connection, tmp_path) -> None:
+    with RedisServer(tmp_path / "replica", replicaof=f"{LOOPBACK} {server.port}") as replica:
+        while b"master_link_status:up" not in replica.command("INFO", "replication"):
+            pass
+        assert set(await weak(replica.url)) == {"role"}
+        (told,) = [p for p in await promises.survey(connection) if p.name == "connected_replicas"]
+    assert told.kept
+    assert told.found == "1"
+    assert "primary alone" in told.risk
+
+
+async def test_what_a_user_may_not_see_is_a_weakness_of_its_own(tmp_path) -> None:
+    with RedisUser(tmp_path / "redis", rules="~* &* +@all -config") as server:
+        found = await weak(server.url)
+        assert set(found) == {"appendfsync", "no-appendfsync-on-rewrite"}, "the rest is in INFO"
+        assert {promise.found for promise in found.values()} == {promises.UNSEEN}
+        assert "+config|get" in found["appendfsync"].fix
+
+
+async def test_the_least_that_a_user_needs_is_what_the_cure_says(tmp_path) -> None:
+    with RedisUser(tmp_path / "redis", rules="+@connection +config|get +info") as server:
+        assert await weak(server.url) == {}
+
+
+async def test_settings_that_are_not_told_are_seen_in_the_report(tmp_path) -> None:
+    options = {"rename_command": 'CONFIG ""', "appendonly": "no", "maxmemory_policy": "allkeys-lfu"}
+    with RedisServer(tmp_path / "redis", **options) as server:
+        found = await weak(server.url)
+        assert found["appendonly"].found == "not that (aof_enabled is 0)"
+        assert found["maxmemory-policy"].found == "not that (maxmemory_policy is allkeys-lfu)"
+
+
+async def test_a_user_who_sees_nothing_trusts_nothing(tmp_path) -> None:
+    with RedisUser(tmp_path / "redis", rules="+@connection") as server:
+        found = await weak(server.url)
+    assert {promise.found for promise in found.values()} == {promises.UNSEEN}
+    assert len(found) == 7
+
+
+async def test_every_primary_of_a_cluster_is_asked(tmp_path) -> None:
+    with RedisCluster(tmp_path / "redis", appendfsync="no") as server:
+        (promise,) = (await weak(server.url)).values()
+    assert promise.node == f"{LOOPBACK}:{server.port}"
+    assert str(promise).startswith(f"{promise.node}: appendfsync is no, wanted is always: ")
+
+
+async def test_a_server_that_does_not_answer_is_not_taken_for_one_that_refuses(server) -> None:
+    server.kill()
+    with pytest.raises(ConnectionError):
+        await weak(server.url)
