@@ -14,6 +14,7 @@ from memsvc.store.sqlite import SqliteOptions, SqliteStore
 from memsvc.store.types import Appended, Payload, RecordKind
 from tests.redis_server import RedisServer
 
+
 @cache
 def redis_for_tests() -> RedisServer:
     """A server for all of a session's tests, each with a prefix of its own."""
@@ -45,7 +46,7 @@ async def open_sqlite(directory: Path, clock: Clock) -> Store:
 async def open_redis(directory: Path, clock: Clock) -> Store:
     prefix = "t" + hashlib.sha256(str(directory).encode()).hexdigest()[:12]
     address = parse(f"{redis_for_tests().url}?prefix={prefix}")
-    return await RedisStore.open(address, RedisOptions(clock_us=clock))
+    return await RedisStore.open(address, RedisOptions(clock_us=clock, shards=1))
 
 
 FACTORIES: dict[str, StoreFactory] = {"redis": open_redis, "sqlite": open_sqlite}

@@ -151,13 +151,16 @@ class Committer:
         """Wait for work, or for the group that is on its way; return work, as much as the next group has room for."""
         room = GROUP_OPERATIONS - len(self._group.answers)
         getter = asyncio.ensure_future(self._queue.get()) if room > 0 else None
-        await asyncio.wait({t for t in (getter, self._flight) if t is not None}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait(
+                {t for t in (getter, self._flight) if t is not None}, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            if getter is not None and not getter.done():
+                getter.cancel()
         if self._flight is not None and self._flight.done():
             self._flight = None
-        if getter is None:
-            return []
-        if not getter.done():
-            getter.cancel()
+        if getter is None or not getter.done():
             return []
         taken = [getter.result()]
         size = taken[0].size
@@ -208,7 +211,7 @@ class Committer:
                 if name is None:
                     pipe.get(key)
                 else:
-                    pipe.hget(key, name)  # type: ignore[arg-type]  # it takes whatever it can encode
+                    pipe.hget(key, name)
             return dict(zip(cells, await pipe.execute(), strict=True))
 
     def _launch(self) -> None:

@@ -103,7 +103,7 @@ class Lease:
         """
         asked = time.monotonic()
         renew = script(self._process.connections.leases, "renew")
-        arguments = [self.epoch, self._process.name, self._process.lease_ms]
+        arguments: list[str | int] = [self.epoch, self._process.name, self._process.lease_ms]
         if await renew([self.keys.epoch, self.keys.lease], arguments):
             self._since = asked
         else:

@@ -48,7 +48,8 @@ class Reader:
     """
 
     def __init__(self, connection: Connection, keys: ShardKeys) -> None:
-        self._connection, self._keys = connection, keys
+        self._keys = keys
+        self._connection: Any = connection  # its types say bytes or text; it answers in bytes
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
@@ -171,18 +172,27 @@ class Reader:
         if await self.living(uid) is None:
             return []
         head = await self.head(uid)
-        taken: list[StoredRecord] = []
+        taken: list[Record] = []
         size = 0
-        while True:
-            page = await self._records(uid, head, after_seq + 1, PAGE_RECORDS)
-            for record in page:
+        # What the stream says of sizes counts payloads that are destroyed since: another page may have room.
+        while page := await self._page(uid, head, after_seq, max_bytes - size):
+            for record in await self._whole(uid, page):
                 size += record.size + RECORD_BYTES
                 if taken and size > max_bytes:
-                    return await self._whole(uid, taken)
+                    return taken
                 taken.append(record)
                 after_seq = record.seq
-            if len(page) < PAGE_RECORDS:
-                return await self._whole(uid, taken)
+        return taken
+
+    async def _page(self, uid: str, head: Head, after_seq: int, max_bytes: int) -> list[StoredRecord]:
+        """Return some records, at least one if there is one, of no more bytes than that by what they once had."""
+        taken: list[StoredRecord] = []
+        for record in await self._records(uid, head, after_seq + 1, PAGE_RECORDS):
+            max_bytes -= record.size + RECORD_BYTES
+            if taken and max_bytes < 0:
+                break
+            taken.append(record)
+        return taken
 
     async def record(self, uid: str, seq: int) -> Record:
         """Return one record of a tenant.

@@ -116,7 +116,9 @@ class Ownership:
 
     async def _beat(self, lasting_ms: int) -> int:
         return len(
-            await script(self._process.connections.leases, "beat")([self._keys.members], [self._process.name, lasting_ms])
+            await script(self._process.connections.leases, "beat")(
+                [self._keys.members], [self._process.name, lasting_ms]
+            )
         )
 
     async def _look(self) -> None:

@@ -1,7 +1,6 @@
 """The Lua scripts, by name."""
 
 from importlib.resources import files
-from typing import Any
 
 from redis.commands.core import AsyncScript
 
@@ -11,5 +10,5 @@ from memsvc.store.redis.url import Connection
 def script(connection: Connection, name: str) -> AsyncScript:
     """Return a script of ours, ready to be called; it is loaded when Redis does not know it."""
     source = files("memsvc.store.redis").joinpath(f"lua/{name}.lua").read_text()
-    made: Any = connection.register_script(source)
+    made: AsyncScript = connection.register_script(source)
     return made

@@ -12,25 +12,28 @@ NotOwnerError, which names who does.
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
-from memsvc.errors import FailedPreconditionError, MemsvcError, UnavailableError
+from memsvc.errors import FailedPreconditionError, MemsvcError
 from memsvc.store.clock import wall_clock_us
 from memsvc.store.hashes import tenant_hash
-from memsvc.store.redis import log_change, log_destroy, log_stage, log_write, promises, snapshots
-from memsvc.store.redis.faults import translate
+from memsvc.store.redis import log_change, log_destroy, log_stage, log_write, promises
+from memsvc.store.redis.faults import closed, translate
+from memsvc.store.redis.fenced import Fence
 from memsvc.store.redis.files import Files
-from memsvc.store.redis.keys import Keys, TenantKeys, shard_of_uid
+from memsvc.store.redis.keys import Keys, shard_of_uid
 from memsvc.store.redis.lease import Connections, Lease, Process
 from memsvc.store.redis.log_end import due_member
 from memsvc.store.redis.log_read import Reader
 from memsvc.store.redis.ownership import Ownership
+from memsvc.store.redis.snapshots import TenantSnapshots
 from memsvc.store.redis.transaction import Transaction
+from memsvc.store.redis.turns import Turns
 from memsvc.store.redis.url import Address, connect
 from memsvc.store.refusals import no_tenant
 from memsvc.store.types import (
@@ -92,6 +95,7 @@ class RedisStore:
             clock_us=options.clock_us,
         )
         self._ownership = Ownership(process, self._keys, shards, self._recover)
+        self._turns = Turns()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -148,10 +152,20 @@ class RedisStore:
         return int.from_bytes(tenant_hash(tenant)[:8], "big") % self._shards
 
     def _lease(self, uid: str) -> Lease:
+        self._check_open()
         return self._ownership.lease(self.shard_of(uid))
 
     def _lease_of_name(self, tenant: str) -> Lease:
+        self._check_open()
         return self._ownership.lease(self._shard_of_name(tenant))
+
+    def _leases(self) -> list[Lease]:
+        self._check_open()
+        return self._ownership.held()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed()
 
     def _reader(self, lease: Lease) -> Reader:
         return Reader(self._connections.reads, lease.keys)
@@ -177,6 +191,7 @@ class RedisStore:
 
     async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
         """See `Log.list_tenants`. Tenants of all shards, whoever owns them."""
+        self._check_open()
         readers = [Reader(self._connections.reads, self._keys.shard(shard)) for shard in range(self._shards)]
         pages = await self._read(asyncio.gather(*(reader.list_tenants(after, limit) for reader in readers)))
         rows = [row for page in pages for row in page]
@@ -188,7 +203,7 @@ class RedisStore:
         Raises:
             UnavailableError: it could not be finished; a retry goes on, and so does the next owner of the shard.
         """
-        await self._to_the_end(self._delete(uid, request_id))
+        await self._to_the_end(self._delete(self._lease(uid), uid, request_id))
 
     async def find_deleted(self, tenant: str, request_id: str) -> bool:
         """See `Log.find_deleted`."""
@@ -240,22 +255,23 @@ class RedisStore:
     async def expire(self, limit: int) -> list[tuple[str, Record]]:
         """See `Log.expire`. Of the shards that this process owns."""
         expired: list[tuple[str, Record]] = []
-        for lease in self._ownership.held():
+        for lease in self._leases():
             start = 0
-            while page := await self._read(self._reader(lease).due(self._clock_us(), start, DUE_PAGE)):
+            while (room := limit - sum(len(record.about) for _, record in expired)) > 0:
+                count = min(room, DUE_PAGE)
+                if not (page := await self._read(self._reader(lease).due(self._clock_us(), start, count))):
+                    break
                 records = await self._write(lease, partial(log_change.expire, due=page))
                 expired += records
                 # What is not expired, of a tenant that is staged or parked, stays in front.
                 start += len(page) - sum(len(record.about) for _, record in records)
-                if sum(len(record.about) for _, record in expired) >= limit:
-                    return expired
         return expired
 
     # --- erasures -------------------------------------------------------------------------------------------------
 
     async def erase(self, uid: str, first_seq: int) -> Destroyed:
         """See `Log.erase`. Files are pending where Redis would not rewrite its own."""
-        return await self._to_the_end(self._erase(uid, first_seq))
+        return await self._to_the_end(self._erase(self._lease(uid), uid, first_seq))
 
     async def finish_erasure(self, operation: str, receipt: bytes) -> None:
         """See `Log.finish_erasure`. The first receipt stands; an erasure that went with its tenant is left alone."""
@@ -298,15 +314,9 @@ class RedisStore:
         await self._write(self._lease(uid), append, sum(record.size for record in records))
 
     async def publish(self, uid: str, tenant: str, request_id: str) -> TenantRow:
-        """See `Log.publish`. A repeated request whose tenant is gone since is a NotFoundError.
-
-        Raises:
-            FailedPreconditionError: the tenant was staged for an id of another shard.
-        """
-        if self._shard_of_name(tenant) != self.shard_of(uid):
-            raise FailedPreconditionError("it was staged for another id", reason="STAGED_ELSEWHERE")
+        """See `Log.publish`. A repeated request whose tenant is gone since is a NotFoundError."""
         publish = partial(log_stage.publish, uid=uid, tenant=tenant, request_id=request_id)
-        return await self._write(self._lease(uid), publish)
+        return await self._write(self._lease_of_name(tenant), publish)
 
     async def published(self, tenant: str, request_id: str) -> TenantRow | None:
         """See `Log.published`."""
@@ -325,15 +335,15 @@ class RedisStore:
 
     async def unpark(self, uid: str, request_id: str) -> TenantRow:
         """See `Log.unpark`. When it returns, nothing of the tenant that was in front is left."""
-        return await self._to_the_end(self._unpark(uid, request_id))
+        return await self._to_the_end(self._unpark(self._lease(uid), uid, request_id))
 
     async def confirm(self, uid: str, request_id: str) -> None:
         """See `Log.confirm`. When it returns, nothing of the parked tenant is left."""
-        await self._to_the_end(self._confirm(uid, request_id))
+        await self._to_the_end(self._confirm(self._lease(uid), uid, request_id))
 
     async def discard(self, uid: str) -> None:
         """See `Log.discard`. When it returns, nothing of the staged tenant is left."""
-        await self._to_the_end(self._discard(uid))
+        await self._to_the_end(self._discard(self._lease(uid), uid))
 
     async def note_copy(self, uid: str, copy: str) -> None:
         """See `Log.note_copy`. For a tenant that is gone there is nothing to remember."""
@@ -355,7 +365,7 @@ class RedisStore:
     async def heads(self) -> dict[str, int]:
         """See `Log.heads`. Of the shards that this process owns."""
         heads: dict[str, int] = {}
-        for lease in self._ownership.held():
+        for lease in self._leases():
             heads |= await self._read(self._reader(lease).heads())
         return heads
 
@@ -389,35 +399,29 @@ class RedisStore:
         lease = self._lease(uid)
         if await self._read(self._reader(lease).row(uid)) is None:
             raise no_tenant()
-        keys = lease.keys
-        await self._read(
-            snapshots.save(
-                self._connections.bulk, keys.tenant(uid), keys.epoch, lease.epoch, uid=uid, snapshot=snapshot, keep=keep
-            )
-        )
+        async with self._turns.of(uid):
+            await self._read(self._snapshots(lease, uid).save(snapshot, keep))
 
     async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
         """See `Snapshots.load`. What is corrupt is told once and dropped, so that a later save writes it again."""
-        lease = self._lease(uid)
-        keys = lease.keys.tenant(uid)
-        loaded = await self._read(snapshots.load(self._connections.bulk, keys, uid, before_seq))
+        snapshots = self._snapshots(self._lease(uid), uid)
+        loaded = await self._read(snapshots.load(before_seq))
         if loaded.corrupt:
             try:
-                await self._read(
-                    snapshots.drop_damaged(self._connections.bulk, keys, lease.keys.epoch, lease.epoch, uid)
-                )
+                async with self._turns.of(uid):
+                    await self._read(snapshots.drop_damaged())
             except MemsvcError as error:
                 log.warning("a damaged snapshot stays where it is: %s", error)
         return loaded
 
     async def kept(self, uid: str) -> tuple[int, int]:
         """See `Snapshots.kept`."""
-        return await self._read(snapshots.count(self._connections.bulk, self._tenant_keys(uid)))
+        return await self._read(self._snapshots(self._lease(uid), uid).count())
 
     async def seqs(self) -> dict[str, int]:
         """See `Snapshots.seqs`. Of the shards that this process owns."""
         newest: dict[str, int] = {}
-        for lease in self._ownership.held():
+        for lease in self._leases():
             uids = list(await self._read(self._reader(lease).living_rows()))
             for at in range(0, len(uids), SLICE):
                 newest |= await self._read(self._newest(lease, uids[at : at + SLICE]))
@@ -434,8 +438,9 @@ class RedisStore:
 
     async def check(self) -> None:
         """See `Store.check`. It commits to a shard, if this process owns any."""
+        self._check_open()
         await self._read(self._connections.reads.ping())
-        for lease in self._ownership.held()[:1]:
+        for lease in self._leases()[:1]:
             await self._write(lease, log_write.touch)
 
     async def size(self, uid: str) -> int:
@@ -449,13 +454,19 @@ class RedisStore:
             return
         self._closed = True
         await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._files.close()
         await self._ownership.close()
         await _disconnect(self._connections)
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
-    def _tenant_keys(self, uid: str) -> TenantKeys:
-        return self._lease(uid).keys.tenant(uid)
+    def _snapshots(self, lease: Lease, uid: str) -> TenantSnapshots:
+        fence = Fence(lease.keys.epoch, lease.epoch)
+        return TenantSnapshots(self._connections.bulk, lease.keys.tenant(uid), uid, fence)
+
+    async def _drop_snapshots(self, lease: Lease, uid: str, first_seq: int) -> None:
+        async with self._turns.of(uid):
+            await self._snapshots(lease, uid).drop_from(first_seq)
 
     async def _write(self, lease: Lease, operation: Callable[[Transaction], T], size: int = 0) -> T:
         return await lease.committer.run(operation, size=size)
@@ -473,9 +484,7 @@ class RedisStore:
         record = await self._read(self._reader(lease).record(uid, done.seq))
         return Changed(record=record, destroyed=done.destroyed)
 
-    async def _read(self, query: Any) -> Any:
-        if self._closed:
-            raise UnavailableError("the store is closed", reason="STORE_CLOSED")
+    async def _read(self, query: Awaitable[T]) -> T:
         try:
             return await query
         except RedisError as error:
@@ -491,24 +500,20 @@ class RedisStore:
         task.add_done_callback(self._under_way.discard)
         return task
 
-    async def _delete(self, uid: str, request_id: str) -> None:
-        lease = self._lease(uid)
+    async def _delete(self, lease: Lease, uid: str, request_id: str) -> None:
         await self._write(lease, partial(log_write.condemn_tenant, uid=uid, request_id=request_id))
         await self._purge(lease)
 
-    async def _unpark(self, uid: str, request_id: str) -> TenantRow:
-        lease = self._lease(uid)
+    async def _unpark(self, lease: Lease, uid: str, request_id: str) -> TenantRow:
         row = await self._write(lease, partial(log_stage.unpark, uid=uid, request_id=request_id))
         await self._purge(lease)
         return row
 
-    async def _confirm(self, uid: str, request_id: str) -> None:
-        lease = self._lease(uid)
+    async def _confirm(self, lease: Lease, uid: str, request_id: str) -> None:
         await self._write(lease, partial(log_stage.condemn_parked, uid=uid, request_id=request_id))
         await self._purge(lease)
 
-    async def _discard(self, uid: str) -> None:
-        lease = self._lease(uid)
+    async def _discard(self, lease: Lease, uid: str) -> None:
         if await self._write(lease, partial(log_stage.condemn_staged, uid=uid)):
             await self._purge(lease)
 
@@ -529,7 +534,7 @@ class RedisStore:
     async def _unlink(self, lease: Lease, uid: str) -> None:
         """Delete a condemned tenant's keys. No one writes them any more: a uid is never given again."""
         bulk, keys = self._connections.bulk, lease.keys.tenant(uid)
-        await snapshots.drop_from(bulk, keys, lease.keys.epoch, lease.epoch, uid, 0)
+        await self._drop_snapshots(lease, uid, 0)
         head = await self._reader(lease).head(uid)
         for start in range(1, head.number + 1, SLICE):
             numbers = range(start, min(start + SLICE, head.number + 1))
@@ -538,8 +543,7 @@ class RedisStore:
             await bulk.zrem(lease.keys.due, *(due_member(uid, number) for number in numbers))
         await bulk.unlink(keys.log, keys.ids, keys.erasures, keys.copies, keys.snapshots, keys.blobs, keys.tokens)
 
-    async def _erase(self, uid: str, first_seq: int) -> Destroyed:
-        lease = self._lease(uid)
+    async def _erase(self, lease: Lease, uid: str, first_seq: int) -> Destroyed:
         reader = self._reader(lease)
         destroyed = 0
         for erasure in await self._read(reader.unfinished()):
@@ -549,11 +553,7 @@ class RedisStore:
             for at in range(0, len(about), log_destroy.SLICE_ENTRIES):
                 numbers = about[at : at + log_destroy.SLICE_ENTRIES]
                 destroyed += await self._write(lease, partial(log_destroy.erase_slice, uid=uid, numbers=numbers))
-        await self._read(
-            snapshots.drop_from(
-                self._connections.bulk, lease.keys.tenant(uid), lease.keys.epoch, lease.epoch, uid, first_seq
-            )
-        )
+        await self._read(self._drop_snapshots(lease, uid, first_seq))
         rewritten = await self._read(self._files.rewrite())
         return Destroyed(bytes=destroyed, files_pending=not rewritten)
 

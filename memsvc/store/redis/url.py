@@ -60,7 +60,7 @@ class _Manner:
 
 _MANNERS: dict[Purpose, _Manner] = {
     # What is written is sent once: who sent it finds out whether it was done.
-    "log": _Manner(connections=1, timeout_s=10.0, retries=0, ping_s=0),
+    "log": _Manner(connections=1, timeout_s=3.0, retries=0, ping_s=0),
     "reads": _Manner(connections=8, timeout_s=5.0, retries=3, ping_s=15),
     # An answer may wait behind megabytes that Redis flushes.
     "bulk": _Manner(connections=2, timeout_s=30.0, retries=0, ping_s=0),
