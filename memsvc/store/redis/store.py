@@ -284,7 +284,7 @@ class RedisStore:
 
     async def unfinished_erasures(self) -> list[Erasure]:
         """See `Log.unfinished_erasures`. Of the shards that this process owns."""
-        found = [await self._read(self._reader(lease).unfinished()) for lease in self._ownership.held()]
+        found = [await self._read(self._reader(lease).unfinished()) for lease in self._leases()]
         return [erasure for of_shard in found for erasure in of_shard]
 
     # --- copies ---------------------------------------------------------------------------------------------------
