@@ -23,7 +23,7 @@ def connect(target: str, *, timeout: float = 60.0, attempts: int = 3) -> Iterato
     """Open a client; what it raises inside the block ends the command with one plain message.
 
     Args:
-        target: where the server listens.
+        target: where the server listens; several addresses with commas between.
         timeout: seconds for a call, its retries included.
         attempts: tries of a call while nobody answers.
     """

@@ -56,9 +56,15 @@ def forget(
     if as_json:
         print_json(receipt)
         return
-    stdout().print(pairs({name: value for name, value in plain(receipt).items() if name not in {"done", "copies"}}))
+    stdout().print(
+        pairs(
+            {name: value for name, value in plain(receipt).items() if name not in {"done", "copies", "files_pending"}}
+        )
+    )
     for copy in receipt.copies:
         note(f"not reached: {copy}, made before")
+    if receipt.files_pending:
+        note("the store's files may hold some of the text until the store can write them anew")
 
 
 def delete(

@@ -10,7 +10,10 @@ from memsvc_client.types import Moment
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 
-Target = Annotated[str, typer.Option(envvar="MEMSVC_TARGET", help="Where the server listens.", metavar="HOST:PORT")]
+Target = Annotated[
+    str,
+    typer.Option(envvar="MEMSVC_TARGET", help="Where the server listens; several with commas.", metavar="HOST:PORT"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
 TenantId = Annotated[str, typer.Argument(help="The tenant's id.", metavar="TENANT", show_default=False)]
 EntryId = Annotated[str, typer.Argument(help="The entry's id.", metavar="ID", show_default=False)]

@@ -23,7 +23,7 @@ def export_tenant(
     as_json: AsJson = False,
 ) -> None:
     """Write a tenant to one file, which is there when it is whole. Only you may read it."""
-    with connect(target, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("export", None, hidden=as_json) as progress:
+    with connect(target, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("export", hidden=as_json) as progress:
         size = client.export_tenant(tenant, file, overwrite, progress=progress)
     if as_json:
         print_json({"tenant": tenant, "file": str(file), "bytes": size})
@@ -46,8 +46,7 @@ def import_tenant(
     as_json: AsJson = False,
 ) -> None:
     """Make a tenant of an exported file."""
-    size = file.stat().st_size
-    with connect(target, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("import", size, hidden=as_json) as progress:
+    with connect(target, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("import", hidden=as_json) as progress:
         imported = client.import_tenant(file, as_tenant, rebuild, progress=progress)
     if as_json:
         print_json(imported)
@@ -71,8 +70,8 @@ def _files() -> Iterator[None]:
 
 
 @contextmanager
-def _bar(name: str, total: int | None, *, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """Draw how many bytes are done; yield what tells it."""
+def _bar(name: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Draw how many bytes are done, of how many; yield what tells it."""
     progress = Progress(
         TextColumn(name),
         BarColumn(),
@@ -82,8 +81,7 @@ def _bar(name: str, total: int | None, *, hidden: bool) -> Iterator[Callable[[in
         console=stderr(),
         disable=hidden,
     )
-    task = progress.add_task("", total=total)
+    task = progress.add_task("", total=None)
     with progress:
-        yield lambda done: progress.update(task, completed=done)
-        if total is None:  # which is known now
-            progress.update(task, total=progress.tasks[0].completed)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+        progress.update(task, total=progress.tasks[0].completed)  # until now it may have been an estimate

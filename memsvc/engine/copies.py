@@ -153,6 +153,13 @@ class Copies:
 
     # --- files ----------------------------------------------------------------------------------------------------
 
+    async def exported_bytes(self, tenant: str) -> int:
+        """Return about how many bytes an export of a tenant has: what its log and its newest snapshot take."""
+        uid = (await self._engine.get_tenant(tenant)).uid
+        snapshots, snapshot_bytes = await self._store.kept(uid)
+        others = snapshot_bytes - snapshot_bytes // max(1, snapshots)
+        return await self._store.size(uid) - others
+
     async def export(self, tenant: str) -> AsyncGenerator[bytes, None]:
         """Yield a tenant as one file: what it holds when the first part is asked for.
 

@@ -229,8 +229,10 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
     async def Feedback(self, request: memory_pb2.FeedbackRequest, context: Context) -> memory_pb2.FeedbackResponse:
         """Say of entries whether they were useful."""
         tenant = validate.name("tenant", request.tenant)
-        if not 1 <= len(request.ids) <= limits.MAX_BATCH_ENTRIES:
-            raise InvalidArgumentError("ids", f"has {len(request.ids)}; must have 1 to {limits.MAX_BATCH_ENTRIES}")
+        if not 1 <= len(request.ids) <= limits.MAX_FEEDBACK_IDS:
+            raise InvalidArgumentError("ids", f"has {len(request.ids)}; must have 1 to {limits.MAX_FEEDBACK_IDS}")
+        if not request.HasField("useful"):
+            raise InvalidArgumentError("useful", "must be set")
         ids = [validate.name(f"ids[{i}]", id) for i, id in enumerate(request.ids)]
         request_id = validate.request_id(request.request_id)
         seq = await self._engine.changes.feedback(tenant, ids, request_id, useful=request.useful)

@@ -155,9 +155,11 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
     ) -> AsyncIterator[tenants_pb2.ExportTenantResponse]:
         """Stream a tenant as one file."""
         tenant = validate.name("tenant", request.tenant)
+        total = await self._engine.copies.exported_bytes(tenant)
         async with aclosing(self._engine.copies.export(tenant)) as parts:
             async for data in _parts(parts):
-                yield tenants_pb2.ExportTenantResponse(data=data)
+                yield tenants_pb2.ExportTenantResponse(data=data, total_bytes=total)
+                total = 0
 
     async def ImportTenant(
         self, requests: AsyncIterator[tenants_pb2.ImportTenantRequest], context: Context

@@ -56,6 +56,10 @@ class FakeClient:
     verification: Verification = VERIFIED
     copies: tuple[str, ...] = ()
     """What an erasure does not reach."""
+    files_pending: bool = False
+    """What an erasure says of the store's files."""
+    exported: list[int | BaseException] = field(default_factory=lambda: [2**20, 2**21])
+    """How far an export comes, step by step, and what it raises."""
     adopted: bool = False
     """What an import says of its state."""
     figures: dict = field(default_factory=dict)
@@ -120,14 +124,18 @@ class FakeClient:
     def export_tenant(self, tenant: str, path: Path, overwrite: bool, *, progress) -> int:
         self._called("export_tenant", tenant=tenant, path=path, overwrite=overwrite)
         self._tenant(tenant)
-        progress(2**20)
-        progress(2**21)
+        done = 0
+        for step in self.exported:
+            if isinstance(step, BaseException):
+                raise step
+            progress(done := step, 3 * 2**20)
         path.write_bytes(b"exported")
-        return 2**21
+        return done
 
     def import_tenant(self, path: Path, as_tenant: str | None, rebuild: bool, *, progress) -> Imported:
         self._called("import_tenant", path=path, as_tenant=as_tenant, rebuild=rebuild)
-        progress(len(path.read_bytes()))
+        size = len(path.read_bytes())
+        progress(size, size)
         self.tenants[as_tenant or "exported"] = {}
         return Imported(self._described(as_tenant or "exported"), 7, self.adopted and not rebuild)
 
@@ -240,6 +248,7 @@ class FakeClient:
             folded_records=max(0, 10 - self.folds),
             total_records=10,
             copies=self.copies if done else (),
+            files_pending=done and self.files_pending,
         )
 
     def _called(self, method: str, **arguments) -> None:

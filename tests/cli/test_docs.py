@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
         ("text of an entry", f"1 byte to {limits.MAX_TEXT_BYTES // 1024} KiB"),
         ("metadata of an entry", f"{limits.MAX_METADATA_BYTES // 1024} KiB"),
         ("ids in one `forget`", f"{limits.MAX_FORGET_IDS:,}"),
+        ("ids in one `feedback`", f"{limits.MAX_FEEDBACK_IDS:,}"),
         ("batch", f"{limits.MAX_BATCH_ENTRIES:,} entries, {limits.MAX_MESSAGE_BYTES // 2**20} MiB"),
         ("message", f"{limits.MAX_MESSAGE_BYTES // 2**20} MiB"),
         ("hits (`k`)", f"{limits.MAX_K:,}"),

@@ -78,6 +78,7 @@ def test_json_neither_asks_nor_draws(ada, memsvc):
         "folded_records": 10,
         "total_records": 10,
         "copies": [],
+        "files_pending": False,
     }
     assert ran.err == ""
 
@@ -90,6 +91,15 @@ def test_forget_says_which_copies_it_does_not_reach(ada, memsvc):
     assert "not reached: tenant �[2Jeve, made before\n" in ran.err
     assert "copies" not in ran.out
     assert memsvc("forget", "ada", "3", "--json").json["copies"] == list(ada.copies)
+
+
+def test_forget_says_when_the_files_are_behind(ada, memsvc):
+    assert "files" not in memsvc("forget", "ada", "1", "--yes").err
+    ada.files_pending = True
+    ran = memsvc("forget", "ada", "2", "--yes")
+    assert "the store's files may hold some of the text" in ran.err
+    assert "pending" not in ran.out
+    assert memsvc("forget", "ada", "3", "--json").json["files_pending"] is True
 
 
 def test_forget_follows_the_erasure_to_its_end(ada, memsvc):

@@ -23,8 +23,13 @@ def test_export_says_where_the_tenant_is_and_draws_how_far_it_is(ada, memsvc, tm
     assert ran.code == 0
     assert ran.out == f"tenant ada is in {tmp_path / 'file'} (2,097,152 bytes)\n"
     assert "export" in ran.err
-    assert "2.0/2.0 MiB" in ran.err
+    assert "2.0/2.0 MiB" in ran.err, "what there was in the end, whatever was expected"
     assert ada.asked == [("export_tenant", {"tenant": "ada", "path": tmp_path / "file", "overwrite": False})]
+
+
+def test_an_export_that_breaks_off_shows_how_much_was_to_come(ada, memsvc, tmp_path):
+    ada.exported = [2**20, OSError(28, "No space left on device")]
+    assert "1.0/3.0 MiB" in memsvc("export", "ada", tmp_path / "file").err
 
 
 def test_export_replaces_a_file_only_when_it_is_told_to(ada, memsvc, file):

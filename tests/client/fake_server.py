@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.rpc import status_pb2
+from google.rpc.error_details_pb2 import ErrorInfo
 
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc, types_pb2
 
@@ -70,6 +71,12 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     """What the next exports stream: parts, or a failure that ends it."""
     uploads: list[list[tenants_pb2.ImportTenantRequest]] = field(default_factory=list)
     """The messages of each import."""
+    elsewhere: dict[str, str | None] = field(default_factory=dict)
+    """Tenants that another process owns, and where that is; None where nobody knows. `*` stands for all others."""
+    imports: int = 0
+    """Tenants that were made of files."""
+    total: int = 0
+    """What exports say of how long they are."""
     refuse: Fail | None = None
     """How imports end at once, whatever more is on the way."""
     answered: dict[str, Any] = field(default_factory=dict)
@@ -80,6 +87,8 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     """Questions until the next erasures are done."""
     copies: tuple[str, ...] = ()
     """What erasures that are done say of copies."""
+    files_pending: bool = False
+    """What erasures that are done say of the store's files."""
     watches: deque[Broadcast] = field(default_factory=deque)
     """What the next watches are told: events, a failure that ends it, something to wait for. Then they end in peace."""
     verification: tenants_pb2.VerifyTenantResponse = field(default_factory=tenants_pb2.VerifyTenantResponse)
@@ -114,6 +123,8 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
 
     def _answer(self, method: str, request: Any, context: grpc.ServicerContext, do: Callable[[], Any]) -> Any:
         self.calls.append((method, request))
+        tenant = getattr(request, "tenant", "")
+        self._own(tenant.tenant if isinstance(tenant, types_pb2.Tenant) else tenant, context)
         steps = self.script.get(method)
         step = steps.popleft() if steps else None
         if isinstance(step, Hang):
@@ -127,6 +138,13 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
         if step is not None:
             step.abort(context)
         return reply
+
+    def _own(self, tenant: str, context: grpc.ServicerContext) -> None:
+        owner = self.elsewhere.get(tenant, self.elsewhere.get("*", self))
+        if owner is not self:
+            metadata = {} if owner is None else {"owner": owner}
+            info = ErrorInfo(reason="NOT_OWNER", domain="memsvc", metadata=metadata)
+            Fail(grpc.StatusCode.UNAVAILABLE, "another process serves the tenant", [info]).abort(context)
 
     def _tell_end(self, context: grpc.ServicerContext) -> None:
         self.over.clear()
@@ -263,14 +281,17 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
 
     def ExportTenant(self, request, context):  # noqa: N802
         self.calls.append(("ExportTenant", request))
+        self._own(request.tenant, context)
         self._tenant(request.tenant, context)
         self._tell_end(context)
+        total = self.total
         for step in self.exported.popleft() if self.exported else [b"all of it"]:
             if isinstance(step, Fail):
                 step.abort(context)
             elif isinstance(step, Hang):
                 self._hang(context)
-            yield tenants_pb2.ExportTenantResponse(data=step)
+            yield tenants_pb2.ExportTenantResponse(data=step, total_bytes=total)
+            total = 0
 
     def ImportTenant(self, request_iterator, context):  # noqa: N802
         log: list[tenants_pb2.ImportTenantRequest] = []
@@ -278,12 +299,14 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
         self._tell_end(context)
         for request in request_iterator:
             log.append(request)
+            self._own(log[0].as_tenant or "exported", context)
             if self.refuse is not None:
                 self.refuse.abort(context)
         if self.over.wait(0.02):  # gRPC can tell of the end of the messages before it tells that the call is cancelled
             return tenants_pb2.ImportTenantResponse()
 
         def do():
+            self.imports += 1
             data = b"".join(request.data for request in log)
             tenant = types_pb2.Tenant(tenant=log[0].as_tenant or "exported", uid="new")
             return tenants_pb2.ImportTenantResponse(tenant=tenant, head_seq=len(data), adopted=not log[0].rebuild)
@@ -292,6 +315,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
 
     def WatchTenant(self, request, context):  # noqa: N802
         self.calls.append(("WatchTenant", request))
+        self._own(request.tenant, context)
         self._tenant(request.tenant, context)
         context.add_callback(self.over.set)
         for step in self.watches.popleft() if self.watches else [threading.Event()]:
@@ -353,6 +377,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
                 bytes_destroyed=size,
                 folded_records=self.folds,
                 copies=self.copies,
+                files_pending=self.files_pending,
             )
             told = [memory_pb2.Erasure(folded_records=i) for i in range(self.folds)]
             for erasure in (*told, done):
@@ -444,6 +469,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
         def plan(requests: Requests, context: grpc.ServicerContext) -> Responses:
             opening = next(requests)
             tenant = opening.open.tenant
+            self._own(tenant, context)
             self._tenant(tenant, context)
             yield memory_pb2.WriteStreamResponse(window=window, opened=memory_pb2.WriteStreamOpened())
             done = 0
@@ -454,6 +480,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
                     continue
                 if hold is not None:
                     hold.wait(30)
+                self._own(tenant, context)
                 if done == acks and fail is None:
                     return
                 if done == acks and fail is not None and not fail.late:

@@ -349,6 +349,8 @@ def test_every_call_is_tried_again_as_it_was(client, fake, method, args, rpc):
         ("forget", ("ada", "known"), {}, "Forget"),
         ("feedback", ("ada", "known"), {}, "Feedback"),
         ("restore", ("ada", 1), {}, "RestoreTenant"),
+        ("confirm_restore", ("ada",), {}, "ConfirmRestore"),
+        ("undo_restore", ("ada",), {}, "UndoRestore"),
     ],
 )
 def test_what_changes_something_does_so_once_and_each_call_anew(client, fake, method, args, settings, rpc):

@@ -107,6 +107,12 @@ def test_forget_waits_until_all_is_done(client, held):
     assert held.texts("ada") == ["three"]
 
 
+def test_a_receipt_says_when_the_files_are_behind(client, held):
+    assert client.forget("ada", "1").files_pending is False
+    held.files_pending = True
+    assert client.forget("ada", "12").files_pending is True
+
+
 def test_what_is_done_at_once_is_not_asked_for_again(client, held):
     assert client.forget("ada", "1").done
     assert not held.asked("GetErasure")

@@ -84,3 +84,16 @@ def test_a_backoff_stays_finite_however_many_came_before():
     for _ in range(5_000):
         delay = tries.delay(UnavailableError("down"))
     assert delay == 2.0
+
+
+def test_what_is_known_to_pass_is_waited_for_until_the_timeout():
+    tries, clock = retry(RetryPolicy(attempts=2, first=1.0, most=2.0), timeout=10.0)
+    delays = []
+    while (delay := tries.delay(UnavailableError("moving"), patient=True)) is not None:
+        delays.append(delay)
+        clock.now += delay
+    assert delays == [1.0, 2.0, 2.0, 2.0, 2.0]
+    tries, _ = retry(RetryPolicy(attempts=1))
+    assert tries.delay(UnavailableError("moving"), patient=True) is None
+    tries, _ = retry()
+    assert tries.delay(NotFoundError("no such tenant"), patient=True) is None

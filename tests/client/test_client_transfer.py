@@ -21,12 +21,10 @@ from memsvc_client import (
     InvalidArgumentError,
     MemsvcError,
     NotFoundError,
-    RetryPolicy,
     UnavailableError,
     _aio_transfer,
     _files,
 )
-from memsvc_client._core import Core
 
 from memsvc.v1.tenants_pb2 import ImportTenantRequest
 
@@ -68,9 +66,18 @@ def test_an_export_is_on_disk_before_it_has_its_name(client, tmp_path, monkeypat
 
 def test_the_progress_of_an_export_is_told(client, fake, tmp_path):
     fake.exported.append([b"abc", b"de"])
+    fake.total = 9
     told = []
-    client.export_tenant("ada", tmp_path / "file", progress=told.append)
-    assert told == [3, 5]
+    client.export_tenant("ada", tmp_path / "file", progress=lambda *done: told.append(done))
+    assert told == [(3, 9), (5, 9)]
+
+
+def test_the_total_of_an_export_is_an_estimate(client, fake, tmp_path):
+    fake.exported.append([b"abc", b"de"])
+    fake.total = 4
+    told = []
+    client.export_tenant("ada", tmp_path / "file", progress=lambda *done: told.append(done))
+    assert told == [(3, 4), (5, 5)], "what is there is never more than all"
 
 
 def test_a_file_that_is_there_stays_unless_it_may_be_replaced(client, fake, tmp_path):
@@ -86,7 +93,7 @@ def test_a_file_that_is_there_stays_unless_it_may_be_replaced(client, fake, tmp_
 
 def test_a_file_that_comes_meanwhile_stays(client, tmp_path):
     with pytest.raises(FileExistsError):
-        client.export_tenant("ada", tmp_path / "file", progress=lambda _: (tmp_path / "file").write_bytes(b"other"))
+        client.export_tenant("ada", tmp_path / "file", progress=lambda *_: (tmp_path / "file").write_bytes(b"other"))
     assert (tmp_path / "file").read_bytes() == b"other"
     assert names(tmp_path) == ["file"]
 
@@ -118,7 +125,7 @@ def test_nothing_is_left_of_an_export_that_fails(client, fake, tmp_path, steps, 
 
 
 def test_nothing_is_left_of_an_export_that_its_caller_ends(client, fake, tmp_path):
-    def stop(_):
+    def stop(*_):
         raise RuntimeError("enough")
 
     fake.exported.append([b"half", Hang()])
@@ -147,7 +154,7 @@ def test_an_unknown_tenant_is_not_exported(client, tmp_path):
 def test_a_broken_export_begins_anew(client, fake, tmp_path):
     fake.exported.extend([[b"a long beginning", CUT], [CUT], [b"short"]])
     told = []
-    assert client.export_tenant("ada", tmp_path / "file", progress=told.append) == 5
+    assert client.export_tenant("ada", tmp_path / "file", progress=lambda done, _: told.append(done)) == 5
     assert (tmp_path / "file").read_bytes() == b"short"
     assert told == [16, 5]
     assert len(fake.asked("ExportTenant")) == 3
@@ -186,8 +193,8 @@ def test_an_import_says_once_what_it_is_to_be(client, fake, tmp_path):
 def test_the_progress_of_an_import_is_told(client, tmp_path):
     (tmp_path / "file").write_bytes(b"x" * (2 * PART + 1))
     told = []
-    client.import_tenant(tmp_path / "file", progress=told.append)
-    assert told == [PART, 2 * PART, 2 * PART + 1]
+    client.import_tenant(tmp_path / "file", progress=lambda *done: told.append(done))
+    assert told == [(done, 2 * PART + 1) for done in (PART, 2 * PART, 2 * PART + 1)]
 
 
 def test_a_file_that_is_not_there_is_not_imported(client, fake, tmp_path):
@@ -197,12 +204,38 @@ def test_a_file_that_is_not_there_is_not_imported(client, fake, tmp_path):
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["refused", "reply lost"])
-def test_an_import_is_not_tried_again(client, fake, tmp_path, late):
+def test_a_broken_import_begins_anew_and_makes_one_tenant(client, fake, tmp_path, late):
+    data = os.urandom(2 * PART + 1)
+    (tmp_path / "file").write_bytes(data)
+    fake.fail("ImportTenant", *[Fail(StatusCode.UNAVAILABLE, "cut", late=late)] * 2)
+    imported = client.import_tenant(tmp_path / "file")
+    assert (imported.tenant.tenant, fake.imports) == ("exported", 1)
+    assert [b"".join(message.data for message in sent) for sent in fake.uploads] == [data] * 3
+    ids = [[message.request_id for message in sent] for sent in fake.uploads]
+    assert ids == [[ids[0][0], "", ""]] * 3
+    assert ids[0][0]
+    client.import_tenant(tmp_path / "file")
+    assert fake.uploads[-1][0].request_id != ids[0][0]
+
+
+def test_an_import_is_not_tried_for_ever(client, fake, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
-    fake.fail("ImportTenant", Fail(StatusCode.UNAVAILABLE, "cut", late=late))
-    with pytest.raises(UnavailableError):
+    fake.fail("ImportTenant", *[Fail(StatusCode.UNAVAILABLE, "cut", [ErrorInfo(reason="CUT")])] * 9)
+    with pytest.raises(UnavailableError, match="cut"):
         client.import_tenant(tmp_path / "file")
-    assert len(fake.uploads) == 1
+    assert len(fake.uploads) == 4
+
+
+def test_what_can_be_read_only_once_is_imported_in_one_go(client, fake, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+
+    def write():
+        (tmp_path / "pipe").write_bytes(b"x" * 5)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert client.import_tenant(tmp_path / "pipe").head_seq == 5
+    writer.join()
 
 
 @pytest.mark.parametrize(
@@ -267,11 +300,11 @@ BROKEN = (StatusCode.INTERNAL, "a bug of ours", grpc.aio.Metadata(("a", "b")))
         ([OWN], "Core"),
     ],
 )
-async def test_an_error_of_grpc_hides_no_status_of_the_server(statuses, said):
-    core = Core("127.0.0.1:1", 30.0, RetryPolicy())
-    messages = iter([ImportTenantRequest(data=b"x")])
-    with pytest.raises(MemsvcError, match=said):
-        await _aio_transfer.upload(core, lambda timeout: Overwritten(*statuses), messages, 1.0, None)
+async def test_an_error_of_grpc_hides_no_status_of_the_server(tmp_path, statuses, said):
+    (tmp_path / "file").write_bytes(b"x")
+    with _files.Source(tmp_path / "file", ImportTenantRequest()) as source, pytest.raises(grpc.RpcError) as raised:
+        await _aio_transfer._send(Overwritten(*statuses), source, None)
+    assert said in raised.value.details()
 
 
 def test_a_refusal_ends_the_reading(client, fake, tmp_path):
@@ -279,7 +312,7 @@ def test_a_refusal_ends_the_reading(client, fake, tmp_path):
     fake.refuse = Fail(StatusCode.ALREADY_EXISTS)
     told = []
     with pytest.raises(AlreadyExistsError):
-        client.import_tenant(tmp_path / "file", progress=told.append)
+        client.import_tenant(tmp_path / "file", progress=lambda done, _: told.append(done))
     assert len(told) < 300
 
 
@@ -307,13 +340,12 @@ def test_an_import_of_which_nobody_takes_the_parts_ends_too(connect, fake, tmp_p
 def test_a_file_that_cannot_be_read_on_ends_the_call(client, fake, tmp_path, monkeypatch):
     """The server must not take a part of it for the whole."""
 
-    def messages(first, file):
-        first.data = file.read(1)
-        yield first
+    def messages(source):
+        yield ImportTenantRequest(data=b"x")
         time.sleep(0.1)
         raise OSError("rotten disk")
 
-    monkeypatch.setattr(_files, "messages", messages)
+    monkeypatch.setattr(_files.Source, "messages", messages)
     (tmp_path / "file").write_bytes(b"xyz")
     with pytest.raises(OSError, match="rotten disk"):
         client.import_tenant(tmp_path / "file")
@@ -322,7 +354,7 @@ def test_a_file_that_cannot_be_read_on_ends_the_call(client, fake, tmp_path, mon
 
 
 def test_an_import_that_its_caller_ends_ends_the_call(client, fake, tmp_path):
-    def stop(_):
+    def stop(*_):
         raise RuntimeError("enough")
 
     (tmp_path / "file").write_bytes(b"x" * (9 * PART))
@@ -349,7 +381,7 @@ async def test_what_ends_an_asyncio_export_leaves_nothing(fake, tmp_path, ending
     begun = asyncio.Event()
     fake.exported.append([b"half", Hang()])
     client = AsyncMemoryClient(fake.target)
-    task = asyncio.create_task(client.export_tenant("ada", tmp_path / "file", progress=lambda _: begun.set()))
+    task = asyncio.create_task(client.export_tenant("ada", tmp_path / "file", progress=lambda *_: begun.set()))
     await begun.wait()
     if ending == "cancel":
         task.cancel()

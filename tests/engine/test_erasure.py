@@ -1,12 +1,14 @@
 """Forget: afterwards the state is what it would have been had the text never been written."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from memsvc.engine.engine import Engine
 from memsvc.errors import FailedPreconditionError, NotFoundError
 from memsvc.recall.filter import Filter
+from memsvc.store.types import Destroyed
 from tests.engine.conftest import create, payload, running, state, turns
 
 SECRET = [payload(f"s{i}", f"the secret {i} is zanzibar{i} and tells of marzipan", session="vault") for i in range(6)]
@@ -144,3 +146,20 @@ async def test_one_after_another_each_takes_the_place_of_the_last(engine: Engine
         await erased(engine, (await engine.changes.forget("t", [secret.id], None, "")).erasure.operation)
         assert (await engine.changes.verify("t")).folded_hash == await state(engine)
     assert await state(engine) == await state(engine, "twin")
+
+
+async def test_a_receipt_says_when_the_files_are_behind(tmp_path, monkeypatch) -> None:
+    async with running(tmp_path / "d") as engine:
+        await create(engine)
+        await engine.write("t", [*turns(5), SECRET[0]])
+        erase = engine.store.erase
+
+        async def behind(uid: str, first_seq: int) -> Destroyed:
+            return replace(await erase(uid, first_seq), files_pending=True)
+
+        monkeypatch.setattr(engine.store, "erase", behind)
+        operation = (await engine.changes.forget("t", [SECRET[0].id], None, "")).erasure.operation
+        await erased(engine, operation)
+    async with running(tmp_path / "d") as engine:
+        receipt = (await engine.changes.erasure(operation)).receipt
+        assert (receipt.files_pending, receipt.bytes_destroyed > 0) == (True, True)

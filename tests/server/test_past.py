@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 from memsvc_client import (
     AlreadyExistsError,
@@ -15,9 +16,15 @@ from memsvc_client import (
     OutOfRangeError,
 )
 
-from memsvc.v1.memory_pb2 import ListEntriesRequest, RecallRequest
+from memsvc.v1.memory_pb2 import FeedbackRequest, ListEntriesRequest, RecallRequest
+from memsvc.v1.tenants_pb2 import (
+    ConfirmRestoreRequest,
+    ExportTenantRequest,
+    ImportTenantRequest,
+    UndoRestoreRequest,
+)
 from tests.server.test_changes import turns
-from tests.serving import Server
+from tests.serving import Server, Stubs
 
 
 def found(client: MemoryClient, tenant: str, **options) -> list[tuple[str, float]]:
@@ -44,8 +51,6 @@ def test_the_past_answers_as_it_did(client: MemoryClient) -> None:
 
 
 def test_an_unset_moment_is_refused(client, stubs) -> None:
-    import grpc
-
     client.create_tenant("unset")
     request = RecallRequest(tenant="unset", query="x")
     request.as_of.SetInParent()
@@ -156,3 +161,76 @@ def test_snapshots_are_counted_and_told(tmp_path) -> None:
         stats = client.stats("kept")
         assert stats.snapshots == 3
         assert stats.snapshot_bytes > 0
+
+
+def test_what_was_answered_is_answered_again(client: MemoryClient, stubs) -> None:
+    """Retries of calls whose reply was lost, as a client sends them."""
+    client.create_tenant("again")
+    at = client.write("again", turns(5), wait="applied").seq
+    client.write("again", turns(5, 5), wait="applied")
+    now = client.state_hash("again")
+    client.restore("again", at)
+    undo = UndoRestoreRequest(tenant="again", request_id="undo again")
+    first = stubs.tenants.UndoRestore(undo)
+    assert stubs.tenants.UndoRestore(undo) == first
+    assert client.state_hash("again") == now
+    client.restore("again", at)
+    confirm = ConfirmRestoreRequest(tenant="again", request_id="confirm again")
+    for _ in range(2):
+        stubs.tenants.ConfirmRestore(confirm)
+    for other in (UndoRestoreRequest(tenant="again"), UndoRestoreRequest(tenant="again", request_id="another")):
+        with pytest.raises(grpc.RpcError, match="no restore waits"):
+            stubs.tenants.UndoRestore(other)
+    for call in (
+        lambda: stubs.tenants.UndoRestore(UndoRestoreRequest(tenant="again", request_id="x" * 65)),
+        lambda: stubs.tenants.ConfirmRestore(ConfirmRestoreRequest(tenant="again", request_id="x" * 65)),
+        lambda: stubs.tenants.ImportTenant(iter([ImportTenantRequest(request_id="x" * 65)])),
+    ):
+        with pytest.raises(grpc.RpcError, match="request_id"):
+            call()
+
+
+def test_a_file_comes_in_once_for_each_request(client: MemoryClient, stubs, tmp_path) -> None:
+    client.create_tenant("source")
+    client.write("source", turns(20), wait="applied")
+    client.export_tenant("source", tmp_path / "file")
+    data = (tmp_path / "file").read_bytes()
+
+    def imported(request_id: str):
+        first = ImportTenantRequest(as_tenant="once", request_id=request_id, data=data[:1000])
+        return stubs.tenants.ImportTenant(iter([first, ImportTenantRequest(data=data[1000:])]))
+
+    made = imported("import once")
+    assert imported("import once") == made
+    with pytest.raises(grpc.RpcError, match="exists"):
+        imported("import twice")
+    for field in ({"request_id": "late"}, {"as_tenant": "late"}, {"rebuild": True}):
+        late = iter([ImportTenantRequest(data=data), ImportTenantRequest(**field)])
+        with pytest.raises(grpc.RpcError, match=f"{next(iter(field))}: is for the first message only"):
+            stubs.tenants.ImportTenant(late)
+
+
+def test_an_export_says_about_how_long_it_is(tmp_path) -> None:
+    with Server(tmp_path / "data", snapshot_min_tokens=1, snapshot_idle_s=0.1) as server, server.client() as client:
+        client.create_tenant("long", snapshots="all")
+        events = client.watch("long")
+        for i in range(4):
+            client.write("long", turns(100, 100 * i), wait="applied")
+            next(e for e in events if e.kind == "snapshot")
+        events.close()
+        with Stubs(server.target) as stubs:
+            parts = list(stubs.tenants.ExportTenant(ExportTenantRequest(tenant="long")))
+        size = sum(len(part.data) for part in parts)
+        assert len(parts) > 1
+        assert 0.5 * size < parts[0].total_bytes < 2 * size
+        assert not any(part.total_bytes for part in parts[1:])
+
+
+def test_feedback_that_says_nothing_is_refused(client: MemoryClient, stubs) -> None:
+    client.create_tenant("mute")
+    client.write("mute", Entry("x", id="1"))
+    with pytest.raises(grpc.RpcError, match="useful: must be set"):
+        stubs.memory.Feedback(FeedbackRequest(tenant="mute", ids=["1"]))
+    assert stubs.memory.Feedback(FeedbackRequest(tenant="mute", ids=["1"], useful=False)).seq == 3
+    with pytest.raises(InvalidArgumentError, match="1001; must have 1 to 1000"):
+        client.feedback("mute", ["1"] * 1001)

@@ -1,35 +1,31 @@
 """The asyncio write stream: the twin of `_stream`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from typing import Self, TypeAlias
+from typing import Self
 
 import grpc
 import grpc.aio
 
 from memsvc.v1.memory_pb2 import WriteStreamRequest, WriteStreamResponse
-from memsvc_client._core import GRACE, Core, StreamBroken
+from memsvc_client._core import GRACE, StreamBroken
 from memsvc_client._exchange import Exchange
+from memsvc_client._peers import AioPeer, AioPeers
+from memsvc_client._trip import Trip
 from memsvc_client.types import Item, Receipt
-
-_Open: TypeAlias = "Callable[[], grpc.aio.StreamStreamCall[WriteStreamRequest, WriteStreamResponse]]"
 
 
 async def write_stream(
-    core: Core,
-    open_call: _Open,
-    exchange: Exchange,
-    items: Iterable[Item] | AsyncIterable[Item],
-    timeout: float,  # noqa: ASYNC109  for each answer, not for the whole
+    peers: AioPeers, trip: Trip, exchange: Exchange, items: Iterable[Item] | AsyncIterable[Item]
 ) -> AsyncGenerator[Receipt, None]:
     """Yield a receipt for each batch, reconnecting where the stream breaks. Closing the generator cancels the call."""
-    retry = None
+    broken_before = False
     async with aclosing(_each(items)) as source:
         while True:
             acknowledged = exchange.acknowledged
             try:
-                async with _Link(core, open_call, timeout) as link:
+                async with peers.at(trip.begin()) as peer, _Link(peer, trip) as link:
                     await link.send(exchange.restart())
                     while not exchange.done:
                         for request in exchange.requests():
@@ -41,9 +37,10 @@ async def write_stream(
                     await link.finish()
                     return
             except StreamBroken as broken:
-                if retry is None or exchange.acknowledged > acknowledged:
-                    retry = core.retry(timeout)
-                delay = core.pause(retry, broken.failure)
+                if not broken_before or exchange.acknowledged > acknowledged:
+                    trip.renew()
+                broken_before = True
+                delay = trip.pause(broken.failure)
             await asyncio.sleep(delay)
 
 
@@ -68,12 +65,11 @@ async def _feed(exchange: Exchange, source: AsyncIterator[Item]) -> None:
 class _Link:
     """One call. A task collects the answers: cancelling a read, as a timeout does, would cancel the call."""
 
-    def __init__(self, core: Core, open_call: _Open, timeout: float) -> None:
-        self._core = core
-        self._timeout = timeout
+    def __init__(self, peer: AioPeer, trip: Trip) -> None:
+        self._trip = trip
         self._inbox: asyncio.Queue[WriteStreamResponse | StreamBroken] = asyncio.Queue()
         self._refused = False
-        self._call = open_call()
+        self._call = peer.memory.WriteStream()
         self._reader = asyncio.create_task(self._read())
 
     async def __aenter__(self) -> Self:
@@ -96,10 +92,10 @@ class _Link:
             DeadlineExceededError: the server does not take it in time.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._trip.timeout):
                 await self._call.write(request)
         except TimeoutError:
-            raise self._core.silence(self._timeout) from None
+            raise self._trip.silence() from None
         except (grpc.RpcError, asyncio.InvalidStateError):
             self._refused = True
 
@@ -111,10 +107,10 @@ class _Link:
             DeadlineExceededError: there is none in time.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._trip.timeout):
                 answer = await self._inbox.get()
         except TimeoutError:
-            raise self._core.silence(self._timeout) from None
+            raise self._trip.silence() from None
         if isinstance(answer, StreamBroken):
             raise answer
         return answer

@@ -1,8 +1,7 @@
 """Asyncio transfers of whole tenants: the twin of `_transfer`. Files are read and written in threads."""
-# ruff: noqa: ASYNC109  the timeout goes to the server too, as a deadline
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -11,53 +10,59 @@ import grpc.aio
 
 from memsvc.v1.tenants_pb2 import ExportTenantRequest, ExportTenantResponse, ImportTenantRequest, ImportTenantResponse
 from memsvc_client._aio_stream import failing_when_closed
-from memsvc_client._core import Core
-from memsvc_client._files import NewFile
+from memsvc_client._files import NewFile, Progress, Source
+from memsvc_client._peers import AioPeers
+from memsvc_client._trip import Trip
 
-_Export: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[ExportTenantRequest, ExportTenantResponse]"
-_Import: TypeAlias = "grpc.aio.StreamUnaryMultiCallable[ImportTenantRequest, ImportTenantResponse]"
+_Export: TypeAlias = "grpc.aio.UnaryStreamCall[ExportTenantRequest, ExportTenantResponse]"
+_Import: TypeAlias = "grpc.aio.StreamUnaryCall[ImportTenantRequest, ImportTenantResponse]"
 
 
-async def download(  # noqa: PLR0917
-    core: Core,
-    method: _Export,
-    request: ExportTenantRequest,
-    file: NewFile,
-    timeout: float | None,
-    progress: Callable[[int], object] | None,
+async def download(
+    peers: AioPeers, trip: Trip, request: ExportTenantRequest, file: NewFile, progress: Progress | None
 ) -> None:
     """Fill a file, from its beginning where the stream breaks, and put it in its place."""
-    retry = core.retry(timeout)
     while True:
-        call = method(request, timeout=retry.remaining)
         try:
-            with failing_when_closed():
-                while isinstance(part := await call.read(), ExportTenantResponse):
-                    size = await asyncio.to_thread(file.write, part.data)
-                    if progress:
-                        progress(size)
+            async with peers.at(trip.begin()) as peer:
+                await _receive(peer.tenants.ExportTenant(request, timeout=trip.remaining), file, progress)
             break
         except grpc.RpcError as failure:
-            delay = core.pause(retry, failure)
-        finally:
-            call.cancel()
+            delay = trip.pause(failure)
         await asyncio.sleep(delay)
         file.restart()
     await asyncio.to_thread(file.commit)
 
 
-async def upload(
-    core: Core,
-    method: _Import,
-    messages: Iterator[ImportTenantRequest],
-    timeout: float,
-    progress: Callable[[int], object] | None,
-) -> ImportTenantResponse:
-    """Send messages in one call, which is not tried again, and return the answer."""
-    call = method(timeout=timeout)
+async def _receive(call: _Export, file: NewFile, progress: Progress | None) -> None:
+    total = 0
+    try:
+        with failing_when_closed():
+            while isinstance(part := await call.read(), ExportTenantResponse):
+                size, total = await asyncio.to_thread(file.write, part.data), total or part.total_bytes
+                if progress:
+                    progress(size, max(size, total))
+    finally:
+        call.cancel()
+
+
+async def upload(peers: AioPeers, trip: Trip, source: Source, progress: Progress | None) -> ImportTenantResponse:
+    """Send a file, from its beginning where the call breaks, and return the answer."""
+    while True:
+        try:
+            async with peers.at(trip.begin()) as peer:
+                return await _send(peer.tenants.ImportTenant(timeout=trip.remaining), source, progress)
+        except grpc.RpcError as failure:
+            delay = trip.pause(failure)
+        await asyncio.sleep(delay)
+        source.restart()
+
+
+async def _send(call: _Import, source: Source, progress: Progress | None) -> ImportTenantResponse:
+    """Send a file in one call."""
     failures: list[grpc.aio.AioRpcError] = []
     call.add_done_callback(lambda _: failures.append(_failure(call)))
-    sent = 0
+    messages, sent = source.messages(), 0
     try:
         with failing_when_closed():
             while (message := await asyncio.to_thread(next, messages, None)) is not None:
@@ -67,7 +72,7 @@ async def upload(
                     break  # The call is over, and says why.
                 sent += len(message.data)
                 if progress:
-                    progress(sent)
+                    progress(sent, max(sent, source.size))
             else:
                 with suppress(Exception):  # gRPC's own, of no public class, where the server was faster
                     await call.done_writing()
@@ -75,7 +80,7 @@ async def upload(
     except grpc.RpcError as failure:
         # A refused message puts an INTERNAL error of gRPC's own in the place of the server's status, or before it.
         told = [each for each in failures if each.code() is not grpc.StatusCode.INTERNAL or each.trailing_metadata()]
-        raise core.error(told[0] if told else failure) from failure
+        raise (told[0] if told else failure) from failure
     finally:
         call.cancel()
 

@@ -1,13 +1,14 @@
-"""What both clients share beside messages: timeouts, tries, and what a failure means."""
+"""What both clients share beside messages: whom to ask, timeouts and tries."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 import grpc
 
-from memsvc_client import _requests, _status
-from memsvc_client._retry import Retry, RetryPolicy
-from memsvc_client.errors import DeadlineExceededError, InvalidArgumentError, MemsvcError, UnavailableError
+from memsvc_client import _addresses, _requests
+from memsvc_client._retry import RetryPolicy
+from memsvc_client._routes import Routes
+from memsvc_client._trip import Trip
 
 GRACE = 1.0
 """Seconds that a server has to end a stream in which everything is durable already."""
@@ -33,55 +34,27 @@ class StreamBroken(Exception):  # noqa: N818  it never reaches a caller: it only
         self.failure = failure
 
 
-@dataclass(frozen=True, slots=True)
 class Core:
-    """The settings of one client.
+    """The settings of one client, and what it learnt of who owns which tenant.
 
     Raises:
         InvalidArgumentError: a setting is wrong; names the field.
     """
 
-    target: str
-    timeout: float
-    policy: RetryPolicy
+    def __init__(self, target: str | Sequence[str], timeout: float, policy: RetryPolicy) -> None:
+        self._routes = Routes(_addresses.targets(target))
+        self._timeout = _requests.seconds(timeout)
+        self._policy = policy
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.target, str) or not self.target:
-            raise InvalidArgumentError('target: must be an address, for example "127.0.0.1:50051"', field="target")
-        _requests.seconds(self.timeout)
+    @property
+    def target(self) -> str:
+        """The configured addresses."""
+        return ",".join(self._routes.targets)
 
     def seconds(self, timeout: float | None) -> float:
         """Return the timeout of one call."""
-        return self.timeout if timeout is None else _requests.seconds(timeout)
+        return self._timeout if timeout is None else _requests.seconds(timeout)
 
-    def retry(self, timeout: float | None) -> Retry:
-        """Return the tries of one call that starts now."""
-        return Retry(self.policy, self.seconds(timeout))
-
-    def pause(self, retry: Retry, failure: grpc.RpcError | None) -> float:
-        """Return the seconds to wait before the next try.
-
-        Args:
-            retry: the tries so far.
-            failure: how the last one failed; None for a stream that ended before it was over, and nobody knows why.
-
-        Raises:
-            MemsvcError: the failure is final.
-        """
-        error: MemsvcError
-        if failure is None:
-            error = UnavailableError(f"{self.target} ended the stream before it was over", reason="STREAM_ENDED")
-        else:
-            error = self.error(failure)
-        delay = retry.delay(error)
-        if delay is None:
-            raise error from failure
-        return delay
-
-    def error(self, failure: grpc.RpcError) -> MemsvcError:
-        """Return what the failure of a call means that is not tried again."""
-        return _status.to_error(failure, self.target)
-
-    def silence(self, timeout: float) -> DeadlineExceededError:
-        """Return the error for a stream in which the server says nothing."""
-        return DeadlineExceededError(f"{self.target} left a stream without an answer for {timeout:g} s")
+    def trip(self, tenant: str | None, timeout: float | None) -> Trip:
+        """Return the tries of one call that starts now, about a tenant or none."""
+        return Trip(self._routes, self._policy, tenant, self.seconds(timeout))

@@ -3,16 +3,19 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self, TypeAlias
 
 from memsvc.v1.tenants_pb2 import ImportTenantRequest
 from memsvc_client import _values
 
 PART_BYTES = 256 * 1024
 """Bytes of a file that one message carries."""
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Called with the bytes that are done, and about how many there are."""
 
 
 class NewFile:
@@ -86,22 +89,46 @@ class NewFile:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self._path))
 
 
-def source(path: str | Path) -> BinaryIO:
-    """Open a file to import.
+class Source:
+    """A file to import, and the messages that carry it.
+
+    Args:
+        path: where it is.
+        first: the first message, without bytes.
 
     Raises:
         InvalidArgumentError: the path is none.
         OSError: it cannot be read.
+
+    Attributes:
+        size: its bytes, 0 where nobody can say.
     """
-    return local(path).open("rb")
 
+    def __init__(self, path: str | Path, first: ImportTenantRequest) -> None:
+        self._first = first
+        self._file = local(path).open("rb")
+        self.size = os.fstat(self._file.fileno()).st_size
 
-def messages(first: ImportTenantRequest, file: BinaryIO) -> Iterator[ImportTenantRequest]:
-    """Yield the messages that carry a file; an empty one in one message, for the server to refuse."""
-    first.data = file.read(PART_BYTES)
-    yield first
-    while data := file.read(PART_BYTES):
-        yield ImportTenantRequest(data=data)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def messages(self) -> Iterator[ImportTenantRequest]:
+        """Yield what is still to be read; an empty file in one message, for the server to refuse."""
+        self._first.data = self._file.read(PART_BYTES)
+        yield self._first
+        while data := self._file.read(PART_BYTES):
+            yield ImportTenantRequest(data=data)
+
+    def restart(self) -> None:
+        """Begin anew.
+
+        Raises:
+            OSError: it can be read only once.
+        """
+        self._file.seek(0)
 
 
 def local(path: str | Path) -> Path:

@@ -128,6 +128,7 @@ def erasure(message: memory_pb2.Erasure) -> ForgetReceipt:
         folded_records=message.folded_records,
         total_records=message.total_records,
         copies=tuple(message.copies),
+        files_pending=message.files_pending,
     )
 
 

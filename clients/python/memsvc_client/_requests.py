@@ -255,12 +255,12 @@ def restore(tenant_id: str, to: Moment, as_tenant: str | None) -> tenants_pb2.Re
 
 def confirm_restore(tenant_id: str) -> tenants_pb2.ConfirmRestoreRequest:
     """Return the request that destroys what a restored tenant was before."""
-    return tenants_pb2.ConfirmRestoreRequest(tenant=tenant(tenant_id))
+    return tenants_pb2.ConfirmRestoreRequest(tenant=tenant(tenant_id), request_id=new_id())
 
 
 def undo_restore(tenant_id: str) -> tenants_pb2.UndoRestoreRequest:
     """Return the request that puts a restored tenant back."""
-    return tenants_pb2.UndoRestoreRequest(tenant=tenant(tenant_id))
+    return tenants_pb2.UndoRestoreRequest(tenant=tenant(tenant_id), request_id=new_id())
 
 
 def export_tenant(tenant_id: str) -> tenants_pb2.ExportTenantRequest:
@@ -273,6 +273,7 @@ def import_tenant(as_tenant: str | None, rebuild: bool) -> tenants_pb2.ImportTen
     return tenants_pb2.ImportTenantRequest(
         as_tenant=_other_tenant(as_tenant, "leave it out to import the tenant under its own id"),
         rebuild=_values.boolean("rebuild", rebuild),
+        request_id=new_id(),
     )
 
 

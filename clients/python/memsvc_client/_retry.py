@@ -12,8 +12,9 @@ from memsvc_client.errors import InvalidArgumentError, MemsvcError, ResourceExha
 class RetryPolicy:
     """How a client tries again, always within the call's timeout.
 
-    A server that names a delay is obeyed until the timeout. Without one, UNAVAILABLE is tried `attempts` times in all,
-    with exponential backoff and jitter, and RESOURCE_EXHAUSTED is final: a limit that time does not lift.
+    A server that names a delay is obeyed until the timeout, and a tenant that changes hands is waited for. Otherwise
+    UNAVAILABLE is tried `attempts` times in all, with exponential backoff and jitter, and RESOURCE_EXHAUSTED is final:
+    a limit that time does not lift.
 
     Raises:
         InvalidArgumentError: a value is out of its range; names the field.
@@ -61,15 +62,20 @@ class Retry:
         """Seconds left for the call, 0 at least."""
         return max(0.0, self._deadline - self._clock())
 
-    def delay(self, error: MemsvcError) -> float | None:
-        """Return the seconds to wait before the next try, None when `error` is final."""
+    def delay(self, error: MemsvcError, *, patient: bool = False) -> float | None:
+        """Return the seconds to wait before the next try, None when `error` is final.
+
+        Args:
+            error: how the last one failed.
+            patient: UNAVAILABLE is known to pass, and tried until the timeout.
+        """
         self._failures += 1
         policy, named = self._policy, error.retry_after
         if policy.attempts == 1 or not isinstance(error, UnavailableError | ResourceExhaustedError):
             return None
         if named is not None:
             delay = named + self._uniform(0, policy.first)
-        elif isinstance(error, UnavailableError) and self._failures < policy.attempts:
+        elif isinstance(error, UnavailableError) and (patient or self._failures < policy.attempts):
             backoff = min(policy.most, policy.first * 2.0 ** min(self._failures - 1, 64))
             delay = self._uniform(backoff / 2, backoff)
         else:

@@ -4,27 +4,25 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from queue import Empty, SimpleQueue
-from typing import Self, TypeAlias
+from typing import Self
 
 import grpc
 
 from memsvc.v1.memory_pb2 import WriteStreamRequest, WriteStreamResponse
-from memsvc_client._core import GRACE, Core, StreamBroken
+from memsvc_client._core import GRACE, StreamBroken
 from memsvc_client._exchange import Exchange
+from memsvc_client._peers import Peer, Peers
+from memsvc_client._trip import Trip
 from memsvc_client.types import Item, Receipt
 
-_Method: TypeAlias = "grpc.StreamStreamMultiCallable[WriteStreamRequest, WriteStreamResponse]"
 
-
-def write_stream(
-    core: Core, method: _Method, exchange: Exchange, items: Iterable[Item], timeout: float
-) -> Generator[Receipt, None, None]:
+def write_stream(peers: Peers, trip: Trip, exchange: Exchange, items: Iterable[Item]) -> Generator[Receipt, None, None]:
     """Yield a receipt for each batch, reconnecting where the stream breaks. Closing the generator cancels the call."""
-    source, retry = iter(items), None
+    source, broken_before = iter(items), False
     while True:
         acknowledged = exchange.acknowledged
         try:
-            with _Link(core, method, timeout) as link:
+            with peers.at(trip.begin()) as peer, _Link(peer, trip) as link:
                 link.send(exchange.restart())
                 while not exchange.done:
                     for request in exchange.requests():
@@ -36,9 +34,10 @@ def write_stream(
                 link.finish()
                 return
         except StreamBroken as broken:
-            if retry is None or exchange.acknowledged > acknowledged:
-                retry = core.retry(timeout)
-            delay = core.pause(retry, broken.failure)
+            if not broken_before or exchange.acknowledged > acknowledged:
+                trip.renew()
+            broken_before = True
+            delay = trip.pause(broken.failure)
         time.sleep(delay)
 
 
@@ -54,12 +53,11 @@ def _feed(exchange: Exchange, source: Iterator[Item]) -> None:
 class _Link:
     """One call. gRPC's own thread sends; ours collects the answers, so that waiting for one can time out."""
 
-    def __init__(self, core: Core, method: _Method, timeout: float) -> None:
-        self._core = core
-        self._timeout = timeout
+    def __init__(self, peer: Peer, trip: Trip) -> None:
+        self._trip = trip
         self._outbox: SimpleQueue[WriteStreamRequest | None] = SimpleQueue()
         self._inbox: SimpleQueue[WriteStreamResponse | StreamBroken] = SimpleQueue()
-        self._call = method(iter(self._outbox.get, None))
+        self._call = peer.memory.WriteStream(iter(self._outbox.get, None))
         self._reader = threading.Thread(target=self._read, name="memsvc-write-stream", daemon=True)
 
     def __enter__(self) -> Self:
@@ -88,9 +86,9 @@ class _Link:
             DeadlineExceededError: there is none in time.
         """
         try:
-            answer = self._inbox.get(timeout=self._timeout)
+            answer = self._inbox.get(timeout=self._trip.timeout)
         except Empty:
-            raise self._core.silence(self._timeout) from None
+            raise self._trip.silence() from None
         if isinstance(answer, StreamBroken):
             raise answer
         return answer

@@ -9,7 +9,6 @@ import grpc
 from memsvc.v1 import tenants_pb2, types_pb2
 from memsvc_client import _replies, _requests
 from memsvc_client._core import Core
-from memsvc_client._retry import Retry
 from memsvc_client.types import Event
 
 
@@ -39,24 +38,23 @@ class Watching:
         timeout: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._core = core
-        self._timeout = core.seconds(timeout)
         self._clock = clock
         self._request = _requests.watch(tenant, from_seq)
-        self._retry: Retry | None = None
+        self._trip = core.trip(tenant, timeout)
+        self._broken = False
         self._began = 0.0
         self._news = False
         self._seq = 0
         self._seen: Counter[bytes] = Counter()
         self._repeats: Counter[bytes] = Counter()
 
-    def restart(self) -> tenants_pb2.WatchTenantRequest:
-        """Begin on a new connection; return its request."""
+    def restart(self) -> tuple[str, tenants_pb2.WatchTenantRequest]:
+        """Begin on a new connection; return the address that it goes to, and its request."""
         self._began, self._news = self._clock(), False
         self._repeats = self._seen.copy()
         if self._seq:
             self._request.from_seq = self._seq - 1
-        return self._request
+        return self._trip.begin(), self._request
 
     def receive(self, message: types_pb2.Event) -> Event | None:
         """Take a message; return its event unless it was handed out already."""
@@ -80,6 +78,7 @@ class Watching:
         Raises:
             MemsvcError: the failure is final.
         """
-        if self._retry is None or self._news or self._clock() - self._began >= self._timeout:
-            self._retry = self._core.retry(self._timeout)
-        return self._core.pause(self._retry, failure)
+        if not self._broken or self._news or self._clock() - self._began >= self._trip.timeout:
+            self._trip.renew()
+        self._broken = True
+        return self._trip.pause(failure)

@@ -4,9 +4,8 @@
 from __future__ import annotations  # gRPC's classes take type arguments in their stubs only
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
@@ -14,12 +13,11 @@ import grpc
 import grpc.aio
 
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
-from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
-from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
 from memsvc_client import _aio_stream, _aio_transfer, _aio_watch, _files, _replies, _requests
-from memsvc_client._channel import open_aio_channel
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
+from memsvc_client._files import Progress
+from memsvc_client._peers import AioPeer, AioPeers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
 from memsvc_client._watching import Watching
@@ -42,11 +40,7 @@ from memsvc_client.types import (
 )
 
 if TYPE_CHECKING:
-    from memsvc.v1.memory_pb2 import ListEntriesRequest, WriteStreamRequest, WriteStreamResponse
-    from memsvc.v1.memory_pb2_grpc import MemoryServiceAsyncStub
-    from memsvc.v1.tenants_pb2 import WatchTenantRequest
-    from memsvc.v1.tenants_pb2_grpc import TenantServiceAsyncStub
-    from memsvc.v1.types_pb2 import Event as EventMessage
+    from memsvc.v1.memory_pb2 import ListEntriesRequest
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -66,7 +60,7 @@ class AsyncMemoryClient:
     A client belongs to the event loop that it is first used in. It connects at its first call.
 
     Args:
-        target: the server's address.
+        target: the server's address, or several, as for `MemoryClient`.
         timeout: seconds that a call may take, all its tries together; each call takes its own as `timeout`.
         retry: how to try again.
 
@@ -74,8 +68,9 @@ class AsyncMemoryClient:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
     """
 
-    def __init__(self, target: str, *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
+    def __init__(self, target: str | Sequence[str], *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
         self._core = Core(target, timeout, retry or RetryPolicy())
+        self._peers = AioPeers()
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,8 +82,8 @@ class AsyncMemoryClient:
         return f"{type(self).__name__}({self._core.target!r})"
 
     async def close(self) -> None:
-        """Close the connection. Calls under way fail."""
-        await self._channel.close()
+        """Close all connections. Calls under way fail."""
+        await self._peers.close()
 
     async def create_tenant(
         self,
@@ -101,7 +96,9 @@ class AsyncMemoryClient:
     ) -> None:
         """Create a tenant, as `MemoryClient.create_tenant` does."""
         try:
-            await self._call(self._tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout)
+            await self._call(
+                tenant, lambda at: at.tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout
+            )
         except AlreadyExistsError:
             if not exist_ok:
                 raise
@@ -111,11 +108,11 @@ class AsyncMemoryClient:
     ) -> Tenant:
         """Change how a tenant's memory learns and what it keeps, as `MemoryClient.update_tenant` does."""
         request = _requests.update_tenant(tenant, settings)
-        return _replies.tenant(await self._call(self._tenants.UpdateTenant, request, timeout))
+        return _replies.tenant(await self._call(tenant, lambda at: at.tenants.UpdateTenant, request, timeout))
 
     async def hot_restart(self, tenant: str, *, timeout: float | None = None) -> int:
         """Restart the memory's learning by hand, as `MemoryClient.hot_restart` does."""
-        return (await self._call(self._tenants.HotRestart, _requests.hot_restart(tenant), timeout)).seq
+        return (await self._call(tenant, lambda at: at.tenants.HotRestart, _requests.hot_restart(tenant), timeout)).seq
 
     async def write(
         self,
@@ -127,15 +124,17 @@ class AsyncMemoryClient:
     ) -> Receipt:
         """Write a batch, all of it or none, as `MemoryClient.write` does."""
         request = _requests.write(tenant, entries, wait)
-        return _replies.receipt(await self._call(self._memory.Write, request, timeout), applied=wait == "applied")
+        return _replies.receipt(
+            await self._call(tenant, lambda at: at.memory.Write, request, timeout), applied=wait == "applied"
+        )
 
     def write_stream(
         self, tenant: str, entries: Iterable[Item] | AsyncIterable[Item], *, timeout: float | None = None
     ) -> AsyncGenerator[Receipt, None]:
         """Write many batches over one stream, as `MemoryClient.write_stream` does; the iterable may be async."""
         items = [entries] if isinstance(entries, Entry | str) else entries
-        seconds = self._core.seconds(timeout)
-        return _aio_stream.write_stream(self._core, self._open_stream, Exchange(tenant), items, seconds)
+        exchange = Exchange(tenant)
+        return _aio_stream.write_stream(self._peers, self._core.trip(tenant, timeout), exchange, items)
 
     async def recall(  # noqa: PLR0917
         self,
@@ -157,14 +156,14 @@ class AsyncMemoryClient:
         """Return the entries that a query asks for, best first, as `MemoryClient.recall` does."""
         entry_filter = _requests.entry_filter(session, role, after, before, metadata)
         request = _requests.recall(tenant, query, k, entry_filter, neighbours, min_seq, max_tokens, as_of)
-        return _replies.recall(await self._call(self._memory.Recall, request, timeout))
+        return _replies.recall(await self._call(tenant, lambda at: at.memory.Recall, request, timeout))
 
     async def get_entry(
         self, tenant: str, id: str, as_of: Moment | None = None, *, timeout: float | None = None
     ) -> StoredEntry:
         """Return one entry, as `MemoryClient.get_entry` does."""
         request = _requests.get_entry(tenant, id, as_of)
-        return _replies.entry(await self._call(self._memory.GetEntry, request, timeout))
+        return _replies.entry(await self._call(tenant, lambda at: at.memory.GetEntry, request, timeout))
 
     def list_entries(  # noqa: PLR0917
         self,
@@ -182,16 +181,18 @@ class AsyncMemoryClient:
         """Yield the entries that match, in seq order, as `MemoryClient.list_entries` does."""
         entry_filter = _requests.entry_filter(session, role, after, before, metadata)
         request = _requests.list_entries(tenant, entry_filter, as_of, include_evicted)
-        return self._entries(request, self._core.seconds(timeout))
+        return self._entries(tenant, request, self._core.seconds(timeout))
 
     async def update_entry(self, tenant: str, entry: Entry, *, timeout: float | None = None) -> int:
         """Replace an entry by a new revision under the same id, as `MemoryClient.update_entry` does."""
-        return (await self._call(self._memory.UpdateEntry, _requests.update_entry(tenant, entry), timeout)).seq
+        return (
+            await self._call(tenant, lambda at: at.memory.UpdateEntry, _requests.update_entry(tenant, entry), timeout)
+        ).seq
 
     async def delete_entry(self, tenant: str, id: str, *, timeout: float | None = None) -> Deletion:
         """Hide an entry at once, as `MemoryClient.delete_entry` does."""
         request = _requests.delete_entry(tenant, id)
-        return _replies.deletion(await self._call(self._memory.DeleteEntry, request, timeout))
+        return _replies.deletion(await self._call(tenant, lambda at: at.memory.DeleteEntry, request, timeout))
 
     async def forget(  # noqa: PLR0917
         self,
@@ -209,27 +210,33 @@ class AsyncMemoryClient:
         """Erase entries with all their revisions, as `MemoryClient.forget` does."""
         polls = Polls(self._core.seconds(timeout))
         request = _requests.forget(tenant, ids, _requests.entry_filter(session, role, after, before, metadata))
-        erasure = await self._call(self._memory.Forget, request, timeout)
+        erasure = await self._call(tenant, lambda at: at.memory.Forget, request, timeout)
         while wait and erasure.state != ERASURE_STATE_DONE:
             await asyncio.sleep(polls.delay(erasure.operation))
             with polls.asking(erasure.operation):
                 question = _requests.get_erasure(erasure.operation)
-                erasure = await self._call(self._memory.GetErasure, question, polls.remaining)
+                erasure = await self._call(tenant, lambda at: at.memory.GetErasure, question, polls.remaining)
         return _replies.erasure(erasure)
 
     async def get_erasure(self, operation: str, *, timeout: float | None = None) -> ForgetReceipt:
         """Return how far an erasure is, as `MemoryClient.get_erasure` does."""
-        return _replies.erasure(await self._call(self._memory.GetErasure, _requests.get_erasure(operation), timeout))
+        return _replies.erasure(
+            await self._call(None, lambda at: at.memory.GetErasure, _requests.get_erasure(operation), timeout)
+        )
 
     async def feedback(
         self, tenant: str, ids: str | Iterable[str], useful: bool = True, *, timeout: float | None = None
     ) -> int:
         """Say of entries that they were useful, or not, as `MemoryClient.feedback` does."""
-        return (await self._call(self._memory.Feedback, _requests.feedback(tenant, ids, useful), timeout)).seq
+        return (
+            await self._call(tenant, lambda at: at.memory.Feedback, _requests.feedback(tenant, ids, useful), timeout)
+        ).seq
 
     async def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
         """Return a tenant's live figures, as `MemoryClient.stats` does."""
-        return _replies.stats((await self._call(self._tenants.GetTenant, _requests.get_stats(tenant), timeout)).stats)
+        return _replies.stats(
+            (await self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_stats(tenant), timeout)).stats
+        )
 
     async def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
         """Return the hash of a tenant's state, as `MemoryClient.state_hash` does."""
@@ -237,13 +244,15 @@ class AsyncMemoryClient:
 
     async def verify(self, tenant: str, *, timeout: float | None = None) -> Verification:
         """Fold the tenant's log afresh and compare the hashes, as `MemoryClient.verify` does."""
-        return _replies.verification(await self._call(self._tenants.VerifyTenant, _requests.verify(tenant), timeout))
+        return _replies.verification(
+            await self._call(tenant, lambda at: at.tenants.VerifyTenant, _requests.verify(tenant), timeout)
+        )
 
     def watch(
         self, tenant: str, from_seq: int | None = None, *, timeout: float | None = None
     ) -> AsyncGenerator[Event, None]:
         """Yield what happens to a tenant's memory, without end, as `MemoryClient.watch` does."""
-        return _aio_watch.watch(self._open_watch, Watching(self._core, tenant, from_seq, timeout))
+        return _aio_watch.watch(self._peers, Watching(self._core, tenant, from_seq, timeout))
 
     def list_tenants(self, *, timeout: float | None = None) -> AsyncIterator[Tenant]:
         """Yield all tenants in the byte order of their ids, as `MemoryClient.list_tenants` does."""
@@ -251,22 +260,24 @@ class AsyncMemoryClient:
 
     async def delete_tenant(self, tenant: str, *, timeout: float | None = None) -> None:
         """Delete a tenant, as `MemoryClient.delete_tenant` does."""
-        await self._call(self._tenants.DeleteTenant, _requests.delete_tenant(tenant), timeout)
+        await self._call(tenant, lambda at: at.tenants.DeleteTenant, _requests.delete_tenant(tenant), timeout)
 
     async def restore(
         self, tenant: str, to: Moment, as_tenant: str | None = None, *, timeout: float | None = None
     ) -> Tenant:
         """Bring a tenant's past back, as `MemoryClient.restore` does."""
         request = _requests.restore(tenant, to, as_tenant)
-        return _replies.tenant(await self._call(self._tenants.RestoreTenant, request, timeout))
+        return _replies.tenant(await self._call(tenant, lambda at: at.tenants.RestoreTenant, request, timeout))
 
     async def confirm_restore(self, tenant: str, *, timeout: float | None = None) -> None:
         """Destroy what a restored tenant was before, as `MemoryClient.confirm_restore` does."""
-        await self._call(self._tenants.ConfirmRestore, _requests.confirm_restore(tenant), timeout)
+        await self._call(tenant, lambda at: at.tenants.ConfirmRestore, _requests.confirm_restore(tenant), timeout)
 
     async def undo_restore(self, tenant: str, *, timeout: float | None = None) -> Tenant:
         """Put a restored tenant back to what it was before, as `MemoryClient.undo_restore` does."""
-        return _replies.tenant(await self._call(self._tenants.UndoRestore, _requests.undo_restore(tenant), timeout))
+        return _replies.tenant(
+            await self._call(tenant, lambda at: at.tenants.UndoRestore, _requests.undo_restore(tenant), timeout)
+        )
 
     async def export_tenant(
         self,
@@ -274,13 +285,13 @@ class AsyncMemoryClient:
         path: str | Path,
         overwrite: bool = False,
         *,
-        progress: Callable[[int], object] | None = None,
+        progress: Progress | None = None,
         timeout: float | None = None,
     ) -> int:
         """Write a tenant to one file, as `MemoryClient.export_tenant` does."""
         request = _requests.export_tenant(tenant)
         with _files.NewFile(path, overwrite) as file:
-            await _aio_transfer.download(self._core, self._tenants.ExportTenant, request, file, timeout, progress)
+            await _aio_transfer.download(self._peers, self._core.trip(tenant, timeout), request, file, progress)
             return file.size
 
     async def import_tenant(
@@ -289,62 +300,50 @@ class AsyncMemoryClient:
         as_tenant: str | None = None,
         rebuild: bool = False,
         *,
-        progress: Callable[[int], object] | None = None,
+        progress: Progress | None = None,
         timeout: float | None = None,
     ) -> Imported:
         """Make a tenant of an exported file, as `MemoryClient.import_tenant` does."""
-        first = _requests.import_tenant(as_tenant, rebuild)
-        seconds = self._core.seconds(timeout)
-        with _files.source(path) as file:
-            messages = _files.messages(first, file)
-            reply = await _aio_transfer.upload(self._core, self._tenants.ImportTenant, messages, seconds, progress)
-        return _replies.imported(reply)
+        trip = self._core.trip(as_tenant, timeout)
+        with _files.Source(path, _requests.import_tenant(as_tenant, rebuild)) as source:
+            return _replies.imported(await _aio_transfer.upload(self._peers, trip, source, progress))
 
-    @cached_property
-    def _channel(self) -> grpc.aio.Channel:
-        return open_aio_channel(self._core.target)
-
-    @cached_property
-    def _memory(self) -> MemoryServiceAsyncStub:
-        return MemoryServiceStub(self._channel)
-
-    @cached_property
-    def _tenants(self) -> TenantServiceAsyncStub:
-        return TenantServiceStub(self._channel)
-
-    def _open_stream(self) -> grpc.aio.StreamStreamCall[WriteStreamRequest, WriteStreamResponse]:
-        return self._memory.WriteStream()
-
-    def _open_watch(self, request: WatchTenantRequest) -> grpc.aio.UnaryStreamCall[WatchTenantRequest, EventMessage]:
-        return self._tenants.WatchTenant(request)
-
-    async def _entries(self, request: ListEntriesRequest, timeout: float) -> AsyncIterator[StoredEntry]:
-        async for page in self._pages(self._memory.ListEntries, request, timeout):
+    async def _entries(self, tenant: str, request: ListEntriesRequest, timeout: float) -> AsyncIterator[StoredEntry]:
+        async for page in self._pages(tenant, lambda at: at.memory.ListEntries, request, timeout):
             for message in page.entries:
                 yield _replies.entry(message)
 
     async def _each_tenant(self, timeout: float) -> AsyncIterator[Tenant]:
-        async for page in self._pages(self._tenants.ListTenants, _requests.list_tenants(), timeout):
+        async for page in self._pages(None, lambda at: at.tenants.ListTenants, _requests.list_tenants(), timeout):
             for message in page.tenants:
                 yield _replies.tenant(message)
 
     async def _call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply], request: _Request, timeout: float | None
+        self,
+        tenant: str | None,
+        method: Callable[[AioPeer], grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply]],
+        request: _Request,
+        timeout: float | None,
     ) -> _Reply:
-        retry = self._core.retry(timeout)
+        trip = self._core.trip(tenant, timeout)
         while True:
             try:
-                return await method(request, timeout=retry.remaining)
+                async with self._peers.at(trip.begin()) as peer:
+                    return await method(peer)(request, timeout=trip.remaining)
             except grpc.RpcError as failure:
-                delay = self._core.pause(retry, failure)
+                delay = trip.pause(failure)
             await asyncio.sleep(delay)
 
     async def _pages(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[_PageRequest, _Page], request: _PageRequest, timeout: float
+        self,
+        tenant: str | None,
+        method: Callable[[AioPeer], grpc.aio.UnaryUnaryMultiCallable[_PageRequest, _Page]],
+        request: _PageRequest,
+        timeout: float,
     ) -> AsyncIterator[_Page]:
         more = True
         while more:
-            page = await self._call(method, request, timeout)
+            page = await self._call(tenant, method, request, timeout)
             yield page
             request.page_token = page.next_page_token
             more = bool(page.next_page_token)

@@ -3,7 +3,7 @@
 from __future__ import annotations  # gRPC's classes take type arguments in their stubs only
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, Unpack
@@ -11,12 +11,11 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 import grpc
 
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
-from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
-from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
 from memsvc_client import _files, _replies, _requests, _stream, _transfer, _watch
-from memsvc_client._channel import open_channel
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
+from memsvc_client._files import Progress
+from memsvc_client._peers import Peer, Peers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
 from memsvc_client._watching import Watching
@@ -57,7 +56,8 @@ class MemoryClient:
     get their ids here, and what changes anything else carries a request id.
 
     Args:
-        target: the server's address.
+        target: the server's address, or several: a sequence, or between commas. The first that answers is asked, and
+            who it says owns a tenant.
         timeout: seconds that a call may take, all its tries together; each call takes its own as `timeout`.
         retry: how to try again.
 
@@ -65,11 +65,9 @@ class MemoryClient:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
     """
 
-    def __init__(self, target: str, *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
+    def __init__(self, target: str | Sequence[str], *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
         self._core = Core(target, timeout, retry or RetryPolicy())
-        self._channel = open_channel(target)
-        self._memory = MemoryServiceStub(self._channel)
-        self._tenants = TenantServiceStub(self._channel)
+        self._peers = Peers()
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +79,8 @@ class MemoryClient:
         return f"{type(self).__name__}({self._core.target!r})"
 
     def close(self) -> None:
-        """Close the connection. Calls under way fail."""
-        self._channel.close()
+        """Close all connections. Calls under way fail."""
+        self._peers.close()
 
     def create_tenant(
         self,
@@ -107,7 +105,9 @@ class MemoryClient:
             AlreadyExistsError: there is one of this id, unless `exist_ok`.
         """
         try:
-            self._call(self._tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout)
+            self._call(
+                tenant, lambda at: at.tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout
+            )
         except AlreadyExistsError:
             if not exist_ok:
                 raise
@@ -125,7 +125,7 @@ class MemoryClient:
             NotFoundError: no such tenant.
         """
         request = _requests.update_tenant(tenant, settings)
-        return _replies.tenant(self._call(self._tenants.UpdateTenant, request, timeout))
+        return _replies.tenant(self._call(tenant, lambda at: at.tenants.UpdateTenant, request, timeout))
 
     def hot_restart(self, tenant: str, *, timeout: float | None = None) -> int:
         """Restart the memory's learning by hand, as a drift does by itself; return the record of the restart.
@@ -133,7 +133,7 @@ class MemoryClient:
         Raises:
             NotFoundError: no such tenant.
         """
-        return self._call(self._tenants.HotRestart, _requests.hot_restart(tenant), timeout).seq
+        return self._call(tenant, lambda at: at.tenants.HotRestart, _requests.hot_restart(tenant), timeout).seq
 
     def write(
         self,
@@ -157,7 +157,9 @@ class MemoryClient:
             AlreadyExistsError: an id is known with other content; nothing is written.
         """
         request = _requests.write(tenant, entries, wait)
-        return _replies.receipt(self._call(self._memory.Write, request, timeout), applied=wait == "applied")
+        return _replies.receipt(
+            self._call(tenant, lambda at: at.memory.Write, request, timeout), applied=wait == "applied"
+        )
 
     def write_stream(
         self, tenant: str, entries: Iterable[Item], *, timeout: float | None = None
@@ -180,8 +182,8 @@ class MemoryClient:
             AlreadyExistsError: an id is known with other content; batches before it are written.
         """
         items = [entries] if isinstance(entries, Entry | str) else entries
-        seconds = self._core.seconds(timeout)
-        return _stream.write_stream(self._core, self._memory.WriteStream, Exchange(tenant), items, seconds)
+        exchange = Exchange(tenant)
+        return _stream.write_stream(self._peers, self._core.trip(tenant, timeout), exchange, items)
 
     def recall(  # noqa: PLR0917  its arguments are the contract's
         self,
@@ -227,7 +229,7 @@ class MemoryClient:
         """
         entry_filter = _requests.entry_filter(session, role, after, before, metadata)
         request = _requests.recall(tenant, query, k, entry_filter, neighbours, min_seq, max_tokens, as_of)
-        return _replies.recall(self._call(self._memory.Recall, request, timeout))
+        return _replies.recall(self._call(tenant, lambda at: at.memory.Recall, request, timeout))
 
     def get_entry(
         self, tenant: str, id: str, as_of: Moment | None = None, *, timeout: float | None = None
@@ -238,7 +240,7 @@ class MemoryClient:
             NotFoundError: no such tenant or entry.
         """
         request = _requests.get_entry(tenant, id, as_of)
-        return _replies.entry(self._call(self._memory.GetEntry, request, timeout))
+        return _replies.entry(self._call(tenant, lambda at: at.memory.GetEntry, request, timeout))
 
     def list_entries(  # noqa: PLR0917
         self,
@@ -260,7 +262,7 @@ class MemoryClient:
         """
         entry_filter = _requests.entry_filter(session, role, after, before, metadata)
         request = _requests.list_entries(tenant, entry_filter, as_of, include_evicted)
-        pages = self._pages(self._memory.ListEntries, request, self._core.seconds(timeout))
+        pages = self._pages(tenant, lambda at: at.memory.ListEntries, request, self._core.seconds(timeout))
         return (_replies.entry(message) for page in pages for message in page.entries)
 
     def update_entry(self, tenant: str, entry: Entry, *, timeout: float | None = None) -> int:
@@ -272,7 +274,7 @@ class MemoryClient:
             InvalidArgumentError: the entry is wrong, or has no id.
             NotFoundError: no such tenant or entry.
         """
-        return self._call(self._memory.UpdateEntry, _requests.update_entry(tenant, entry), timeout).seq
+        return self._call(tenant, lambda at: at.memory.UpdateEntry, _requests.update_entry(tenant, entry), timeout).seq
 
     def delete_entry(self, tenant: str, id: str, *, timeout: float | None = None) -> Deletion:
         """Hide an entry at once. The memory keeps what it learnt of it: `forget` erases.
@@ -280,7 +282,9 @@ class MemoryClient:
         Raises:
             NotFoundError: no such tenant or entry.
         """
-        return _replies.deletion(self._call(self._memory.DeleteEntry, _requests.delete_entry(tenant, id), timeout))
+        return _replies.deletion(
+            self._call(tenant, lambda at: at.memory.DeleteEntry, _requests.delete_entry(tenant, id), timeout)
+        )
 
     def forget(  # noqa: PLR0917
         self,
@@ -319,12 +323,12 @@ class MemoryClient:
         """
         polls = Polls(self._core.seconds(timeout))
         request = _requests.forget(tenant, ids, _requests.entry_filter(session, role, after, before, metadata))
-        erasure = self._call(self._memory.Forget, request, timeout)
+        erasure = self._call(tenant, lambda at: at.memory.Forget, request, timeout)
         while wait and erasure.state != ERASURE_STATE_DONE:
             time.sleep(polls.delay(erasure.operation))
             with polls.asking(erasure.operation):
                 question = _requests.get_erasure(erasure.operation)
-                erasure = self._call(self._memory.GetErasure, question, polls.remaining)
+                erasure = self._call(tenant, lambda at: at.memory.GetErasure, question, polls.remaining)
         return _replies.erasure(erasure)
 
     def get_erasure(self, operation: str, *, timeout: float | None = None) -> ForgetReceipt:
@@ -333,7 +337,9 @@ class MemoryClient:
         Raises:
             NotFoundError: no such erasure.
         """
-        return _replies.erasure(self._call(self._memory.GetErasure, _requests.get_erasure(operation), timeout))
+        return _replies.erasure(
+            self._call(None, lambda at: at.memory.GetErasure, _requests.get_erasure(operation), timeout)
+        )
 
     def feedback(
         self, tenant: str, ids: str | Iterable[str], useful: bool = True, *, timeout: float | None = None
@@ -352,7 +358,7 @@ class MemoryClient:
             InvalidArgumentError: an argument is wrong; `field` names it.
             NotFoundError: no such tenant, or no such entry.
         """
-        return self._call(self._memory.Feedback, _requests.feedback(tenant, ids, useful), timeout).seq
+        return self._call(tenant, lambda at: at.memory.Feedback, _requests.feedback(tenant, ids, useful), timeout).seq
 
     def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
         """Return a tenant's live figures.
@@ -360,7 +366,9 @@ class MemoryClient:
         Raises:
             NotFoundError: no such tenant.
         """
-        return _replies.stats(self._call(self._tenants.GetTenant, _requests.get_stats(tenant), timeout).stats)
+        return _replies.stats(
+            self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_stats(tenant), timeout).stats
+        )
 
     def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
         """Return the hash of a tenant's state, that of `stats`.
@@ -376,7 +384,9 @@ class MemoryClient:
         Raises:
             NotFoundError: no such tenant.
         """
-        return _replies.verification(self._call(self._tenants.VerifyTenant, _requests.verify(tenant), timeout))
+        return _replies.verification(
+            self._call(tenant, lambda at: at.tenants.VerifyTenant, _requests.verify(tenant), timeout)
+        )
 
     def watch(
         self, tenant: str, from_seq: int | None = None, *, timeout: float | None = None
@@ -395,11 +405,13 @@ class MemoryClient:
             NotFoundError: no such tenant.
             UnavailableError: the server stays away.
         """
-        return _watch.watch(self._tenants.WatchTenant, Watching(self._core, tenant, from_seq, timeout))
+        return _watch.watch(self._peers, Watching(self._core, tenant, from_seq, timeout))
 
     def list_tenants(self, *, timeout: float | None = None) -> Iterator[Tenant]:
         """Yield all tenants in the byte order of their ids. `timeout` is for each page."""
-        pages = self._pages(self._tenants.ListTenants, _requests.list_tenants(), self._core.seconds(timeout))
+        pages = self._pages(
+            None, lambda at: at.tenants.ListTenants, _requests.list_tenants(), self._core.seconds(timeout)
+        )
         return (_replies.tenant(message) for page in pages for message in page.tenants)
 
     def delete_tenant(self, tenant: str, *, timeout: float | None = None) -> None:
@@ -408,7 +420,7 @@ class MemoryClient:
         Raises:
             NotFoundError: no such tenant.
         """
-        self._call(self._tenants.DeleteTenant, _requests.delete_tenant(tenant), timeout)
+        self._call(tenant, lambda at: at.tenants.DeleteTenant, _requests.delete_tenant(tenant), timeout)
 
     def restore(self, tenant: str, to: Moment, as_tenant: str | None = None, *, timeout: float | None = None) -> Tenant:
         """Bring a tenant's past back, and return the tenant that it is now. It takes as long as the log is.
@@ -430,7 +442,7 @@ class MemoryClient:
             FailedPreconditionError: an earlier restore is neither confirmed nor undone.
         """
         return _replies.tenant(
-            self._call(self._tenants.RestoreTenant, _requests.restore(tenant, to, as_tenant), timeout)
+            self._call(tenant, lambda at: at.tenants.RestoreTenant, _requests.restore(tenant, to, as_tenant), timeout)
         )
 
     def confirm_restore(self, tenant: str, *, timeout: float | None = None) -> None:
@@ -438,18 +450,20 @@ class MemoryClient:
 
         Raises:
             NotFoundError: no such tenant.
-            FailedPreconditionError: there is no restore to confirm; after a connection that broke, perhaps no more.
+            FailedPreconditionError: there is no restore to confirm.
         """
-        self._call(self._tenants.ConfirmRestore, _requests.confirm_restore(tenant), timeout)
+        self._call(tenant, lambda at: at.tenants.ConfirmRestore, _requests.confirm_restore(tenant), timeout)
 
     def undo_restore(self, tenant: str, *, timeout: float | None = None) -> Tenant:
         """Put a restored tenant back to what it was before, and return it. What was written since is destroyed.
 
         Raises:
             NotFoundError: no such tenant.
-            FailedPreconditionError: there is no restore to undo; after a connection that broke, perhaps no more.
+            FailedPreconditionError: there is no restore to undo.
         """
-        return _replies.tenant(self._call(self._tenants.UndoRestore, _requests.undo_restore(tenant), timeout))
+        return _replies.tenant(
+            self._call(tenant, lambda at: at.tenants.UndoRestore, _requests.undo_restore(tenant), timeout)
+        )
 
     def export_tenant(
         self,
@@ -457,7 +471,7 @@ class MemoryClient:
         path: str | Path,
         overwrite: bool = False,
         *,
-        progress: Callable[[int], object] | None = None,
+        progress: Progress | None = None,
         timeout: float | None = None,
     ) -> int:
         """Write a tenant to one file, and return its size in bytes.
@@ -469,7 +483,7 @@ class MemoryClient:
             tenant: the tenant.
             path: the file.
             overwrite: replace a file that is there.
-            progress: called with the bytes that are there, after each part.
+            progress: called after each part with the bytes that are there, and about how many there will be.
             timeout: seconds for all of it, in place of the client's.
 
         Raises:
@@ -479,7 +493,7 @@ class MemoryClient:
         """
         request = _requests.export_tenant(tenant)
         with _files.NewFile(path, overwrite) as file:
-            _transfer.download(self._core, self._tenants.ExportTenant, request, file, timeout, progress)
+            _transfer.download(self._peers, self._core.trip(tenant, timeout), request, file, progress)
             return file.size
 
     def import_tenant(
@@ -488,19 +502,19 @@ class MemoryClient:
         as_tenant: str | None = None,
         rebuild: bool = False,
         *,
-        progress: Callable[[int], object] | None = None,
+        progress: Progress | None = None,
         timeout: float | None = None,
     ) -> Imported:
         """Make a tenant of an exported file. It takes as long as the file, and with `rebuild` the log, is.
 
-        It is not tried again. After an error without an answer (`UnavailableError`, `DeadlineExceededError`) the tenant
-        may be there.
+        A call that breaks begins anew. After an error without an answer (`UnavailableError`, `DeadlineExceededError`)
+        the tenant may be there.
 
         Args:
             path: the file.
             as_tenant: the id of the tenant to make; that of the one exported when it is None.
             rebuild: fold the log afresh instead of adopting the snapshot in the file.
-            progress: called with the bytes that are sent, after each part.
+            progress: called after each part with the bytes that are sent, and how many there are.
             timeout: seconds for all of it, in place of the client's.
 
         Raises:
@@ -508,30 +522,36 @@ class MemoryClient:
             AlreadyExistsError: there is a tenant of that id.
             OSError: the file cannot be read.
         """
-        first = _requests.import_tenant(as_tenant, rebuild)
-        seconds = self._core.seconds(timeout)
-        with _files.source(path) as file:
-            messages = _files.messages(first, file)
-            reply = _transfer.upload(self._core, self._tenants.ImportTenant, messages, seconds, progress)
-        return _replies.imported(reply)
+        trip = self._core.trip(as_tenant, timeout)
+        with _files.Source(path, _requests.import_tenant(as_tenant, rebuild)) as source:
+            return _replies.imported(_transfer.upload(self._peers, trip, source, progress))
 
     def _call(
-        self, method: grpc.UnaryUnaryMultiCallable[_Request, _Reply], request: _Request, timeout: float | None
+        self,
+        tenant: str | None,
+        method: Callable[[Peer], grpc.UnaryUnaryMultiCallable[_Request, _Reply]],
+        request: _Request,
+        timeout: float | None,
     ) -> _Reply:
-        retry = self._core.retry(timeout)
+        trip = self._core.trip(tenant, timeout)
         while True:
             try:
-                return method(request, timeout=retry.remaining)
+                with self._peers.at(trip.begin()) as peer:
+                    return method(peer)(request, timeout=trip.remaining)
             except grpc.RpcError as failure:
-                delay = self._core.pause(retry, failure)
+                delay = trip.pause(failure)
             time.sleep(delay)
 
     def _pages(
-        self, method: grpc.UnaryUnaryMultiCallable[_PageRequest, _Page], request: _PageRequest, timeout: float
+        self,
+        tenant: str | None,
+        method: Callable[[Peer], grpc.UnaryUnaryMultiCallable[_PageRequest, _Page]],
+        request: _PageRequest,
+        timeout: float,
     ) -> Iterator[_Page]:
         more = True
         while more:
-            page = self._call(method, request, timeout)
+            page = self._call(tenant, method, request, timeout)
             yield page
             request.page_token = page.next_page_token
             more = bool(page.next_page_token)

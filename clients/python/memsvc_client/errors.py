@@ -93,7 +93,7 @@ class DeadlineExceededError(MemsvcError):
 
 
 class UnavailableError(MemsvcError):
-    """The server cannot be reached (reason UNREACHABLE) or cannot serve now."""
+    """The server cannot be reached (reason UNREACHABLE), does not own the tenant (NOT_OWNER) or cannot serve now."""
 
     default_code = StatusCode.UNAVAILABLE
 

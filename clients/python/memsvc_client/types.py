@@ -89,7 +89,7 @@ class ForgetReceipt:
     operation: str
     """Names it for `get_erasure`."""
     done: bool
-    """Nothing of the text is left."""
+    """Nothing of the text is left, but for what `files_pending` tells of."""
     state_hash_before: str | None
     """The memory's state hash before; None while the server does not say."""
     state_hash_after: str | None
@@ -104,6 +104,8 @@ class ForgetReceipt:
     """Records to fold in all."""
     copies: tuple[str, ...] = ()
     """What was made of the tenant before and is not reached: `export of <time>`, `tenant <id>`."""
+    files_pending: bool = False
+    """Whether the store's own files may still hold some of the text, until the store can write them anew."""
 
 
 class ScoreParts(NamedTuple):

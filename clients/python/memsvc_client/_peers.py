@@ -1,0 +1,151 @@
+"""The processes that a client talks to: a channel to each, opened when it is first needed."""
+
+from __future__ import annotations  # gRPC's classes take type arguments in their stubs only
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import grpc
+import grpc.aio
+
+from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
+from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
+from memsvc_client._channel import open_aio_channel, open_channel
+from memsvc_client.errors import MemsvcError
+
+if TYPE_CHECKING:
+    from memsvc.v1.memory_pb2_grpc import MemoryServiceAsyncStub
+    from memsvc.v1.tenants_pb2_grpc import TenantServiceAsyncStub
+
+MOST_OPEN = 64
+"""Channels that stay open; more only while they are all in use."""
+
+_Peer = TypeVar("_Peer")
+
+
+class Peer(NamedTuple):
+    """A process, as the blocking client reaches it."""
+
+    channel: grpc.Channel
+    memory: MemoryServiceStub
+    tenants: TenantServiceStub
+
+
+class AioPeer(NamedTuple):
+    """A process, as the asyncio client reaches it."""
+
+    channel: grpc.aio.Channel
+    memory: MemoryServiceAsyncStub
+    tenants: TenantServiceAsyncStub
+
+
+class Peers:
+    """The blocking client's. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._pool = _Pool(_open)
+
+    @contextmanager
+    def at(self, address: str) -> Iterator[Peer]:
+        """Hold the process at an address.
+
+        Raises:
+            MemsvcError: the client is closed.
+        """
+        peer = self._pool.take(address)
+        try:
+            yield peer
+        finally:
+            for spare in self._pool.give_back(address):
+                spare.channel.close()
+
+    def close(self) -> None:
+        """Close all channels. Calls under way fail."""
+        for peer in self._pool.close():
+            peer.channel.close()
+
+
+class AioPeers:
+    """The asyncio client's, of one event loop."""
+
+    def __init__(self) -> None:
+        self._pool = _Pool(_open_aio)
+
+    @asynccontextmanager
+    async def at(self, address: str) -> AsyncIterator[AioPeer]:
+        """Hold the process at an address.
+
+        Raises:
+            MemsvcError: the client is closed.
+        """
+        peer = self._pool.take(address)
+        try:
+            yield peer
+        finally:
+            for spare in self._pool.give_back(address):
+                await spare.channel.close()
+
+    async def close(self) -> None:
+        """Close all channels. Calls under way fail."""
+        for peer in self._pool.close():
+            await peer.channel.close()
+
+
+def _open(address: str) -> Peer:
+    channel = open_channel(address)
+    return Peer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+
+
+def _open_aio(address: str) -> AioPeer:
+    channel = open_aio_channel(address)
+    return AioPeer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+
+
+@dataclass(slots=True)
+class _Held(Generic[_Peer]):
+    peer: _Peer
+    users: int = 0
+
+
+class _Pool(Generic[_Peer]):
+    """What is open, by address, the least lately used first. It closes nothing itself."""
+
+    def __init__(self, open: Callable[[str], _Peer]) -> None:
+        self._open = open
+        self._held: OrderedDict[str, _Held[_Peer]] = OrderedDict()
+        self._closed = False
+        self._lock = Lock()
+
+    def take(self, address: str) -> _Peer:
+        """Return what is open to an address, which stays open until it is given back."""
+        with self._lock:
+            if self._closed:
+                raise MemsvcError("the client is closed", code=grpc.StatusCode.CANCELLED)
+            if address not in self._held:
+                self._held[address] = _Held(self._open(address))
+            self._held.move_to_end(address)
+            held = self._held[address]
+            held.users += 1
+            return held.peer
+
+    def give_back(self, address: str) -> list[_Peer]:
+        """Return what is to be closed now."""
+        with self._lock:
+            if address in self._held:  # unless the client was closed meanwhile
+                self._held[address].users -= 1
+            if len(self._held) <= MOST_OPEN:
+                return []
+            idle = [each for each, held in self._held.items() if not held.users]
+            return [self._held.pop(each).peer for each in idle[: len(self._held) - MOST_OPEN]]
+
+    def close(self) -> list[_Peer]:
+        """Return what is to be closed; there is nothing to take any more."""
+        with self._lock:
+            self._closed = True
+            peers = [held.peer for held in self._held.values()]
+            self._held.clear()
+            return peers
