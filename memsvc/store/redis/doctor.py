@@ -69,7 +69,7 @@ def _of_promise(promise: Promise) -> Finding:
     if promise.kept:
         return Finding(name=name, found=promise.found, advice=promise.risk)
     return Finding(
-        name=name, found=promise.found, ok=False, advice=f"wanted: {promise.wanted}. {promise.risk}; {promise.fix}"
+        name=name, found=promise.found, ok=False, advice=f"wanted: {promise.wanted}; {promise.risk}; {promise.fix}"
     )
 
 
