@@ -37,6 +37,7 @@ def data(tmp_path):
 
 
 def test_a_sound_directory_is_called_sound(data, memsvc) -> None:
+    names = [path.name for path in data.iterdir()]
     ran = memsvc("doctor", "--store", data, "--json")
     assert ran.code == 0
     assert ran.json["ok"] is True
@@ -45,6 +46,7 @@ def test_a_sound_directory_is_called_sound(data, memsvc) -> None:
     assert found["log.db format"] == str(FORMAT)
     assert found["log.db contents"] == found["views.db contents"] == "ok"
     assert found["tenants"] == "2"
+    assert sorted(path.name for path in data.iterdir()) == sorted(names), "it leaves nothing behind"
     assert "WEAK" not in memsvc("doctor", "--store", data).out
 
 
@@ -72,6 +74,17 @@ def test_a_damaged_log_is_found(data, memsvc) -> None:
     assert findings(ran)["log.db contents"]["advice"] == "restore the data directory from a backup"
     assert findings(ran)["views.db contents"]["ok"] is True
     assert {path.name: path.read_bytes() for path in data.glob("*.db")} == before, "it changes nothing"
+
+
+def test_what_cannot_be_read_is_not_called_damaged(data, memsvc) -> None:
+    (data / "views.db").unlink()
+    (data / "views.db").mkdir()
+    ran = memsvc("doctor", "--store", data, "--json")
+    assert ran.code == 1
+    assert findings(ran)["views.db contents"]["advice"] == "look at it as the user that the server runs as"
+    (data / "lock").unlink()
+    (data / "lock").symlink_to(data / "lock")
+    assert "cannot be read: Too many levels of symbolic links" in memsvc("doctor", "--store", data).err
 
 
 def test_a_lost_log_is_found_and_lost_views_are_no_harm(data, memsvc) -> None:

@@ -9,9 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from memsvc.errors import InvalidArgumentError
+from memsvc.errors import InvalidArgumentError, UnavailableError
 from memsvc.store.finding import Finding
 from memsvc.store.sqlite.database import WAL_KEPT_BYTES, pragma_int
+from memsvc.store.sqlite.faults import is_damage
 from memsvc.store.sqlite.lock import LOCK
 from memsvc.store.sqlite.schema import FORMAT, LOG, VIEWS, Database
 
@@ -25,10 +26,14 @@ def examine(directory: Path) -> list[Finding]:
 
     Raises:
         InvalidArgumentError: there is no such directory.
+        UnavailableError: it cannot be read.
     """
     if not directory.is_dir():
         raise InvalidArgumentError("store", f"there is no directory {directory}")
-    return [_holder(directory), _room(directory), *_database(directory, LOG), *_database(directory, VIEWS)]
+    try:
+        return [_holder(directory), _room(directory), *_database(directory, LOG), *_database(directory, VIEWS)]
+    except OSError as error:
+        raise UnavailableError(f"the data directory {directory} cannot be read: {error.strerror}") from error
 
 
 def _holder(directory: Path) -> Finding:
@@ -70,11 +75,14 @@ def _database(directory: Path, database: Database) -> Iterator[Finding]:
         ok=wal_bytes < LONG_WAL_BYTES,
         advice="" if wal_bytes < LONG_WAL_BYTES else "start the server anew: it empties it",
     )
+    # Without a write-ahead log nobody has it open, and SQLite must not make one.
+    manner = "mode=ro" if wal.exists() else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?{manner}", uri=True)) as connection:
             yield from _contents(connection, database)
     except sqlite3.Error as error:
-        yield Finding(name=f"{name} contents", found=str(error), ok=False, advice=_cure(database))
+        advice = _cure(database) if is_damage(error) else "look at it as the user that the server runs as"
+        yield Finding(name=f"{name} contents", found=str(error), ok=False, advice=advice)
 
 
 def _contents(connection: sqlite3.Connection, database: Database) -> Iterator[Finding]:
