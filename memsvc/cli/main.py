@@ -7,6 +7,7 @@ import typer
 
 from memsvc.cli.bench import bench_app
 from memsvc.cli.demo import demo
+from memsvc.cli.doctor import doctor
 from memsvc.cli.feedback import feedback
 from memsvc.cli.forget import delete, forget
 from memsvc.cli.ingest import ingest
@@ -54,6 +55,7 @@ def make_app() -> typer.Typer:
     app.command("export")(export_tenant)
     app.command("import")(import_tenant)
     app.command()(demo)
+    app.command()(doctor)
     app.add_typer(tenants_app(), name="tenants")
     app.add_typer(bench_app(), name="bench")
     return app

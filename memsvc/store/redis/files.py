@@ -78,9 +78,11 @@ class Files:
             async with asyncio.timeout(self._patience_s):
                 nodes = await primaries(self._connection)
                 return all(await asyncio.gather(*(_rewrite(node) for node in nodes)))
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError) as error:
             log.warning("Redis's files are not written anew: %s", error or "it takes too long")
-            return False
+        except KeyError as error:
+            log.warning("whether Redis's files are written anew is not to be known: it does not tell %s", error)
+        return False
 
 
 async def _rewrite(node: Node) -> bool:

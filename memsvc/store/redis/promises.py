@@ -124,16 +124,14 @@ class _Question:
     def answer(self, facts: Mapping[str, str], node: str) -> Promise:
         """Return it as it is found."""
         found = self.find(facts)
-        seen = found is not None
-        return Promise(
-            name=self.name,
-            wanted=self.wanted,
-            found=UNSEEN if found is None else found,
-            kept=found is not None and self.holds(found),
-            risk=self.risk if seen else f"should it be another, {self.risk}",
-            fix=self.fix if seen else _LET_SEE,
-            node=node,
-        )
+        risk, fix = self.risk, self.fix
+        kept = found is not None and self.holds(found)
+        if kept:
+            risk, fix = "", ""
+        elif found is None:
+            risk, fix = f"should it be another, {self.risk}", _LET_SEE
+        found = UNSEEN if found is None else found
+        return Promise(name=self.name, wanted=self.wanted, found=found, kept=kept, risk=risk, fix=fix, node=node)
 
 
 _LET_SEE = "let this user see it (ACL SETUSER NAME +info +config|get), or see to it yourself that it is as wanted"

@@ -8,7 +8,7 @@ from memsvc.errors import FailedPreconditionError, UnavailableError
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
-_NAME = "lock"
+LOCK = "lock"
 
 
 class DirectoryLock:
@@ -26,7 +26,7 @@ class DirectoryLock:
         """
         try:
             _make(directory)
-            self._fd = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            self._fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise UnavailableError(f"the data directory {directory} cannot be used: {error.strerror}") from error
         try:

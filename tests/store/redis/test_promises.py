@@ -1,11 +1,19 @@
 """What is asked of a Redis before it is trusted: each weakness is found on a real server, and said with its cure."""
 
+import re
+from pathlib import Path
+
 import pytest
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, NoPermissionError
 
 from memsvc.errors import FailedPreconditionError
 from memsvc.store.redis import promises
+from memsvc.store.redis.fenced import Fence
+from memsvc.store.redis.files import Files
+from memsvc.store.redis.keys import Keys
+from memsvc.store.redis.snapshots import TenantSnapshots
 from memsvc.store.redis.url import connect, parse
+from memsvc.store.types import Snapshot
 from tests.redis_server import LOOPBACK, RedisCluster, RedisServer, RedisUser
 
 
@@ -24,6 +32,34 @@ async def test_a_durable_server_is_trusted(server, connection) -> None:
     surveyed = {promise.name: promise.found for promise in await promises.survey(connection)}
     assert surveyed["appendfsync"] == "always"
     assert surveyed["connected_replicas"] == "0"
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "redis.md"
+
+
+async def test_the_settings_that_the_documentation_shows_are_trusted(tmp_path) -> None:
+    (block,) = re.findall(r"```conf\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (tmp_path / "shown.conf").write_text(block)
+    spoiled = {"appendonly": "no", "appendfsync": "no", "no_appendfsync_on_rewrite": "yes"}
+    with RedisServer(tmp_path / "redis", **spoiled, include=tmp_path / "shown.conf") as server:
+        assert await weak(server.url) == {}
+
+
+async def test_the_user_that_the_documentation_shows_may_do_what_is_needed(tmp_path) -> None:
+    (rules,) = re.findall(r"`ACL SETUSER memsvc on >PASSWORD (.*?)`", DOCS.read_text())
+    with RedisUser(tmp_path / "redis", rules=rules) as server:
+        assert await weak(server.url) == {}
+        connection = connect(parse(server.url), "bulk")
+        shard = Keys().shard(0)
+        await connection.set(shard.epoch, 1)
+        snapshots = TenantSnapshots(connection, shard.tenant("0000aa"), "0000aa", Fence(shard.epoch, 1))
+        for seq in range(1, 4):
+            await snapshots.save(Snapshot(seq=seq, meta=b"", blobs={f"own{seq}": b"x"}))
+        assert (await snapshots.load()).snapshot.seq == 3
+        assert await Files(connection).rewrite()
+        with pytest.raises(NoPermissionError):
+            await connection.set("of another", b"x")
+        await connection.aclose()
 
 
 @pytest.mark.parametrize(
