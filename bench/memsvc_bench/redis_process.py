@@ -79,7 +79,7 @@ class RedisProcess:
             process.kill()
             process.wait()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
         if self._process is not None:
             self._process.send_signal(number)
