@@ -1,12 +1,14 @@
 """The stores that must conform, and what the suites share."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from memsvc.store.base import Store
 from memsvc.store.sqlite import SqliteOptions, SqliteStore
 from memsvc.store.types import Appended, Payload, RecordKind
+from tests.double.store import Data, MemoryStore
 
 DAY_US = 24 * 3600 * 1_000_000
 
@@ -28,7 +30,17 @@ async def open_sqlite(directory: Path, clock: Clock) -> Store:
     return SqliteStore.open(directory, SqliteOptions(clock_us=clock))
 
 
-FACTORIES: dict[str, StoreFactory] = {"sqlite": open_sqlite}
+class Memories:
+    """What stores in memory keep, by the directory that they would keep it in."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, Data] = defaultdict(Data)
+
+    async def open(self, directory: Path, clock: Clock) -> Store:
+        return MemoryStore(self._kept[directory], clock)
+
+
+FACTORIES: dict[str, StoreFactory] = {"sqlite": open_sqlite, "memory": Memories().open}
 
 
 def payload(id: str, text: str = "", *, learn: bool = True, expire_us: int | None = None) -> Payload:
