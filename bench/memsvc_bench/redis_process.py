@@ -1,11 +1,12 @@
 """A Redis server in a process of its own, durable to the last command, to be killed and frozen."""
 
+import os
 import random
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,11 +31,14 @@ class RedisProcess:
     Args:
         directory: made if it is not there; the server's log is in it too.
         settings: settings of Redis beside and in place of `DURABLE`.
+        under: a command that runs it, a tracer say.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str] | None = None, *, under: Sequence[str] = ()
+    ) -> None:
         self.directory, self.port = directory, free_port()
-        self._settings = {**DURABLE, **(settings or {})}
+        self._settings, self._under = {**DURABLE, **(settings or {})}, under
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,7 +67,8 @@ class RedisProcess:
         self.directory.mkdir(parents=True, exist_ok=True)
         own = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(self.directory), "logfile": "redis.log"}
         options = [word for name, value in {**self._settings, **own}.items() for word in (f"--{name}", value)]
-        self._process = subprocess.Popen(["redis-server", *options], start_new_session=True)  # noqa: S603, S607 - the system's own
+        command = [*self._under, "redis-server", *options]
+        self._process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - the system's own
         end = time.monotonic() + START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -76,13 +81,13 @@ class RedisProcess:
         """End it with SIGKILL. Nothing happens if it does not run."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
         if self._process is not None:
-            self._process.send_signal(number)
+            os.killpg(self._process.pid, number)
 
     def __enter__(self) -> Self:
         """Start it."""
