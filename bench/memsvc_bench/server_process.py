@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,20 +25,31 @@ class ServerProcess:
     Args:
         data: the data directory; the server's log is written beside it, as `<data>.log`.
         options: further options of `memsvc serve`.
+        port: where it listens; 0 for a free port, another one after every start.
+        environment: variables beside those of this process.
         start_timeout: seconds until a server that does not listen is taken for failed.
     """
 
-    def __init__(self, data: Path, options: Sequence[str] = (), *, start_timeout: float = 120.0) -> None:
+    def __init__(
+        self,
+        data: Path,
+        options: Sequence[str] = (),
+        *,
+        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+        start_timeout: float = 120.0,
+    ) -> None:
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self._options = tuple(options)
+        self._port, self._environment = port, dict(environment or {})
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[str] | None = None
         self._target = ""
 
     @property
     def target(self) -> str:
-        """Where it listens: `127.0.0.1:PORT`; another port after every start."""
+        """Where it listens, `127.0.0.1:PORT`; empty while it does not run."""
         return self._target
 
     @property
@@ -46,26 +57,29 @@ class ServerProcess:
         """Its process id, None when it does not run."""
         return self._process.pid if self._process else None
 
-    def start(self) -> float:
+    def start(self, environment: Mapping[str, str] | None = None) -> float:
         """Start the server and return the seconds until it listens.
+
+        Args:
+            environment: variables for this time only.
 
         Raises:
             RuntimeError: it runs already, ended, or did not listen in time; says what it logged last.
         """
         if self._process is not None:
             raise RuntimeError("the server runs already")
-        command = [sys.executable, "-m", "memsvc.cli.main", "serve", "--port", "0", "--data", str(self.data)]
+        at = ["--port", str(self._port), "--data", str(self.data)]
         began = time.monotonic()
         with self.log.open("ab") as log:
             # In a session of its own: a Ctrl-C is for the caller, which ends the server in its own order.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*command, *self._options],
+                [sys.executable, "-m", "memsvc.cli.main", "serve", *at, *self._options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self._environment, **(environment or {})},
             )
         line = self._first_line()
         if (match := _LISTENING.search(line)) is None:
@@ -77,6 +91,21 @@ class ServerProcess:
     def kill(self) -> None:
         """End it with SIGKILL, at whatever it is doing. Nothing happens if it does not run."""
         self._end(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for it to end by itself, for so many seconds at most; return whether it did, or does not run at all."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def stop(self) -> None:
         """End it with SIGTERM and wait until it has drained; after a minute, end it with SIGKILL."""

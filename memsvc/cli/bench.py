@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from memsvc_bench.report import Result, render
@@ -31,6 +31,7 @@ def bench_app() -> typer.Typer:
         footprint,
         stability,
         crash,
+        faults,
         gate,
         past,
         erasure,
@@ -165,6 +166,24 @@ def crash(
     from memsvc_bench import crash as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(times=times, seed=seed), as_json=as_json)
+
+
+def faults(
+    *,
+    rounds: Annotated[int, typer.Option(min=1, help="How many faults.")] = 100,
+    tenants: Annotated[int, typer.Option(min=1, help="Tenants that are written.")] = 64,
+    clients: Annotated[int, typer.Option(min=1, help="Clients that write.")] = 8,
+    store: Annotated[Literal["sqlite"], typer.Option(help="What keeps the logs.")] = "sqlite",
+    seed: Annotated[int, typer.Option(help="Seeds what is broken when.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Break a deployment under load in every way, and check that nothing acknowledged is lost, doubled or moved."""
+    from memsvc_bench import faults as benchmark  # noqa: PLC0415
+
+    publish(
+        lambda: benchmark.bench(store=store, rounds=rounds, tenants=tenants, clients=clients, seed=seed),
+        as_json=as_json,
+    )
 
 
 def gate(*, data: LoCoMo, as_json: AsJson = False) -> None:

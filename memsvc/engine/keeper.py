@@ -10,6 +10,7 @@ from memsvc.engine.config import EngineConfig
 from memsvc.engine.heap import trim
 from memsvc.engine.opened import OpenTenant
 from memsvc.errors import MemsvcError
+from memsvc.failpoints import hit
 from memsvc.store.base import Store
 from memsvc.store.types import Snapshot
 
@@ -90,6 +91,7 @@ class Keeper:
         idle_s = self._config.unload_small_idle_s if cheap else self._config.unload_idle_s
         unused = surplus or now - tenant.last_used >= idle_s
         if unused and tenant.idle and not tenant.saving.locked():
+            hit("evict")
             self._engine.let_go(tenant)
             await tenant.close()
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from memsvc.engine.ingest import Lane
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
+from memsvc.failpoints import hit
 from memsvc.store.base import Store
 from memsvc.store.types import Appended, Payload, Record, RecordKind, TenantRow
 from memsvc.tenant.event import Event
@@ -129,6 +130,7 @@ class OpenTenant:
         self.head_seq = self._counted_seq = head if self._until is None else min(head, self._until)
         restored = None
         if (snapshot := loaded.snapshot) is not None and snapshot.seq <= self.head_seq:
+            hit("restore")
             try:
                 restored = await self._thread.call(lambda: View.restore(snapshot, width, encoder), read=True)
             except DataLossError as error:

@@ -12,7 +12,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from memsvc import limits
+from memsvc import failpoints, limits
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
@@ -44,9 +44,11 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        MemsvcError: the data directory, the encoder or the port cannot be had.
+        MemsvcError: the data directory, the encoder or the port cannot be had, or the failpoints cannot be read.
     """
     _configure_logging(settings)
+    if armed := failpoints.armed():
+        log.warning("failpoints are armed: this process is to fail", sites=sorted(armed))
     heap.prepare()
     asyncio.run(serve(settings))
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgpack
 
 from memsvc.errors import DataLossError
+from memsvc.failpoints import hit
 from memsvc.store.codec import DIGEST_BYTES, digest, seal, unseal
 from memsvc.store.redis.fenced import Command, Fence, write
 from memsvc.store.redis.keys import TenantKeys
@@ -71,6 +72,7 @@ async def put(connection: Connection, keys: TenantKeys, fence: Fence, blobs: Seq
     pieces = ((keys.chunk(place.token, index), data, index) for place, data in blobs for index in range(place.chunks))
     for group in grouped(pieces, lambda piece: min(CHUNK_BYTES, len(piece[1]) - piece[2] * CHUNK_BYTES), WRITE_BYTES):
         await write(connection, fence, await asyncio.to_thread(_sets, group))
+        hit("snapshot.chunk")
 
 
 async def get(connection: Connection, keys: TenantKeys, places: Mapping[str, Place]) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from redis.exceptions import ConnectionError, RedisError, TimeoutError  # Redis's own
 
 from memsvc.errors import DataLossError, MemsvcError, UnavailableError
+from memsvc.failpoints import hit
 from memsvc.store.redis.faults import closed, translate
 from memsvc.store.redis.fence import FencedError, NotOwnerError
 from memsvc.store.redis.keys import ShardKeys
@@ -235,6 +236,7 @@ class Committer:
             if not isinstance(error, UnavailableError) or isinstance(error, NotOwnerError) or error.reason in _FINAL:
                 self._end(error)
             return
+        hit("acknowledge.before")
         group.settle()
         for cell, value in group.changed.items():
             if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
@@ -257,6 +259,7 @@ class Committer:
         sent = False
         while self._is_held():
             try:
+                hit("append.before")
                 answer = await self._script(keys, [self._place.epoch, name, before, *arguments])
             except (ConnectionError, TimeoutError) as error:
                 # Its reply may be all that was lost. Sent again, the script tells.
@@ -266,6 +269,7 @@ class Committer:
                 continue
             except RedisError as error:
                 raise translate(error) from error
+            hit("append.after")
             if answer in {b"OK", b"DONE"}:
                 self._commits += 1
                 return

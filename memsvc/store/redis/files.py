@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
+from memsvc.failpoints import hit
 from memsvc.store.redis.nodes import Node, primaries
 from memsvc.store.redis.url import Connection
 
@@ -74,6 +75,7 @@ class Files:
         if running is not None:
             await asyncio.wait([running])
         self._running, self._next = self._next, None  # who comes from now on comes too late for this one
+        hit("erase.files")
         try:
             async with asyncio.timeout(self._patience_s):
                 nodes = await primaries(self._connection)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from memsvc.failpoints import hit
 from memsvc.store.redis.committer import Committer, Place
 from memsvc.store.redis.keys import ShardKeys
 from memsvc.store.redis.scripts import script
@@ -101,6 +102,7 @@ class Lease:
         Raises:
             RedisError: Redis did not answer.
         """
+        hit("lease.renew")
         asked = time.monotonic()
         renew = script(self._process.connections.leases, "renew")
         arguments: list[str | int] = [self.epoch, self._process.name, self._process.lease_ms]

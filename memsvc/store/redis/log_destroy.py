@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from memsvc.failpoints import hit
 from memsvc.store.redis.log_end import find_head, find_meta, find_row, meta_cell
 from memsvc.store.redis.transaction import Transaction
 from memsvc.store.types import EntryState
@@ -13,6 +14,7 @@ def erase_slice(tx: Transaction, *, uid: str, numbers: Sequence[int]) -> int:
     """Destroy the forgotten ones of these entries. Return the bytes of payload; to repeat it does no harm."""
     if find_row(tx, uid) is None:
         return 0
+    hit("erase.payloads")
     keys = tx.keys.tenant(uid)
     tx.want(meta_cell(tx, uid, number) for number in numbers)
     destroyed, data = 0, 0

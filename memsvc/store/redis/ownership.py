@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from memsvc.failpoints import hit
 from memsvc.store.redis.faults import translate
 from memsvc.store.redis.fence import NotOwnerError
 from memsvc.store.redis.keys import Keys, shard_of_uid
@@ -142,6 +143,7 @@ class Ownership:
             if isinstance(lease, str):
                 self._owners[shard] = lease
                 continue
+            hit("takeover")
             await self._recover(lease)
             self._leases[shard] = lease
             self.changes.put_nowait(ShardChange(shard=shard, event=ShardEvent.TAKEN))

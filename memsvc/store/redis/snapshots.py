@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from memsvc.errors import DataLossError
+from memsvc.failpoints import hit
 from memsvc.store.codec import Manifest, digest
 from memsvc.store.redis import chunks
 from memsvc.store.redis.chunks import GROUP_KEYS, Place, grouped
@@ -69,7 +70,9 @@ class TenantSnapshots:
             stay = [seq for seq in before if seq not in drop and seq != snapshot.seq]
             unnamed, unread = await self._unnamed(stay, put)
             drop |= unread
+        hit("snapshot.swap.before")
         await self._swap(put, fresh, drop, unnamed)
+        hit("snapshot.swap.after")
         await self._sweep()
 
     async def load(self, before_seq: int | None = None) -> LoadedSnapshot:
@@ -218,8 +221,10 @@ class TenantSnapshots:
         """Delete the chunks that nothing names. Every blob has a token: as many tokens as blobs are none too many."""
         if await self._connection.hlen(self._keys.tokens) == await self._connection.hlen(self._keys.blobs):
             return
+        hit("trim.before")
         named = {place.token for place in (await self._held()).values() if place is not None}
         await chunks.sweep(self._connection, self._keys, self._fence, named)
+        hit("trim.after")
 
 
 def _fresh(snapshot: Snapshot, held: Mapping[str, Place]) -> dict[str, Place]:

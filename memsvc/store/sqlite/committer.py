@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from memsvc.errors import MemsvcError
+from memsvc.failpoints import hit
 from memsvc.store.sqlite.checkpoint import Checkpointer
 from memsvc.store.sqlite.faults import closed, translate
 
@@ -66,7 +68,9 @@ class Committer:
                 raise closed()
             self._waiting.append(_Waiting(operation, size, alone, future))
             self._changed.notify()
-        return await future
+        result = await future
+        hit("acknowledge.before")
+        return result
 
     def close(self) -> None:
         """Commit all that waits, then close the connection. Blocks."""
@@ -102,10 +106,14 @@ class Committer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             outcomes = [self._apply(waiting) for waiting in group]
+            hit("append.before")
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+            hit("append.after")
+        except (sqlite3.Error, MemsvcError) as error:
             self._roll_back()
-            return [_Outcome(w.future, None, translate(error)) for w in group]
+            return [
+                _Outcome(w.future, None, translate(error) if isinstance(error, sqlite3.Error) else error) for w in group
+            ]
         return outcomes
 
     def _apply(self, waiting: _Waiting) -> _Outcome:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from memsvc.errors import DataLossError, FailedPreconditionError, UnavailableError
+from memsvc.failpoints import hit
 from memsvc.store.sqlite.faults import is_damage, translate
 from memsvc.store.sqlite.lock import FILE_MODE
 from memsvc.store.sqlite.schema import FORMAT, PAGE_BYTES, Database
@@ -82,6 +83,7 @@ def truncate_wal(connection: sqlite3.Connection) -> None:
     Raises:
         UnavailableError: they outlived the wait.
     """
+    hit("erase.files")
     # SQLite waits for readers, but never for another checkpoint.
     deadline = time.monotonic() + BUSY_SECONDS
     while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:

@@ -6,6 +6,7 @@ Each function is one operation inside the committer's transaction.
 import sqlite3
 from collections.abc import Iterable
 
+from memsvc.failpoints import hit
 from memsvc.store.hashes import content_hash_left
 from memsvc.store.sqlite.log_end import End
 from memsvc.store.sqlite.log_names import take_name
@@ -103,6 +104,7 @@ def _destroy(connection: sqlite3.Connection, no: int, id_key: bytes, number: int
 
 
 def _empty(connection: sqlite3.Connection, payloads: Iterable[int]) -> None:
+    hit("erase.payloads")
     connection.executemany(
         "UPDATE payloads SET id = NULL, content_hash = NULL, data = NULL WHERE no = ?", [(no,) for no in payloads]
     )

@@ -3,6 +3,7 @@
 import sqlite3
 
 from memsvc.errors import DataLossError, MemsvcError
+from memsvc.failpoints import hit
 from memsvc.store.codec import Manifest, digest
 from memsvc.store.refusals import blob_changed, blob_missing
 from memsvc.store.retention import kept
@@ -24,6 +25,7 @@ def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Ret
         for name, data in snapshot.blobs.items():
             if name not in held:
                 held[name] = _add(connection, uid, name, data)
+                hit("snapshot.chunk")
             elif data is not None and digest(data) != held[name]:
                 raise blob_changed(name)
             digests[name] = held[name]
@@ -33,12 +35,16 @@ def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Ret
         connection.execute(
             "INSERT INTO snapshots VALUES (?, ?, ?)", (uid, snapshot.seq, _put(connection, manifest.encode()))
         )
+        hit("trim.before")
         dropped = {*before, snapshot.seq} - kept([*before, snapshot.seq], keep)
         for seq in dropped:
             _drop_generation(connection, uid, seq)
         if dropped or snapshot.seq in before:  # the sweep reads every manifest, and there may be many
             _sweep(connection, uid)
+        hit("trim.after")
+        hit("snapshot.swap.before")
         connection.execute("COMMIT")
+        hit("snapshot.swap.after")
     except (sqlite3.Error, MemsvcError):
         _rollback(connection)
         raise

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 import subprocess
 import threading
 from collections import defaultdict
@@ -13,6 +12,7 @@ from memsvc.store.sqlite import SqliteStore
 from memsvc.store.types import RecordKind
 from tests.conformance.stores import payload, write
 from tests.store.sqlite import children
+from tests.tracing import strace_works
 
 
 class HeldConnection:
@@ -47,13 +47,6 @@ async def test_the_answer_waits_for_a_synchronous_commit(tmp_path) -> None:
     assert (await append).seqs == (2,)
     assert await store.head(tenant.uid) == 2
     await store.close()
-
-
-def strace_works() -> bool:
-    """Whether system calls can be traced here: the tool is there, and tracing is allowed."""
-    if shutil.which("strace") is None:
-        return False
-    return subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode == 0
 
 
 @pytest.mark.skipif(not strace_works(), reason="strace is missing, or tracing is not allowed")
