@@ -397,9 +397,10 @@ class RedisStore:
             UnavailableError: the store cannot write; the older snapshots stand.
         """
         lease = self._lease(uid)
-        if await self._read(self._reader(lease).row(uid)) is None:
-            raise no_tenant()
         async with self._turns.of(uid):
+            # Here, or a tenant might be purged in between and leave a snapshot behind.
+            if await self._read(self._reader(lease).row(uid)) is None:
+                raise no_tenant()
             await self._read(self._snapshots(lease, uid).save(snapshot, keep))
 
     async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
