@@ -12,28 +12,23 @@ NotOwnerError, which names who does.
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from redis.exceptions import RedisError
 
-from memsvc.errors import FailedPreconditionError, MemsvcError
+from memsvc.errors import MemsvcError
 from memsvc.store.clock import wall_clock_us
-from memsvc.store.hashes import tenant_hash
-from memsvc.store.redis import log_change, log_destroy, log_stage, log_write, promises
-from memsvc.store.redis.faults import closed, translate
-from memsvc.store.redis.fenced import Fence
-from memsvc.store.redis.files import Files
-from memsvc.store.redis.keys import Keys, shard_of_uid
+from memsvc.store.redis import log_change, log_stage, log_write, promises
+from memsvc.store.redis.deployment import Deployment, disconnect, found
+from memsvc.store.redis.destruction import Destruction
+from memsvc.store.redis.faults import translate
+from memsvc.store.redis.keys import Keys
 from memsvc.store.redis.lease import Connections, Lease, Process
-from memsvc.store.redis.log_end import due_member
 from memsvc.store.redis.log_read import Reader
-from memsvc.store.redis.ownership import Ownership
-from memsvc.store.redis.snapshots import TenantSnapshots
 from memsvc.store.redis.transaction import Transaction
-from memsvc.store.redis.turns import Turns
 from memsvc.store.redis.url import Address, connect
 from memsvc.store.refusals import no_tenant
 from memsvc.store.types import (
@@ -57,10 +52,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
 DUE_PAGE = 1000
 SLICE = 1024
-"""Keys deleted, or ids refused, at once."""
+"""Ids refused, and tenants looked at, at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,22 +76,12 @@ class RedisOptions:
 class RedisStore:
     """Implements `memsvc.store.base.Store`; see there for what each method promises."""
 
-    def __init__(self, connections: Connections, prefix: str, shards: int, options: RedisOptions) -> None:
+    def __init__(self, process: Process, keys: Keys, shards: int) -> None:
         """Use `open`."""
-        self._connections, self._clock_us = connections, options.clock_us
-        self._keys, self._shards = Keys(prefix), shards
-        self._files = Files(connections.bulk)
-        process = Process(
-            connections=connections,
-            address=options.address,
-            token=uuid.uuid4().hex,
-            lease_s=options.lease_s,
-            clock_us=options.clock_us,
-        )
-        self._ownership = Ownership(process, self._keys, shards, self._recover)
-        self._turns = Turns()
-        self._under_way: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._deployment = Deployment(process, keys, shards, lambda lease: self._destruction.recover(lease))
+        self._destruction = Destruction(self._deployment)
+        self._read, self._write = self._deployment.read, self._deployment.write
+        self._lease, self._reader = self._deployment.lease, self._deployment.reader
 
     @classmethod
     async def open(cls, address: Address, options: RedisOptions | None = None) -> "RedisStore":
@@ -122,14 +106,21 @@ class RedisStore:
                     log.warning("Redis promises less than zero loss: %s", weakness)
             else:
                 promises.refuse(weaknesses)
-            shards = await _deployment(connections, Keys(address.prefix), options.shards)
-            store = cls(connections, address.prefix, shards, options)
-            await store._ownership.start()
+            keys = Keys(address.prefix)
+            process = Process(
+                connections=connections,
+                address=options.address,
+                token=uuid.uuid4().hex,
+                lease_s=options.lease_s,
+                clock_us=options.clock_us,
+            )
+            store = cls(process, keys, await found(connections, keys, options.shards))
+            await store._deployment.ownership.start()
         except RedisError as error:
-            await _disconnect(connections)
+            await disconnect(connections)
             raise translate(error) from error
         except BaseException:
-            await _disconnect(connections)
+            await disconnect(connections)
             raise
         return store
 
@@ -137,62 +128,34 @@ class RedisStore:
 
     async def next_change(self) -> ShardChange:
         """See `Store.next_change`."""
-        return await self._ownership.changes.get()
+        return await self._deployment.ownership.changes.get()
 
     def shard_of(self, uid: str) -> int:
         """See `Store.shard_of`."""
-        shard = shard_of_uid(uid)
-        return shard if 0 <= shard < self._shards else 0
+        return self._deployment.shard_of(uid)
 
     async def release(self, shard: int) -> None:
         """See `Store.release`."""
-        await self._ownership.release(shard)
-
-    def _shard_of_name(self, tenant: str) -> int:
-        return int.from_bytes(tenant_hash(tenant)[:8], "big") % self._shards
-
-    def _lease(self, uid: str) -> Lease:
-        self._check_open()
-        return self._ownership.lease(self.shard_of(uid))
-
-    def _lease_of_name(self, tenant: str) -> Lease:
-        self._check_open()
-        return self._ownership.lease(self._shard_of_name(tenant))
-
-    def _leases(self) -> list[Lease]:
-        self._check_open()
-        return self._ownership.held()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise closed()
-
-    def _reader(self, lease: Lease) -> Reader:
-        return Reader(self._connections.reads, lease.keys)
-
-    async def _recover(self, lease: Lease) -> None:
-        """Finish what the shard's earlier owner left: what it staged goes, what it condemned is purged."""
-        reader = self._reader(lease)
-        for uid in await reader.members(lease.keys.staged):
-            await lease.committer.run(partial(log_stage.condemn_staged, uid=uid))
-        if await reader.members(lease.keys.condemned):
-            self._start(self._purge(lease))  # it may take long, and nobody waits for it
+        await self._deployment.ownership.release(shard)
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
     async def create_tenant(self, tenant: str, config: bytes, body: bytes, request_id: str) -> TenantRow:
         """See `Log.create_tenant`. A request_id is known again in the shard of the tenant's id."""
         create = partial(log_write.create_tenant, tenant=tenant, config=config, body=body, request_id=request_id)
-        return await self._write(self._lease_of_name(tenant), create)
+        return await self._write(self._deployment.lease_of_name(tenant), create)
 
     async def get_tenant(self, tenant: str) -> TenantRow | None:
         """See `Log.get_tenant`."""
-        return await self._read(self._reader(self._lease_of_name(tenant)).get_tenant(tenant))
+        return await self._read(self._reader(self._deployment.lease_of_name(tenant)).get_tenant(tenant))
 
     async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
         """See `Log.list_tenants`. Tenants of all shards, whoever owns them."""
-        self._check_open()
-        readers = [Reader(self._connections.reads, self._keys.shard(shard)) for shard in range(self._shards)]
+        self._deployment.check_open()
+        readers = [
+            Reader(self._deployment.connections.reads, self._deployment.keys.shard(shard))
+            for shard in range(self._deployment.shards)
+        ]
         pages = await self._read(asyncio.gather(*(reader.list_tenants(after, limit) for reader in readers)))
         rows = [row for page in pages for row in page]
         return sorted(rows, key=lambda row: row.tenant.encode())[:limit]
@@ -203,12 +166,12 @@ class RedisStore:
         Raises:
             UnavailableError: it could not be finished; a retry goes on, and so does the next owner of the shard.
         """
-        await self._to_the_end(self._delete(self._lease(uid), uid, request_id))
+        await self._deployment.to_the_end(self._delete(self._lease(uid), uid, request_id))
 
     async def find_deleted(self, tenant: str, request_id: str) -> bool:
         """See `Log.find_deleted`."""
-        reader = self._reader(self._lease_of_name(tenant))
-        return await self._read(reader.find_deleted(tenant, request_id, self._clock_us()))
+        reader = self._reader(self._deployment.lease_of_name(tenant))
+        return await self._read(reader.find_deleted(tenant, request_id, self._deployment.clock_us()))
 
     # --- records --------------------------------------------------------------------------------------------------
 
@@ -255,11 +218,11 @@ class RedisStore:
     async def expire(self, limit: int) -> list[tuple[str, Record]]:
         """See `Log.expire`. Of the shards that this process owns."""
         expired: list[tuple[str, Record]] = []
-        for lease in self._leases():
+        for lease in self._deployment.leases():
             start = 0
             while (room := limit - sum(len(record.about) for _, record in expired)) > 0:
                 count = min(room, DUE_PAGE)
-                if not (page := await self._read(self._reader(lease).due(self._clock_us(), start, count))):
+                if not (page := await self._read(self._reader(lease).due(self._deployment.clock_us(), start, count))):
                     break
                 records = await self._write(lease, partial(log_change.expire, due=page))
                 expired += records
@@ -271,7 +234,7 @@ class RedisStore:
 
     async def erase(self, uid: str, first_seq: int) -> Destroyed:
         """See `Log.erase`. Files are pending where Redis would not rewrite its own."""
-        return await self._to_the_end(self._erase(self._lease(uid), uid, first_seq))
+        return await self._deployment.to_the_end(self._destruction.erase(self._lease(uid), uid, first_seq))
 
     async def finish_erasure(self, operation: str, receipt: bytes) -> None:
         """See `Log.finish_erasure`. The first receipt stands; an erasure that went with its tenant is left alone."""
@@ -284,7 +247,7 @@ class RedisStore:
 
     async def unfinished_erasures(self) -> list[Erasure]:
         """See `Log.unfinished_erasures`. Of the shards that this process owns."""
-        found = [await self._read(self._reader(lease).unfinished()) for lease in self._leases()]
+        found = [await self._read(self._reader(lease).unfinished()) for lease in self._deployment.leases()]
         return [erasure for of_shard in found for erasure in of_shard]
 
     # --- copies ---------------------------------------------------------------------------------------------------
@@ -299,7 +262,7 @@ class RedisStore:
 
     async def stage(self, origin: Origin, tenant: str) -> str:
         """See `Log.stage`."""
-        lease = self._lease_of_name(tenant)
+        lease = self._deployment.lease_of_name(tenant)
         uid = await self._write(lease, partial(log_stage.stage, origin=origin, tenant=tenant))
         forgotten = tuple(dict.fromkeys(origin.forgotten))
         for at in range(0, len(forgotten), SLICE):
@@ -316,12 +279,12 @@ class RedisStore:
     async def publish(self, uid: str, tenant: str, request_id: str) -> TenantRow:
         """See `Log.publish`. A repeated request whose tenant is gone since is a NotFoundError."""
         publish = partial(log_stage.publish, uid=uid, tenant=tenant, request_id=request_id)
-        return await self._write(self._lease_of_name(tenant), publish)
+        return await self._write(self._deployment.lease_of_name(tenant), publish)
 
     async def published(self, tenant: str, request_id: str) -> TenantRow | None:
         """See `Log.published`."""
-        reader = self._reader(self._lease_of_name(tenant))
-        return await self._read(reader.published(tenant, request_id, self._clock_us()))
+        reader = self._reader(self._deployment.lease_of_name(tenant))
+        return await self._read(reader.published(tenant, request_id, self._deployment.clock_us()))
 
     async def replace(self, uid: str, staged: str, request_id: str) -> TenantRow:
         """See `Log.replace`. A repeated request returns the same row again, as in `publish`."""
@@ -335,15 +298,15 @@ class RedisStore:
 
     async def unpark(self, uid: str, request_id: str) -> TenantRow:
         """See `Log.unpark`. When it returns, nothing of the tenant that was in front is left."""
-        return await self._to_the_end(self._unpark(self._lease(uid), uid, request_id))
+        return await self._deployment.to_the_end(self._unpark(self._lease(uid), uid, request_id))
 
     async def confirm(self, uid: str, request_id: str) -> None:
         """See `Log.confirm`. When it returns, nothing of the parked tenant is left."""
-        await self._to_the_end(self._confirm(self._lease(uid), uid, request_id))
+        await self._deployment.to_the_end(self._confirm(self._lease(uid), uid, request_id))
 
     async def discard(self, uid: str) -> None:
         """See `Log.discard`. When it returns, nothing of the staged tenant is left."""
-        await self._to_the_end(self._discard(self._lease(uid), uid))
+        await self._deployment.to_the_end(self._discard(self._lease(uid), uid))
 
     async def note_copy(self, uid: str, copy: str) -> None:
         """See `Log.note_copy`. For a tenant that is gone there is nothing to remember."""
@@ -365,7 +328,7 @@ class RedisStore:
     async def heads(self) -> dict[str, int]:
         """See `Log.heads`. Of the shards that this process owns."""
         heads: dict[str, int] = {}
-        for lease in self._leases():
+        for lease in self._deployment.leases():
             heads |= await self._read(self._reader(lease).heads())
         return heads
 
@@ -397,19 +360,19 @@ class RedisStore:
             UnavailableError: the store cannot write; the older snapshots stand.
         """
         lease = self._lease(uid)
-        async with self._turns.of(uid):
+        async with self._deployment.turns.of(uid):
             # Here, or a tenant might be purged in between and leave a snapshot behind.
             if await self._read(self._reader(lease).row(uid)) is None:
                 raise no_tenant()
-            await self._read(self._snapshots(lease, uid).save(snapshot, keep))
+            await self._read(self._deployment.snapshots(lease, uid).save(snapshot, keep))
 
     async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
         """See `Snapshots.load`. What is corrupt is told once and dropped, so that a later save writes it again."""
-        snapshots = self._snapshots(self._lease(uid), uid)
+        snapshots = self._deployment.snapshots(self._lease(uid), uid)
         loaded = await self._read(snapshots.load(before_seq))
         if loaded.corrupt:
             try:
-                async with self._turns.of(uid):
+                async with self._deployment.turns.of(uid):
                     await self._read(snapshots.drop_damaged())
             except MemsvcError as error:
                 log.warning("a damaged snapshot stays where it is: %s", error)
@@ -417,19 +380,19 @@ class RedisStore:
 
     async def kept(self, uid: str) -> tuple[int, int]:
         """See `Snapshots.kept`."""
-        return await self._read(self._snapshots(self._lease(uid), uid).count())
+        return await self._read(self._deployment.snapshots(self._lease(uid), uid).count())
 
     async def seqs(self) -> dict[str, int]:
         """See `Snapshots.seqs`. Of the shards that this process owns."""
         newest: dict[str, int] = {}
-        for lease in self._leases():
+        for lease in self._deployment.leases():
             uids = list(await self._read(self._reader(lease).living_rows()))
             for at in range(0, len(uids), SLICE):
                 newest |= await self._read(self._newest(lease, uids[at : at + SLICE]))
         return newest
 
     async def _newest(self, lease: Lease, uids: Sequence[str]) -> dict[str, int]:
-        async with self._connections.bulk.pipeline(transaction=False) as pipe:
+        async with self._deployment.connections.bulk.pipeline(transaction=False) as pipe:
             for uid in uids:
                 pipe.hkeys(lease.keys.tenant(uid).snapshots)
             found = await pipe.execute()
@@ -439,9 +402,9 @@ class RedisStore:
 
     async def check(self) -> None:
         """See `Store.check`. It commits to a shard, if this process owns any."""
-        self._check_open()
-        await self._read(self._connections.reads.ping())
-        for lease in self._leases()[:1]:
+        self._deployment.check_open()
+        await self._read(self._deployment.connections.reads.ping())
+        for lease in self._deployment.leases()[:1]:
             await self._write(lease, log_write.touch)
 
     async def size(self, uid: str) -> int:
@@ -451,26 +414,11 @@ class RedisStore:
 
     async def close(self) -> None:
         """See `Store.close`. Shards are released: another process may have them at once."""
-        if self._closed:
-            return
-        self._closed = True
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-        await self._files.close()
-        await self._ownership.close()
-        await _disconnect(self._connections)
+        if await self._deployment.finish():
+            await self._destruction.close()
+            await self._deployment.release()
 
     # --- parts ----------------------------------------------------------------------------------------------------
-
-    def _snapshots(self, lease: Lease, uid: str) -> TenantSnapshots:
-        fence = Fence(lease.keys.epoch, lease.epoch)
-        return TenantSnapshots(self._connections.bulk, lease.keys.tenant(uid), uid, fence)
-
-    async def _drop_snapshots(self, lease: Lease, uid: str, first_seq: int) -> None:
-        async with self._turns.of(uid):
-            await self._snapshots(lease, uid).drop_from(first_seq)
-
-    async def _write(self, lease: Lease, operation: Callable[[Transaction], T], size: int = 0) -> T:
-        return await lease.committer.run(operation, size=size)
 
     async def _change(
         self,
@@ -485,97 +433,19 @@ class RedisStore:
         record = await self._read(self._reader(lease).record(uid, done.seq))
         return Changed(record=record, destroyed=done.destroyed)
 
-    async def _read(self, query: Awaitable[T]) -> T:
-        try:
-            return await query
-        except RedisError as error:
-            raise translate(error) from error
-
-    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await work that a cancelled caller does not leave half done, and that `close` waits for."""
-        return await asyncio.shield(self._start(work))
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return task
-
     async def _delete(self, lease: Lease, uid: str, request_id: str) -> None:
         await self._write(lease, partial(log_write.condemn_tenant, uid=uid, request_id=request_id))
-        await self._purge(lease)
+        await self._destruction.purge(lease)
 
     async def _unpark(self, lease: Lease, uid: str, request_id: str) -> TenantRow:
         row = await self._write(lease, partial(log_stage.unpark, uid=uid, request_id=request_id))
-        await self._purge(lease)
+        await self._destruction.purge(lease)
         return row
 
     async def _confirm(self, lease: Lease, uid: str, request_id: str) -> None:
         await self._write(lease, partial(log_stage.condemn_parked, uid=uid, request_id=request_id))
-        await self._purge(lease)
+        await self._destruction.purge(lease)
 
     async def _discard(self, lease: Lease, uid: str) -> None:
         if await self._write(lease, partial(log_stage.condemn_staged, uid=uid)):
-            await self._purge(lease)
-
-    async def _purge(self, lease: Lease) -> None:
-        """Delete the keys of all that is condemned in a shard, then have Redis write its files anew."""
-        uids = await self._read(self._reader(lease).members(lease.keys.condemned))
-        for uid in uids:
-            await self._read(self._unlink(lease, uid))
-            operations = await self._read(self._operations(lease, uid))
-            await self._write(lease, partial(log_write.purged, uid=uid, operations=operations))
-        if uids and not await self._read(self._files.rewrite()):
-            log.warning("Redis would not rewrite its files: deleted text may be in them until it does")
-
-    async def _operations(self, lease: Lease, uid: str) -> list[str]:
-        erasing = await self._reader(lease).members(lease.keys.erasing)
-        return [operation for operation in erasing if operation.startswith(f"{uid}-")]
-
-    async def _unlink(self, lease: Lease, uid: str) -> None:
-        """Delete a condemned tenant's keys. No one writes them any more: a uid is never given again."""
-        bulk, keys = self._connections.bulk, lease.keys.tenant(uid)
-        await self._drop_snapshots(lease, uid, 0)
-        head = await self._reader(lease).head(uid)
-        for start in range(1, head.number + 1, SLICE):
-            numbers = range(start, min(start + SLICE, head.number + 1))
-            buckets = {keys.bucket(number) for number in numbers}
-            await bulk.unlink(*(keys.payload(number) for number in numbers), *buckets)
-            await bulk.zrem(lease.keys.due, *(due_member(uid, number) for number in numbers))
-        await bulk.unlink(keys.log, keys.ids, keys.erasures, keys.copies, keys.snapshots, keys.blobs, keys.tokens)
-
-    async def _erase(self, lease: Lease, uid: str, first_seq: int) -> Destroyed:
-        reader = self._reader(lease)
-        destroyed = 0
-        for erasure in await self._read(reader.unfinished()):
-            if erasure.uid != uid:
-                continue
-            about = (await self._read(reader.record(uid, erasure.seq))).about
-            for at in range(0, len(about), log_destroy.SLICE_ENTRIES):
-                numbers = about[at : at + log_destroy.SLICE_ENTRIES]
-                destroyed += await self._write(lease, partial(log_destroy.erase_slice, uid=uid, numbers=numbers))
-        await self._read(self._drop_snapshots(lease, uid, first_seq))
-        rewritten = await self._read(self._files.rewrite())
-        return Destroyed(bytes=destroyed, files_pending=not rewritten)
-
-
-async def _deployment(connections: Connections, keys: Keys, shards: int) -> int:
-    """Return how many shards a deployment has; make it where there is none.
-
-    Raises:
-        FailedPreconditionError: it is of a newer format.
-    """
-    await connections.leases.hsetnx(keys.meta, "format", str(FORMAT))
-    await connections.leases.hsetnx(keys.meta, "shards", str(shards))
-    found = await connections.leases.hgetall(keys.meta)
-    if int(found[b"format"]) > FORMAT:
-        raise FailedPreconditionError(
-            f"the deployment in Redis has format {int(found[b'format'])}; this version reads {FORMAT}",
-            reason="DATA_FORMAT_NEWER",
-        )
-    return int(found[b"shards"])
-
-
-async def _disconnect(connections: Connections) -> None:
-    for connection in (connections.leases, connections.reads, connections.bulk):
-        await connection.aclose()
+            await self._destruction.purge(lease)
