@@ -30,15 +30,12 @@ class Deployment:
         process: this one.
         keys: of the deployment.
         shards: how many there are.
-        recover: finishes what an earlier owner of a shard left unfinished, before anyone uses it.
     """
 
-    def __init__(
-        self, process: Process, keys: Keys, shards: int, recover: Callable[[Lease], Coroutine[Any, Any, None]]
-    ) -> None:
+    def __init__(self, process: Process, keys: Keys, shards: int) -> None:
         self.connections, self.clock_us = process.connections, process.clock_us
         self.keys, self.shards = keys, shards
-        self.ownership = Ownership(process, keys, shards, recover)
+        self.ownership = Ownership(process, keys, shards)
         self.turns = Turns()
         """For what changes a tenant's snapshots."""
         self._under_way: set[asyncio.Task[Any]] = set()

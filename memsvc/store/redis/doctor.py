@@ -7,11 +7,11 @@ from typing import Any
 
 from memsvc.store.finding import Finding
 from memsvc.store.redis import promises
+from memsvc.store.redis.deployment import FORMAT
 from memsvc.store.redis.keys import Keys
 from memsvc.store.redis.lease import address_of
 from memsvc.store.redis.nodes import primaries
 from memsvc.store.redis.promises import Promise
-from memsvc.store.redis.store import FORMAT
 from memsvc.store.redis.url import Connection
 
 

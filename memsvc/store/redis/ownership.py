@@ -18,6 +18,8 @@ from memsvc.store.types import ShardChange, ShardEvent
 
 log = logging.getLogger(__name__)
 
+Recover = Callable[[Lease], Coroutine[Any, Any, None]]
+
 ROUND_S = 0.25
 """How often it looks for shards that are free: what a graceful handover takes."""
 
@@ -29,13 +31,11 @@ class Ownership:
         process: this one.
         keys: of the deployment.
         shards: how many there are.
-        recover: finishes what an earlier owner of a shard left unfinished, before anyone uses it.
     """
 
-    def __init__(
-        self, process: Process, keys: Keys, shards: int, recover: Callable[[Lease], Coroutine[Any, Any, None]]
-    ) -> None:
-        self._process, self._keys, self.shards, self._recover = process, keys, shards, recover
+    def __init__(self, process: Process, keys: Keys, shards: int) -> None:
+        self._process, self._keys, self.shards = process, keys, shards
+        self._recover: Recover
         self._leases: dict[int, Lease] = {}
         self._owners: dict[int, str] = {}
         """Who owns the others, as last seen."""
@@ -44,12 +44,15 @@ class Ownership:
         self.changes: asyncio.Queue[ShardChange] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def start(self, recover: Recover) -> None:
         """Take one's share, and go on in the background.
+
+        `recover` finishes what an earlier owner of a shard left unfinished, before anyone uses it.
 
         Raises:
             RedisError: Redis did not answer.
         """
+        self._recover = recover
         await self._round(predecessor=self._process.address)
         self._task = asyncio.create_task(self._rounds())
 

@@ -78,7 +78,7 @@ class RedisStore:
 
     def __init__(self, process: Process, keys: Keys, shards: int) -> None:
         """Use `open`."""
-        self._deployment = Deployment(process, keys, shards, lambda lease: self._destruction.recover(lease))
+        self._deployment = Deployment(process, keys, shards)
         self._destruction = Destruction(self._deployment)
         self._read, self._write = self._deployment.read, self._deployment.write
         self._lease, self._reader = self._deployment.lease, self._deployment.reader
@@ -115,7 +115,7 @@ class RedisStore:
                 clock_us=options.clock_us,
             )
             store = cls(process, keys, await found(connections, keys, options.shards))
-            await store._deployment.ownership.start()
+            await store._deployment.ownership.start(store._destruction.recover)
         except RedisError as error:
             await disconnect(connections)
             raise translate(error) from error
@@ -152,10 +152,8 @@ class RedisStore:
     async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
         """See `Log.list_tenants`. Tenants of all shards, whoever owns them."""
         self._deployment.check_open()
-        readers = [
-            Reader(self._deployment.connections.reads, self._deployment.keys.shard(shard))
-            for shard in range(self._deployment.shards)
-        ]
+        reads, keys = self._deployment.connections.reads, self._deployment.keys
+        readers = [Reader(reads, keys.shard(shard)) for shard in range(self._deployment.shards)]
         pages = await self._read(asyncio.gather(*(reader.list_tenants(after, limit) for reader in readers)))
         rows = [row for page in pages for row in page]
         return sorted(rows, key=lambda row: row.tenant.encode())[:limit]
