@@ -1,10 +1,24 @@
 """Addresses, routes and open channels, without a network."""
 
+import grpc.aio
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import status_pb2
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
-from memsvc_client import InvalidArgumentError, _addresses, _channel, _peers, _routes
+from memsvc_client import (
+    InvalidArgumentError,
+    RetryPolicy,
+    UnavailableError,
+    _addresses,
+    _channel,
+    _peers,
+    _routes,
+)
 from memsvc_client._routes import Routes
+from memsvc_client._trip import Trip
 
 TARGETS = ("a:1", "b:2", "c:3")
 
@@ -135,6 +149,28 @@ def test_there_is_always_someone_to_ask_and_all_configured_ones_come_round(steps
         seen.add(routes.of(None))
         routes.leave(None, routes.of(None))
     assert seen >= set(TARGETS)
+
+
+def not_owner(owner):
+    """The failure of a call that went to the wrong process."""
+    info = AnyMessage()
+    info.Pack(ErrorInfo(reason="NOT_OWNER", metadata={"owner": owner}))
+    status = status_pb2.Status(code=StatusCode.UNAVAILABLE.value[0], details=[info])
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    return grpc.aio.AioRpcError(StatusCode.UNAVAILABLE, grpc.aio.Metadata(), trailers)
+
+
+def test_a_stream_that_got_on_may_go_to_and_fro_without_a_pause():
+    trip = Trip(Routes(TARGETS), RetryPolicy(attempts=1), "t", 30.0)
+    for at, owner in ((0, 1), (1, 0), (0, 2), (2, 0)):
+        assert trip.begin() == TARGETS[at]
+        trip.renew()
+        assert trip.pause(not_owner(TARGETS[owner])) == 0
+    assert trip.begin() == TARGETS[0]
+    assert trip.pause(not_owner(TARGETS[1])) == 0
+    assert trip.begin() == TARGETS[1]
+    with pytest.raises(UnavailableError):
+        trip.pause(not_owner(TARGETS[0]))
 
 
 def pool():
