@@ -112,7 +112,7 @@ def _recall(
     rows: dict[str, list[float]] = {}
     for stream in streams:
         view = folded(runner, stream, config)
-        fitted = Controls.of(view.index.vectors.slice(0, view.index.passages)) if beside else None
+        fitted = Controls.of(view.index.texts.vectors.slice(0, view.index.passages)) if beside else None
         for question in stream.questions:
             if fitted is None:
                 queries = {"memory": runner.query(stream.name, question.text)}

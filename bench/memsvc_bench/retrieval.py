@@ -76,7 +76,7 @@ def in_process(streams: Sequence[Stream], encoder: Encoder, memory: MemoryConfig
     rows: dict[str, list[list[float]]] = defaultdict(list)
     for i, stream in enumerate(streams):
         view = views[i]
-        controls = Controls.of(view.index.vectors.slice(0, view.index.passages))
+        controls = Controls.of(view.index.texts.vectors.slice(0, view.index.passages))
         other = streams[(i + 1) % len(streams)].name if len(streams) > 1 else None
         for question in stream.questions:
             queries = queries_of(runner, controls, stream.name, other, question.text)

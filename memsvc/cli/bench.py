@@ -25,6 +25,7 @@ def bench_app() -> typer.Typer:
         genomics,
         memory,
         importance,
+        duplicates,
         forgetting,
         drift,
         service,
@@ -103,6 +104,13 @@ def importance(
 ) -> None:
     """Measure which entries a full tenant keeps, beside random, age and use."""
     from memsvc_bench import importance as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def duplicates(*, data: LoCoMo, as_json: AsJson = False) -> None:
+    """Measure what merging duplicates does to recall, with and without copies of every turn."""
+    from memsvc_bench import duplicates as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(data), as_json=as_json)
 

@@ -1,6 +1,6 @@
 """`memsvc recall`: what a tenant's memory has on a question."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -17,6 +17,8 @@ from memsvc.limits import MAX_CONTEXT_TOKENS, MAX_K, MAX_NEIGHBOURS
 
 MAX_LINES = 12
 """Lines of a hit's passage that are shown."""
+MAX_ALSO = 5
+"""Ids of entries with a hit's text that are shown."""
 
 
 def recall(
@@ -100,10 +102,17 @@ def render_hit(rank: int, hit: Hit, *, max_lines: int = MAX_LINES, show_id: bool
     rows: list[RenderableType] = [title, Text(f"   {parts}", style="dim")]
     if show_id:
         rows.append(Text(f"   id {clean(hit.id)}", style="dim"))
+        if hit.also:
+            rows.append(Text(f"   also {_listed(hit.also)}", style="dim"))
     rows += [Padding(_neighbour(entry), (0, 0, 0, 3)) for entry in hit.before]
     rows.append(Padding(body, (0, 0, 0, 3)))
     rows += [Padding(_neighbour(entry), (0, 0, 0, 3)) for entry in hit.after]
     return Group(*rows, Text())
+
+
+def _listed(ids: Sequence[str]) -> str:
+    shown = ", ".join(clean(id) for id in ids[:MAX_ALSO])
+    return shown if len(ids) <= MAX_ALSO else f"{shown} and {len(ids) - MAX_ALSO} more"
 
 
 def _origin(entry: StoredEntry) -> list[tuple[str, str]]:

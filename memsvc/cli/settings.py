@@ -72,6 +72,13 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType(
             Literal["none", "log_spaced", "all"] | None,
             typer.Option(help="Which snapshots are kept for recall as of the past.", show_default=False),
         ],
+        "duplicates": Annotated[
+            Literal["keep", "merge"] | None,
+            typer.Option(
+                help="Whether a text that is there already is one more, or is learnt and recalled once.",
+                show_default=False,
+            ),
+        ],
     }
 )
 

@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-
+from memsvc.engine.arrival import Arrival, Batch, batched
 from memsvc.engine.runner import Runner
 from memsvc.engine.scheduler import Scheduler
-from memsvc.recall.encoder import Encoded, Passage, Split
-from memsvc.store.types import Record, RecordKind
+from memsvc.store.types import Record
 from memsvc.tenant.chunk import Chunk, Indexed, Replay
-from memsvc.tenant.record import Content, decode_payload
 from memsvc.tenant.view import View
 
 log = logging.getLogger(__name__)
@@ -49,31 +46,6 @@ class Lane:
 
 
 @dataclass(slots=True)
-class _Entry:
-    """One entry of a record, on its way."""
-
-    lane: Lane
-    record: Record
-    position: int
-    content: Content | None
-    """None for a record without entries."""
-    split: Split | None = None
-    encoded: list[Encoded | None] = field(default_factory=list)
-
-    @property
-    def last(self) -> bool:
-        return self.position >= len(self.record.entries) - 1
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Passages to encode together; places say whose they are."""
-
-    passages: list[Passage] = field(default_factory=list)
-    places: list[tuple[_Entry, int]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _Finish:
     """A record whose entries are all fed; it becomes visible once the chunks before it are stepped."""
 
@@ -86,11 +58,13 @@ class Ingest:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._scheduler: Scheduler[_Entry] = Scheduler()
-        self._background: Scheduler[_Entry] = Scheduler()
-        self._window: list[_Entry] = []
-        self._batches: deque[_Batch] = deque()
-        self._fed: deque[_Entry] = deque()
+        self._scheduler: Scheduler[Arrival] = Scheduler()
+        self._background: Scheduler[Arrival] = Scheduler()
+        self._window: list[Arrival] = []
+        self._later: list[Arrival] = []
+        """Entries behind a change of settings; they are taken up once it is finished."""
+        self._batches: deque[Batch] = deque()
+        self._fed: deque[Arrival] = deque()
         self._actions: dict[str, deque[Chunk | Replay | _Finish]] = {}
         self._open: dict[str, list[Indexed]] = {}
         """Entries fed of the record under way, per tenant."""
@@ -99,7 +73,7 @@ class Ingest:
     @property
     def idle(self) -> bool:
         """Whether nothing waits."""
-        return not (self._scheduler or self._background or self._window or self._fed or self._actions)
+        return not (self._scheduler or self._background or self._window or self._later or self._fed or self._actions)
 
     def attach(self, lane: Lane) -> None:
         """Take a tenant in."""
@@ -126,12 +100,12 @@ class Ingest:
             return
         scheduler = self._background if lane.background else self._scheduler
         if not record.entries:
-            scheduler.push(uid, _Entry(lane, record, 0, None), 1)
+            scheduler.push(uid, Arrival(lane, record, 0), 1)
             return
         for position, stored in enumerate(record.entries):
             # Decoded when its turn comes: a queue holds bytes, not objects.
             cost = len(stored.payload.data) // BYTES_PER_TOKEN + 1
-            scheduler.push(uid, _Entry(lane, record, position, None), cost)
+            scheduler.push(uid, Arrival(lane, record, position), cost)
 
     def unit(self, max_tokens: int) -> bool:
         """Do one unit of work, encoding at most about that many tokens; False when there is none."""
@@ -145,7 +119,7 @@ class Ingest:
             self._feed()
         elif self._fed:
             self._feed()
-        elif self._scheduler or self._background:
+        elif self._later or self._scheduler or self._background:
             self._fill(max_tokens)
         else:
             return False
@@ -154,39 +128,44 @@ class Ingest:
     # --- the phases -----------------------------------------------------------------------------------------------
 
     def _fill(self, max_tokens: int) -> None:
-        """Take entries, fairly, tokenise them, and make batches of their passages."""
+        """Take entries, fairly, tokenise those with a text of their own, and make batches of their passages.
+
+        All that was taken before is finished by now, but for records whose entries are not all taken yet.
+        """
+        self._window = self._take_up(self._later or self._take())
+        dim = self._runner.encoder.dim
+        texts = [(arrival, text) for arrival in self._window if (text := arrival.text(dim)) is not None]
+        splits = self._runner.split([text for _, text in texts])
+        for (arrival, _), split in zip(texts, splits, strict=True):
+            arrival.split_into(split)
+        self._batches = batched(self._window, max_tokens)
+
+    def _take(self) -> list[Arrival]:
         taken = self._scheduler.take(WINDOW_TOKENS) or self._background.take(BACKGROUND_TOKENS)
-        entries = [entry for _, entry in taken]
-        readable = [entry for entry in entries if self._guard(entry.lane, partial(_decode, entry))]
-        texts = [entry for entry in readable if entry.content is not None and not self._given(entry.content)]
-        splits = self._runner.split([entry.content.text for entry in texts if entry.content is not None])
-        rows: list[tuple[Passage, _Entry, int]] = []
-        for entry, split in zip(texts, splits, strict=True):
-            entry.split = split
-            entry.encoded = [None] * len(split.passages)
-            rows += [(passage, entry, i) for i, passage in enumerate(split.passages)]
-        # Passages of like length go together: they fill up to what a forward pass takes.
-        tokens = max_tokens
-        for passage, entry, i in sorted(rows, key=lambda row: len(row[0].ids)):
-            tokens += len(passage.ids)
-            if tokens > max_tokens:
-                self._batches.append(_Batch())
-                tokens = len(passage.ids)
-            self._batches[-1].passages.append(passage)
-            self._batches[-1].places.append((entry, i))
-        self._window = readable
+        return [entry for _, entry in taken]
 
-    def _given(self, content: Content) -> bool:
-        # A vector of another width was given to another encoder; the text is what counts then.
-        return len(content.vector) == 4 * self._runner.encoder.dim
+    def _take_up(self, entries: list[Arrival]) -> list[Arrival]:
+        """Let the views take up entries, in order; return them, less those that wait for settings or cannot be read."""
+        self._later = []
+        settling: set[str] = set()
+        readable = []
+        for entry in entries:
+            lane = entry.lane
+            if lane.uid in settling:
+                self._later.append(entry)
+            elif self._lanes.get(lane.uid) is lane and self._guard(lane, entry.take_up):
+                readable.append(entry)
+                if lane.view.settles(entry.record):
+                    settling.add(lane.uid)
+        return readable
 
-    def _encode(self, batch: _Batch) -> None:
+    def _encode(self, batch: Batch) -> None:
         for (entry, i), encoded in zip(batch.places, self._runner.encode(batch.passages), strict=True):
             entry.encoded[i] = encoded
 
     def _feed(self) -> None:
         """Feed entries to their views, in order; what they fill is stepped next."""
-        held: deque[_Entry] = deque()
+        held: deque[Arrival] = deque()
         halted: set[str] = set()
         while self._fed:
             entry = self._fed.popleft()
@@ -201,27 +180,15 @@ class Ingest:
                 halted.add(lane.uid)
         self._fed = held
 
-    def _feed_one(self, entry: _Entry) -> None:
+    def _feed_one(self, entry: Arrival) -> None:
         view, uid = entry.lane.view, entry.lane.uid
         actions = self._actions.setdefault(uid, deque())
         entries = self._open.setdefault(uid, [])
-        if entry.record.kind is RecordKind.CREATE:
-            view.create(entry.record)
-        if entry.content is not None:
-            number = entry.record.entries[entry.position].number
-            if entry.split is None:
-                states = vectors = np.frombuffer(entry.content.vector, np.float32)[None]
-                spans = np.array([[0, len(entry.content.text)]], np.int32)
-                tokens, unknown = 1, 0
-            else:
-                encoded = [e for e in entry.encoded if e is not None]
-                states = np.concatenate([e.states for e in encoded])
-                vectors = np.stack([e.pooled for e in encoded])
-                spans = np.array([[p.start, p.end] for p in entry.split.passages], np.int32)
-                tokens, unknown = entry.split.tokens, entry.split.unknown
-            if entry.content.learn:
-                actions.extend(view.feed(number, states, vectors, tokens, unknown))
-            entries.append(Indexed(number, entry.content, vectors, spans, tokens))
+        if (found := entry.indexed(self._runner.encoder.dim)) is not None:
+            indexed, states, unknown = found
+            if indexed.content.learn and indexed.taken.repeats is None:
+                actions.extend(view.feed(indexed.number, states, indexed.vectors, indexed.tokens, unknown))
+            entries.append(indexed)
         if entry.last:
             actions.append(_Finish(entry.record, self._open.pop(uid)))
 
@@ -296,9 +263,10 @@ class Ingest:
 
     def fail_all(self, error: BaseException) -> None:
         """Detach everyone that has work under way, after a failure that is nobody's in particular."""
-        under_way = {id(e.lane): e.lane for e in (*self._window, *self._fed)}
+        under_way = {id(e.lane): e.lane for e in (*self._window, *self._later, *self._fed)}
         lanes = [*under_way.values(), *(self._lanes[uid] for uid in self._actions)]
         self._window.clear()
+        self._later.clear()
         self._fed.clear()
         self._batches.clear()
         self.fail(lanes, error)
@@ -314,8 +282,3 @@ class Ingest:
         self._runner.check_integrity()
         if not set(self._actions) <= set(self._lanes) or not set(self._open) <= set(self._lanes):
             raise RuntimeError("work is under way for a tenant that is not attached")
-
-
-def _decode(entry: _Entry) -> None:
-    if entry.record.entries:
-        entry.content = decode_payload(entry.record.entries[entry.position].payload)

@@ -52,12 +52,14 @@ class Reads:
             applied, ranked, around = await thread.call(
                 lambda: self._rank(view, query, k, filter, neighbours), read=True
             )
-            numbers = {r.number for r in ranked} | {n for before, after in around for n in (*before, *after)}
+            numbers = {n for r in ranked for n in (r.number, *r.also)}
+            numbers |= {n for before, after in around for n in (*before, *after)}
             entries = {e.number: e for e in await self._store.entries(opened.uid, sorted(numbers), seq)}
             hits = tuple(
                 Hit(
                     ranked=r,
                     entry=entries[r.number],
+                    also=tuple(entries[n].payload.id for n in r.also if n in entries),
                     before=tuple(entries[n] for n in before if n in entries),
                     after=tuple(entries[n] for n in after if n in entries),
                 )
@@ -203,6 +205,7 @@ class Reads:
             )
         return Stats(
             entries=view.index.living,
+            merged=view.index.merged,
             passages=view.index.passages,
             tail_tokens=len(view.tail),
             head_seq=opened.head_seq,

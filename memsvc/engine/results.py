@@ -38,6 +38,8 @@ class Hit:
 
     ranked: Ranked
     entry: StoredEntry
+    also: tuple[str, ...]
+    """The ids of other entries found that share its text, in the order of writing."""
     before: tuple[StoredEntry, ...]
     after: tuple[StoredEntry, ...]
 
@@ -56,6 +58,8 @@ class Stats:
     """Live figures of one tenant."""
 
     entries: int
+    merged: int
+    """Of them, those whose text another one stands for."""
     passages: int
     tail_tokens: int
     head_seq: int

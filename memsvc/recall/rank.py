@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsvc.errors import InvalidArgumentError
+from memsvc.recall.cut import Cut
 from memsvc.recall.filter import Filter
-from memsvc.recall.index import Cut, Index
+from memsvc.recall.index import Index
 from memsvc.recall.sessions import best_mean, neighbour_sum
 from memsvc.recall.words import query_terms
+
+MOST_ALSO = 100
+"""Other entries with a hit's text that are named with it, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +71,12 @@ class Ranked(NamedTuple):
     """From the entry's neighbours and its session."""
     span: tuple[int, int]
     """Start and end, in code points, of the passage that the dense signals like best."""
+    also: tuple[int, ...] = ()
+    """The numbers of other entries found that share the text, ascending; the newest MOST_ALSO of them."""
 
 
 class _Scores(NamedTuple):
-    """Weighted parts of the first n entries, [n] each; and the dense score of their passages, [p]."""
+    """Weighted parts of the first n entries, [n] each; and the dense score of their texts' passages, [p]."""
 
     surprise: NDArray[np.float64]
     cosine: NDArray[np.float64]
@@ -90,8 +96,9 @@ def rank(
 ) -> list[Ranked]:
     """Return the k best entries, best first; of equal scores the lower number first.
 
-    Every signal is z-scored over all entries; the filter only selects afterwards. With `as_of` the entries after that
-    seq do not exist: not as hits, in frequencies, lengths, neighbours, nor z-scores. Nor do the dead.
+    Every signal is z-scored over all texts; the filter only selects afterwards. With `as_of` the entries after that
+    seq do not exist: not as hits, in frequencies, lengths, neighbours, nor z-scores. Nor do the dead. Of entries that
+    share a text the best that is selected stands for all.
     """
     cut = index.cut(as_of)
     if not cut.size or k < 1 or (cut.live is not None and not cut.live.any()):
@@ -100,6 +107,8 @@ def rank(
     score = parts.surprise + parts.cosine + parts.lexical + parts.context
     selected = np.ones(cut.size, bool) if filter is None else index.select(filter, cut.size)
     found = np.flatnonzero(selected if cut.live is None else selected & cut.live)
+    best = _best(score, found if cut.text is None else _best_of_each(score, found, cut.text), k)
+    also = [()] * len(best) if cut.text is None else _others(best, found, cut.text)
     return [
         Ranked(
             number=index.number(i),
@@ -109,35 +118,41 @@ def rank(
             lexical=float(parts.lexical[i]),
             context=float(parts.context[i]),
             span=index.span(i, parts.passages),
+            also=tuple(index.number(other) for other in others),
         )
-        for i in _best(score, found, k)
+        for i, others in zip(best, also, strict=True)
     ]
 
 
 def _score(index: Index, query: Query, config: RankConfig, cut: Cut) -> _Scores:
-    count, live = cut.size, cut.live
-    surprise = cosine = lexical = np.zeros(count)
+    surprise = cosine = lexical = np.zeros(cut.texts)
     passages = np.zeros(index.passages)
     if config.surprise or config.cosine:
         # Both products in one pass: they take as long as reading the vectors does.
-        products = index.products(np.stack([query.surprise, query.pooled]), count)
+        products = index.texts.products(np.stack([query.surprise, query.pooled]), cut.texts)
         surprise, surprise_passages = _dense(index, products[0], config.surprise, cut)
         cosine, cosine_passages = _dense(index, products[1], config.cosine, cut)
         passages = surprise_passages + cosine_passages
     if config.lexical:
-        lexical = config.lexical * standardise(index.lexical.scores(query_terms(query.text), count, live), live)
+        words = index.texts.lexical.scores(query_terms(query.text), cut.texts, cut.live_texts)
+        lexical = config.lexical * standardise(words, cut.live_texts)
+    if cut.text is not None:
+        surprise, cosine, lexical = surprise[cut.text], cosine[cut.text], lexical[cut.text]
     own = surprise + cosine + lexical
-    context = neighbour_sum(own, cut.chains, (config.neighbour1, config.neighbour2))
+    chains, counts = (cut.chains, cut.live) if cut.places is None else (cut.places.chains, cut.places.counts)
+    context = neighbour_sum(own, chains, (config.neighbour1, config.neighbour2))
+    if cut.places is not None:
+        context = context[cut.places.head]
     if config.session:
-        context += config.session * best_mean(own, index.sessions.session[:count], config.session_top, live)
+        context += config.session * best_mean(own, index.sessions.session[: cut.size], config.session_top, counts)
     return _Scores(surprise, cosine, lexical, context, passages)
 
 
 def _dense(
     index: Index, products: NDArray[np.float64], weight: float, cut: Cut
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    best = index.best(products, cut.size)
-    mean, scale = _moments(best, cut.live)
+    best = index.texts.best(products, cut.texts)
+    mean, scale = _moments(best, cut.live_texts)
     return (best - mean) * (weight / scale), products * (weight / scale)
 
 
@@ -164,3 +179,25 @@ def _best(score: NDArray[np.float64], found: NDArray[np.int64], k: int) -> list[
         scores = -score[found]
     best: list[int] = found[np.argsort(scores, kind="stable")[:k]].tolist()
     return best
+
+
+def _best_of_each(score: NDArray[np.float64], found: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return of the found positions that share a text the one of the highest score, the first of equals; ascending."""
+    text = texts[found]
+    highest = np.full(int(texts.max()) + 1, -np.inf)
+    np.maximum.at(highest, text, score[found])
+    # Assigned backwards, the first one stays.
+    best = found[score[found] == highest[text]][::-1]
+    chosen = np.full(len(highest), -1)
+    chosen[texts[best]] = best
+    return np.sort(chosen[chosen >= 0])
+
+
+def _others(best: list[int], found: NDArray[np.int64], texts: NDArray[np.int64]) -> list[tuple[int, ...]]:
+    """Return for each hit the other positions found that share its text, ascending, the last MOST_ALSO of them."""
+    wanted = np.zeros(int(texts.max()) + 1, bool)
+    wanted[texts[best]] = True
+    members: dict[int, list[int]] = {}
+    for position in found[wanted[texts[found]]].tolist():
+        members.setdefault(int(texts[position]), []).append(position)
+    return [tuple(p for p in members[int(texts[i])] if p != i)[-MOST_ALSO:] for i in best]

@@ -13,11 +13,12 @@ from memsvc.errors import DataLossError
 from memsvc.recall.metadata import parse_object
 from memsvc.recall.words import entry_terms
 
-FORMAT = 1
+FORMAT = 2
 """First byte of a segment. A reader refuses what is newer than it knows."""
 
 _ALIGNMENT = 8
 HASH_BYTES = 32
+KEY_BYTES = 16
 
 
 class NewEntry(NamedTuple):
@@ -32,28 +33,39 @@ class NewEntry(NamedTuple):
     text: str
     metadata_json: str
     vectors: NDArray[np.float32]
-    """[p, d] unit rows, one for each passage; at least one."""
+    """[p, d] unit rows, one for each passage; at least one, or none where it repeats another."""
     spans: NDArray[np.int32]
     """[p, 2] start and end of each passage in the text, in code points."""
     tokens: int
+    """Of the text; what one that repeats another says does not count."""
     content_hash: bytes = bytes(32)
     """Of what the caller gave."""
     learn: bool = True
-    """Whether the entry's tokens went through the memory."""
+    """Whether the entry's tokens may go through the memory."""
+    text_key: bytes = bytes(KEY_BYTES)
+    """Equal of two entries if their texts count as equal."""
+    repeats: int | None = None
+    """The number of an entry whose text it shares."""
 
 
 class Rows(NamedTuple):
-    """n entries with p passages. Strings are numbered within; the tables of strings come last."""
+    """n entries, and the m texts that they brought. Strings are numbered within; the tables of strings come last."""
 
     number: NDArray[np.int64]
     seq: NDArray[np.int64]
     time_us: NDArray[np.int64]
     tokens: NDArray[np.int32]
+    length: NDArray[np.int32]
+    """[n], code points."""
     content_hash: NDArray[np.uint8]
     """[n, 32]"""
     learn: NDArray[np.bool_]
+    text: NDArray[np.int64]
+    """[n], the number of each entry's text in the index."""
+    text_key: NDArray[np.uint8]
+    """[n, 16]"""
     passages: NDArray[np.int32]
-    """[n], how many passages each entry has."""
+    """[m], how many passages each text has."""
     vectors: NDArray[np.float32]
     """[p, d]"""
     spans: NDArray[np.int32]
@@ -61,7 +73,7 @@ class Rows(NamedTuple):
     session: NDArray[np.uint32]
     role: NDArray[np.uint32]
     term_count: NDArray[np.int32]
-    """[n], how many distinct terms each entry has."""
+    """[m], how many distinct terms each text has."""
     term: NDArray[np.uint32]
     times: NDArray[np.uint32]
     key_count: NDArray[np.int32]
@@ -76,25 +88,34 @@ class Rows(NamedTuple):
     """Metadata values as JSON."""
 
 
-def gather(entries: Sequence[NewEntry]) -> Rows:
+def gather(entries: Sequence[NewEntry], texts: Sequence[int], dim: int) -> Rows:
     """Lay out entries as columns.
+
+    Args:
+        entries: those that repeat none bring their texts.
+        texts: the number of each entry's text in the index.
+        dim: the width of the vectors.
 
     Raises:
         InvalidArgumentError: an entry's metadata is not a JSON object.
     """
     sessions, roles, terms, keys, values = (_Table() for _ in range(5))
-    counts = [Counter(entry_terms(entry.text)) for entry in entries]
+    own = [entry for entry in entries if entry.repeats is None]
+    counts = [Counter(entry_terms(entry.text)) for entry in own]
     metadata = [parse_object(entry.metadata_json, "metadata_json") for entry in entries]
     return Rows(
         number=np.array([e.number for e in entries], np.int64),
         seq=np.array([e.seq for e in entries], np.int64),
         time_us=np.array([e.time_us for e in entries], np.int64),
         tokens=np.array([e.tokens for e in entries], np.int32),
+        length=np.array([len(e.text) for e in entries], np.int32),
         content_hash=np.frombuffer(b"".join(e.content_hash for e in entries), np.uint8).reshape(-1, HASH_BYTES),
         learn=np.array([e.learn for e in entries], bool),
-        passages=np.array([len(e.vectors) for e in entries], np.int32),
-        vectors=np.concatenate([e.vectors for e in entries], dtype=np.float32),
-        spans=np.concatenate([e.spans for e in entries], dtype=np.int32),
+        text=np.array(texts, np.int64),
+        text_key=np.frombuffer(b"".join(e.text_key for e in entries), np.uint8).reshape(-1, KEY_BYTES),
+        passages=np.array([len(e.vectors) for e in own], np.int32),
+        vectors=np.concatenate([np.empty((0, dim), np.float32), *(e.vectors for e in own)]),
+        spans=np.concatenate([np.empty((0, 2), np.int32), *(e.spans for e in own)]),
         session=sessions.numbers(e.session for e in entries),
         role=roles.numbers(e.role for e in entries),
         term_count=np.array([len(c) for c in counts], np.int32),
@@ -158,16 +179,16 @@ _TABLES = ("sessions", "roles", "terms", "keys", "values")
 
 
 def _consistent(rows: Rows) -> bool:
-    n, p = len(rows.number), len(rows.vectors)
+    n, m, p = len(rows.number), len(rows.passages), len(rows.vectors)
     columns = (
         rows.seq,
         rows.time_us,
         rows.tokens,
+        rows.length,
         rows.learn,
-        rows.passages,
+        rows.text,
         rows.session,
         rows.role,
-        rows.term_count,
         rows.key_count,
     )
     numbered = (
@@ -180,14 +201,22 @@ def _consistent(rows: Rows) -> bool:
     return (
         all(isinstance(table, list) and all(isinstance(name, str) for name in table) for _, table in numbered)
         and all(c.shape == (n,) for c in columns)
+        and rows.passages.shape == rows.term_count.shape == (m,)
         and rows.vectors.ndim == 2
         and rows.content_hash.shape == (n, HASH_BYTES)
+        and rows.text_key.shape == (n, KEY_BYTES)
         and rows.spans.shape == (p, 2)
         and (rows.passages.min(initial=1) > 0 and rows.passages.sum() == p)
         and rows.term_count.sum() == len(rows.term) == len(rows.times)
         and rows.key_count.sum() == len(rows.key) == len(rows.value)
         and all(not len(ids) or ids.max() < len(table) for ids, table in numbered)
     )
+
+
+def localise(numbers: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[np.uint32], list[str]]:
+    """Return the numbers of names as numbers of those among them that occur, and these."""
+    used, local = np.unique(numbers, return_inverse=True)
+    return local.astype(np.uint32), [names[i] for i in used.tolist()]
 
 
 class _Table(dict[str, int]):

@@ -45,6 +45,36 @@ class Chains(NamedTuple):
         return earlier[::-1], later
 
 
+class Places(NamedTuple):
+    """Where entries stand in their sessions when some share their texts, [n] each.
+
+    A text that is repeated right after itself stands in one place, and counts once for its session: else it would lend
+    to itself what its neighbours should lend it.
+    """
+
+    head: NDArray[np.int64]
+    """The entry in whose place each stands: itself, or the first of the repeats that it is among."""
+    chains: Chains
+    """The order of the heads."""
+    counts: NDArray[np.bool_]
+    """The living that are the first of their session to have their text."""
+
+    @classmethod
+    def of(cls, session: NDArray[np.int64], live: NDArray[np.bool_], text: NDArray[np.int64]) -> "Places":
+        """Place the living entries of each session [n] by their texts [n]."""
+        members = np.flatnonzero(live & (session != ALONE))
+        members = members[np.argsort(session[members], kind="stable")]
+        pairs = session[members] * (int(text.max(initial=0)) + 1) + text[members]
+        starts = run_starts(pairs)
+        head = np.arange(len(session))
+        head[members] = np.repeat(members[starts], np.diff(starts, append=len(members)))
+        heads = np.zeros(len(session), bool)
+        heads[members[starts]] = True
+        counts = live & (session == ALONE)
+        counts[members[np.unique(pairs, return_index=True)[1]]] = True
+        return cls(head, Chains.of(session, heads), counts)
+
+
 class Sessions:
     """Per entry its session, and the entries before and after it in that session (sessions may interleave)."""
 

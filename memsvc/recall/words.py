@@ -52,6 +52,19 @@ def query_terms(text: str) -> list[str]:
     return _terms(text, single_han=False)
 
 
+def folded(text: str) -> str:
+    """Return a text as it compares: in NFKC, case-folded, each run of white space one space, none at the ends.
+
+    One that stacks more marks than any language does compares as it is: normalising n of them takes n² steps.
+    """
+    if not text.isascii():
+        if _MARKS.search(text):
+            return text
+        # Folding may leave what is no NFKC any more.
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(text.casefold().split())
+
+
 def _terms(text: str, *, single_han: bool) -> list[str]:
     if not text.isascii():
         # No language stacks more than 30 marks (UAX #15, stream-safe text), and normalising n of them takes n^2 steps.

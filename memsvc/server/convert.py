@@ -9,7 +9,7 @@ from memsvc.engine.reads import time_of
 from memsvc.engine.results import Erased, Hit, Stats, Written
 from memsvc.memory.config import MemoryConfig
 from memsvc.store.types import Retention, StoredEntry, TenantRow
-from memsvc.tenant.policies import Policies
+from memsvc.tenant.policies import Duplicates, Policies
 from memsvc.tenant.record import decode_create, decode_payload
 from memsvc.v1 import memory_pb2, types_pb2
 
@@ -24,6 +24,11 @@ RETENTIONS = {
     Retention.NONE: types_pb2.SNAPSHOT_RETENTION_NONE,
     Retention.LOG_SPACED: types_pb2.SNAPSHOT_RETENTION_LOG_SPACED,
     Retention.ALL: types_pb2.SNAPSHOT_RETENTION_ALL,
+}
+
+DUPLICATES = {
+    Duplicates.KEEP: types_pb2.DUPLICATE_POLICY_KEEP,
+    Duplicates.MERGE: types_pb2.DUPLICATE_POLICY_MERGE,
 }
 
 
@@ -67,6 +72,7 @@ def hit(tenant: str, value: Hit) -> memory_pb2.Hit:
         passage=memory_pb2.Span(start=ranked.span[0], end=ranked.span[1]),
         before=[entry(tenant, e) for e in value.before],
         after=[entry(tenant, e) for e in value.after],
+        also=value.also,
     )
 
 
@@ -102,6 +108,7 @@ def policies(value: Policies) -> types_pb2.Policies:
         max_entries=value.max_entries,
         ttl=Duration(seconds=value.ttl_us // 1_000_000, nanos=value.ttl_us % 1_000_000 * 1_000),
         snapshots=RETENTIONS[value.retention],
+        duplicates=DUPLICATES[Duplicates(value.duplicates)],
     )
 
 
@@ -152,6 +159,7 @@ def stats(value: Stats) -> types_pb2.TenantStats:
         snapshots=value.snapshots[0],
         snapshot_bytes=value.snapshots[1],
         restore_pending=value.restore_pending,
+        merged=value.merged,
     )
 
 

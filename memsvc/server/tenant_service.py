@@ -35,6 +35,7 @@ SETTINGS = (
 )
 """The fields of a MemoryConfig message that are a memory's settings as they are."""
 RETENTIONS = {number: retention for retention, number in convert.RETENTIONS.items()}
+DUPLICATES = {number: duplicates for duplicates, number in convert.DUPLICATES.items()}
 CHANGEABLE = {
     *(f"memory.{name}" for name in (*SETTINGS, "gate")),
     *(f"policies.{field.name}" for field in types_pb2.Policies.DESCRIPTOR.fields),
@@ -254,6 +255,10 @@ def _kept(asked: types_pb2.Tenant) -> dict[str, Any]:
         if message.snapshots not in RETENTIONS:
             raise InvalidArgumentError("tenant.policies.snapshots", "is none of this version's")
         kept["snapshots"] = RETENTIONS[message.snapshots].value
+    if message.HasField("duplicates") and message.duplicates != types_pb2.DUPLICATE_POLICY_UNSPECIFIED:
+        if message.duplicates not in DUPLICATES:
+            raise InvalidArgumentError("tenant.policies.duplicates", "is none of this version's")
+        kept["duplicates"] = DUPLICATES[message.duplicates].value
     return kept
 
 

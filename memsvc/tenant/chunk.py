@@ -41,13 +41,24 @@ class Stepped(NamedTuple):
     finite: bool
 
 
+class Taken(NamedTuple):
+    """What a view found when it took up an entry, in the order of writing."""
+
+    text_key: bytes
+    """Equal for texts that count as equal."""
+    repeats: int | None
+    """The number of a living entry whose text it shares, and brings nothing of its own for."""
+
+
 class Indexed(NamedTuple):
     """One entry of a record, encoded: what the index keeps of it."""
 
     number: int
     content: Content
+    taken: Taken
     vectors: Floats
-    """[p, d], one unit row per passage."""
+    """[p, d], one unit row per passage; none where it repeats another."""
     spans: NDArray[np.int32]
     """[p, 2], code points."""
     tokens: int
+    """Of the text; 0 where it repeats another."""

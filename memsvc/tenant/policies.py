@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from memsvc.errors import InvalidArgumentError
@@ -10,6 +11,15 @@ from memsvc.store.types import Payload, Retention
 MOST_ENTRIES = 100_000_000
 MOST_TTL_US = 100 * 366 * 24 * 3600 * 1_000_000
 """A hundred years."""
+
+
+class Duplicates(StrEnum):
+    """What becomes of an entry whose text a living one has already."""
+
+    KEEP = "keep"
+    """It is another text."""
+    MERGE = "merge"
+    """It shares that one's: the memory learns nothing of it, and recall returns the text once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +36,8 @@ class Policies:
     """Microseconds from an entry's commit until it expires, where it does not say itself; 0 for never."""
     snapshots: str = Retention.NONE.value
     """Which snapshots are kept beside the two newest: a `Retention`."""
+    duplicates: str = Duplicates.KEEP.value
+    """What becomes of a text that is there already: one of `Duplicates`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_entries <= MOST_ENTRIES:
@@ -34,6 +46,8 @@ class Policies:
             raise InvalidArgumentError("policies.ttl", "must be 0 to 100 years")
         if self.snapshots not in set(Retention):
             raise InvalidArgumentError("policies.snapshots", f"must be one of {', '.join(Retention)}")
+        if self.duplicates not in set(Duplicates):
+            raise InvalidArgumentError("policies.duplicates", f"must be one of {', '.join(Duplicates)}")
 
     @property
     def retention(self) -> Retention:

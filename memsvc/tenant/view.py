@@ -1,11 +1,15 @@
 """What one tenant's log folds to: index, gate, statistics, the waiting tail, and, unless a slot has them, the weights.
 
-A record is folded in three moves, so that an engine may do other work in between and group the steps of many tenants:
+A record is folded in moves, so that an engine may do other work in between and group the steps of many tenants:
 
-    of the first record:       view.create(record)
-    for each entry, in order:  chunks = view.feed(...)        its tokens join the tail; full chunks come out
+    of each record:            view.begin(record)             what it is about dies, for the entries to come
+    for each entry, in order:  taken = view.take_up(...)      whether it repeats a text; then it needs no encoding
+    for each other, in order:  chunks = view.feed(...)        its tokens join the tail; full chunks come out
     for each chunk, in order:  view.stepped(chunk, ...)       after the memory has taken the chunk
     at the record's end:       view.finish(record, ...)       its entries become visible, all at once
+
+Records may be taken up (`begin`, `take_up`) before those ahead of them are finished, but for a change of settings
+(`settles`): what follows it is taken up once it is finished.
 
 Nothing here knows the time, other tenants, or how the stream was cut into requests.
 """
@@ -28,17 +32,18 @@ from memsvc.memory.drift import DriftState, effective, restart
 from memsvc.memory.drift import observe as watch_drift
 from memsvc.memory.gate import GateState, observe
 from memsvc.memory.presets import changed
-from memsvc.recall.columns import Column
 from memsvc.recall.index import Index
 from memsvc.recall.rows import NewEntry
 from memsvc.store.types import Record, RecordKind, Snapshot
-from memsvc.tenant.chunk import Chunk, Floats, Indexed, Replay, Stepped
+from memsvc.tenant.chunk import Chunk, Floats, Indexed, Replay, Stepped, Taken
+from memsvc.tenant.duplicates import LivingTexts, text_key
 from memsvc.tenant.event import KEPT_EVENTS, Event
-from memsvc.tenant.policies import Policies
-from memsvc.tenant.record import decode_configure, decode_create, decode_feedback, decode_numerics
+from memsvc.tenant.policies import Duplicates, Policies
+from memsvc.tenant.record import Content, decode_configure, decode_create, decode_feedback, decode_numerics
+from memsvc.tenant.stream import Stream
 from memsvc.tenant.totals import RECENT_TOKENS, Totals
 
-FORMAT = 1
+FORMAT = 2
 
 
 class View:
@@ -55,17 +60,10 @@ class View:
         self.totals = Totals()
         self.weights: bytes | None = None
         """The packed weights while no slot holds them; None as well while nothing was stepped."""
-        self._tail = np.empty((0, width), np.float32)
-        self._owners = np.empty(0, np.int64)
+        self._stream = Stream(width)
         self._surprises: dict[int, tuple[float, int, int]] = {}
-        self._cut = 0
-        """Chunks handed out."""
-        self._learnt = Column(np.int64)
-        """Places in the index's vectors of the passages that the memory learns from."""
-        self._open_vectors: list[Floats] = []
-        """Per entry fed and not finished that the memory learns from, its passages' vectors."""
-        self._rows = 0
-        """Passages fed that the memory learns from."""
+        self._living: LivingTexts | None = None
+        """Of the entries taken up; None while duplicates are kept."""
         self._happened: list[tuple[str, dict[str, float]]] = []
         """Events of the record under way."""
 
@@ -86,58 +84,55 @@ class View:
     @property
     def tail(self) -> Floats:
         """The tokens that wait for their chunk to fill, [n < b, d]."""
-        return self._tail
+        return self._stream.tail
 
     @property
     def tail_owners(self) -> NDArray[np.int64]:
         """The entry number of each token in the tail, [n]."""
-        return self._owners
+        return self._stream.owners
 
     # --- fold -----------------------------------------------------------------------------------------------------
 
-    def create(self, record: Record) -> None:
-        """Take the settings from the CREATE record, before anything is fed.
+    @staticmethod
+    def settles(record: Record) -> bool:
+        """Whether what comes after a record is taken up only once it is finished."""
+        return record.kind is RecordKind.CONFIGURE
+
+    def begin(self, record: Record) -> None:
+        """Take up a record; the first one has the settings.
 
         Raises:
             DataLossError: it cannot be read.
         """
-        self.config, self.fingerprint, self.policies = decode_create(record.body, self.config.width)
+        if record.kind is RecordKind.CREATE:
+            self.config, self.fingerprint, self.policies = decode_create(record.body, self.config.width)
+            self._watch_texts()
+        elif self._living is not None and record.kind is not RecordKind.FEEDBACK:
+            self._living.remove(record.about)
+
+    def take_up(self, number: int, content: Content) -> Taken:
+        """Take up an entry of the record begun last."""
+        key = text_key(content)
+        return Taken(key, None if self._living is None else self._living.add(number, key))
+
+    def _watch_texts(self) -> None:
+        """Begin anew to look out for texts that are there already, or end it; nothing is taken up and not finished."""
+        merges = self.policies.duplicates == Duplicates.MERGE
+        self._living = LivingTexts(self.index.living_texts()) if merges else None
 
     def feed(self, number: int, states: Floats, vectors: Floats, tokens: int, unknown: int) -> list[Chunk | Replay]:
         """Stream one entry's token states [n, d] into the tail; return the chunks that are full now, and replays.
 
         `vectors` [p, d] are its passages'; `tokens` and `unknown` count the text's tokens, and those that the encoder
-        does not know. Where chunks and replays fall depends on the stream of entries alone, never on its records.
+        does not know.
         """
         self.totals.tokens += tokens
         self.totals.unknown += unknown
-        waiting = np.concatenate([self._tail, states])
-        owners = np.concatenate([self._owners, np.full(len(states), number, np.int64)])
-        b, every = self.config.chunk, self.config.replay
-        full = len(waiting) // b * b
-        self._tail, self._owners = waiting[full:].copy(), owners[full:].copy()
-        out: list[Chunk | Replay] = []
-        for i in range(0, full, b):
-            out.append(Chunk(waiting[i : i + b], owners[i : i + b]))
-            self._cut += 1
-            if every and self._cut % every == 0 and self._rows:
-                out.append(Replay(self._cut // every, self._rows))
-        self._open_vectors.append(vectors)
-        self._rows += len(vectors)
-        return out
+        return self._stream.feed(number, states, vectors, self.config)
 
     def draw(self, replay: Replay) -> Chunk:
-        """Return a replay's chunk: b vectors of passages written before it, drawn by a hash of their places."""
-        b = self.config.chunk
-        places = np.arange(replay.ordinal * b, (replay.ordinal + 1) * b, dtype=np.uint64)
-        rows = (_splitmix(places + np.uint64(self.config.seed)) % np.uint64(replay.rows)).astype(np.int64)
-        vectors, learnt = self.index.vectors, self._learnt.values
-        recent = rows >= len(learnt)
-        tokens = np.empty((b, vectors.dim), np.float32)
-        tokens[~recent] = vectors.take(learnt[rows[~recent]])
-        if recent.any():
-            tokens[recent] = np.concatenate(self._open_vectors)[rows[recent] - len(learnt)]
-        return Chunk(tokens, np.empty(0, np.int64))
+        """Return a replay's chunk."""
+        return self._stream.draw(replay, self.config, self.index.texts.vectors)
 
     def stepped(self, chunk: Chunk, result: Stepped) -> None:
         """Take into the statistics what the memory said of a chunk; chunks come back in the order they went out."""
@@ -228,6 +223,8 @@ class View:
             self.config = changed(self.config, changes)
         before = self.policies
         self.policies = before.changed(policies)
+        if self.policies.duplicates != before.duplicates:
+            self._watch_texts()
         figures = {name: float(v) for name, v in {**changes, **policies}.items() if not isinstance(v, str)}
         self._happened.append(("configured", figures))
         if self.policies.max_entries > before.max_entries:
@@ -254,14 +251,17 @@ class View:
                     tokens=entry.tokens,
                     content_hash=stored.payload.content_hash,
                     learn=content.learn,
+                    text_key=entry.taken.text_key,
+                    repeats=entry.taken.repeats,
                 )
             )
         first = self.index.passages
         self.index.add(new)
-        places = np.arange(first, self.index.passages)
-        learn = np.repeat([entry.learn for entry in new], [len(entry.vectors) for entry in new]).astype(bool)
-        self._learnt.extend(places[learn])
-        del self._open_vectors[: sum(entry.learn for entry in new)]
+        own = [entry for entry in new if entry.repeats is None]
+        ends = first + np.cumsum([len(entry.vectors) for entry in own], dtype=np.int64)
+        self._stream.indexed(
+            [np.arange(end - len(e.vectors), end) for e, end in zip(own, ends, strict=True) if e.learn]
+        )
 
     # --- identity -------------------------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ class View:
         digest = hashlib.sha256(self.index.content())
         for part in (
             weights or b"",
-            self._tail.tobytes(),
+            self.tail.tobytes(),
             msgpack.packb([self.gate.to_values(), self.drift.to_values(), astuple(self.totals)]),
         ):
             digest.update(struct.pack("<Q", len(part)))
@@ -301,12 +301,12 @@ class View:
             "drift": self.drift.to_values(),
             "events": [event.to_values() for event in self.events],
             "totals": list(astuple(self.totals)),
-            "owners": self._owners.tolist(),
+            "owners": self.tail_owners.tolist(),
             "segments": names,
             "weights": weights is not None,
         }
         blobs: dict[str, bytes | None] = {**dict.fromkeys(segments.names), **fresh}
-        blobs[f"tail-{self.applied_seq}"] = self._tail.tobytes()
+        blobs[f"tail-{self.applied_seq}"] = self.tail.tobytes()
         blobs[f"changing-{self.applied_seq}"] = self.index.changing_bytes()
         if weights is not None:
             blobs[f"weights-{self.applied_seq}"] = weights
@@ -340,10 +340,10 @@ class View:
         view.events.extend(Event(seq=seq, kind=kind, figures=f) for seq, kind, f in meta["events"])
         view.totals = _totals(meta["totals"])
         view.weights = blob(f"weights-{snapshot.seq}") if meta["weights"] else None
-        view._learnt.extend(view.index.learnt_passages)
-        view._cut, view._rows = view.totals.chunks, len(view._learnt)
-        view._tail = np.frombuffer(blob(f"tail-{snapshot.seq}"), np.float32).reshape(-1, width).copy()
-        view._owners = np.array(meta["owners"], np.int64)
+        tail = np.frombuffer(blob(f"tail-{snapshot.seq}"), np.float32).reshape(-1, width).copy()
+        owners = np.array(meta["owners"], np.int64)
+        view._stream.restore(tail, owners, view.totals.chunks, view.index.learnt_passages)
+        view._watch_texts()
         return view, Segments(names=list(meta["segments"]), entries=len(view.index))
 
 
@@ -353,14 +353,6 @@ class Segments:
 
     names: list[str]
     entries: int
-
-
-def _splitmix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mix 64-bit integers well (Steele, Lea & Flood 2014); ours, so that no library's change moves a draw."""
-    x = x * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def _totals(values: Iterable[Any]) -> Totals:

@@ -230,7 +230,7 @@ class FakeClient:
     def _described(self, tenant: str) -> Tenant:
         values = {"layers": 2, "theta": 0.1, "eta": 0.9, "half_life": 0.0, "gate": "off", "gate_value": 0.0}
         values |= {"drift": True, "drift_sigma": 3.0, "drift_windows": 3, "restart_tokens": None}
-        kept = {"max_entries": 1_000_000, "ttl": None, "snapshots": "none"}
+        kept = {"max_entries": 1_000_000, "ttl": None, "snapshots": "none", "duplicates": "keep"}
         given = self.settings.get(tenant, {})
         memory = MemoryConfig(**values | {name: value for name, value in given.items() if name not in kept})
         policies = Policies(**kept | {name: value for name, value in given.items() if name in kept})

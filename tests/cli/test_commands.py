@@ -221,8 +221,8 @@ def test_stats_show_every_figure_and_warn(ada, memsvc):
 def test_stats_show_what_is_kept(ada, memsvc):
     ada.figures = {"evicted": 1200, "snapshots": 3, "snapshot_bytes": 2**20, "restore_pending": True}
     shown = [line.split() for line in memsvc("stats", "ada").out.splitlines()]
-    assert shown[-4:-1] == [["evicted", "1,200"], ["snapshots", "3"], ["snapshot", "bytes", "1,048,576"]]
-    assert shown[-1] == ["restore", "pending", "yes"]
+    assert shown[-5:-2] == [["evicted", "1,200"], ["snapshots", "3"], ["snapshot", "bytes", "1,048,576"]]
+    assert shown[-2] == ["restore", "pending", "yes"]
     assert memsvc("stats", "ada", "--json").json["restore_pending"] is True
 
 
@@ -264,3 +264,15 @@ def test_a_hit_shows_the_lines_that_matched():
     with console.capture() as capture:
         console.print(render_hit(1, hit))
     assert [line.strip() for line in capture.get().splitlines()][-4:] == ["id 1", "second line", "third line", ""]
+
+
+def test_a_hit_names_the_entries_that_share_its_text():
+    entry = StoredEntry("the text", id="1", time=NOON, seq=1, commit_time=NOON)
+    shown = []
+    for also in ((), ("2", "3"), tuple("23456789")):
+        hit = Hit(entry, 1.0, ScoreParts(1.0, 0.0, 0.0, 0.0), Span(0, 8), also=also)
+        console = Console(width=80)
+        with console.capture() as capture:
+            console.print(render_hit(1, hit))
+        shown.append([line.strip() for line in capture.get().splitlines() if "also" in line])
+    assert shown == [[], ["also 2, 3"], ["also 2, 3, 4, 5, 6 and 3 more"]]

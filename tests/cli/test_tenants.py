@@ -7,8 +7,8 @@ from memsvc_client import InvalidArgumentError
 
 OPTIONS = ["--theta", "0.25", "--eta", "0.5", "--half-life", "0", "--gate", "quantile", "--gate-value", "0.75"]
 OPTIONS += ["--no-drift", "--drift-sigma", "4", "--drift-windows", "2", "--restart-tokens", "2048"]
-POLICY_OPTIONS = ["--max-entries", "5000", "--ttl", "30d", "--snapshots", "log_spaced"]
-POLICIES = {"max_entries": 5000, "ttl": timedelta(days=30), "snapshots": "log_spaced"}
+POLICY_OPTIONS = ["--max-entries", "5000", "--ttl", "30d", "--snapshots", "log_spaced", "--duplicates", "merge"]
+POLICIES = {"max_entries": 5000, "ttl": timedelta(days=30), "snapshots": "log_spaced", "duplicates": "merge"}
 SETTINGS = {
     "theta": 0.25,
     "eta": 0.5,
@@ -62,7 +62,7 @@ def test_what_is_kept_is_set_as_the_memory_is(fake, memsvc):
     assert fake.asked == [("update_tenant", {"tenant": "ada", **POLICIES})]
     shown = [" ".join(line.split()) for line in ran.out.splitlines()]
     assert {"max entries 5,000", "ttl 30 days, 0:00:00", "snapshots log_spaced", "eta 0.5"} <= set(shown)
-    kept = {"max_entries": 5000, "ttl": 30 * 24 * 3600.0, "snapshots": "log_spaced"}
+    kept = {"max_entries": 5000, "ttl": 30 * 24 * 3600.0, "snapshots": "log_spaced", "duplicates": "merge"}
     assert memsvc("tenants", "update", "ada", "--max-entries", "5000", "--json").json["policies"] == kept
 
 

@@ -198,6 +198,7 @@ def test_recall_returns_a_sequence_of_hits(client, fake):
                 passage={"start": 1, "end": 4},
                 before=[stored(10), stored(11)],
                 after=[stored(12)],
+                also=["e7", "e8"],
             )
             for i in range(3)
         ],
@@ -212,6 +213,7 @@ def test_recall_returns_a_sequence_of_hits(client, fake):
     assert hit.parts == ScoreParts(surprise=1.0, cosine=0.25, lexical=0.5, context=-0.25)
     assert sum(hit.parts) == hit.score
     assert hit.span == Span(1, 4)
+    assert hit.also == ("e7", "e8")
     assert hit.text[slice(*hit.span)] == "ext"
     assert [e.id for e in hit.before] == ["e10", "e11"]
     assert [e.id for e in hit.after] == ["e12"]
@@ -264,10 +266,11 @@ def test_the_state_hash_is_that_of_the_stats(client, fake):
 
 
 def test_stats_say_what_is_kept(client, fake):
-    fake.stats = types_pb2.TenantStats(evicted=5, snapshots=3, snapshot_bytes=2**33, restore_pending=True)
+    fake.stats = types_pb2.TenantStats(evicted=5, snapshots=3, snapshot_bytes=2**33, restore_pending=True, merged=4)
     stats = client.stats("ada")
     assert (stats.evicted, stats.snapshots, stats.snapshot_bytes) == (5, 3, 2**33)
     assert stats.restore_pending is True
+    assert stats.merged == 4
 
 
 @pytest.mark.parametrize(("ids", "useful"), [("12", True), (["1", "12"], False), (("12",), True)])

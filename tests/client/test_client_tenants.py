@@ -18,7 +18,12 @@ SETTINGS = {
     "drift_windows": 2,
     "restart_tokens": 2**40,
 }
-POLICIES = {"max_entries": 10**7, "ttl": timedelta(days=30, microseconds=1), "snapshots": "log_spaced"}
+POLICIES = {
+    "max_entries": 10**7,
+    "ttl": timedelta(days=30, microseconds=1),
+    "snapshots": "log_spaced",
+    "duplicates": "merge",
+}
 
 
 def sent(request):
@@ -105,7 +110,7 @@ def test_update_tenant_names_the_policies_it_changes_and_no_others(client, fake)
     assert sent(first)["tenant"] == {"tenant": "ada", "memory": {"eta": 0.5}, "policies": {"ttl": "90s"}}
     assert list(second.update_mask.paths) == ["policies.snapshots"]
     assert not second.tenant.HasField("memory")
-    assert tenant.policies == Policies(max_entries=7, ttl=timedelta(seconds=90), snapshots=None)
+    assert tenant.policies == Policies(max_entries=7, ttl=timedelta(seconds=90), snapshots=None, duplicates=None)
     assert tenant.memory.eta == 0.5
 
 
@@ -113,13 +118,15 @@ def test_every_policy_comes_back_as_it_went(client):
     assert client.update_tenant("ada", **POLICIES).policies == Policies(**POLICIES)
     for snapshots in ("none", "log_spaced", "all"):
         assert client.update_tenant("ada", snapshots=snapshots).policies.snapshots == snapshots
+    for duplicates in ("keep", "merge"):
+        assert client.update_tenant("ada", duplicates=duplicates).policies.duplicates == duplicates
 
 
 def test_an_entry_that_lives_for_ever_is_not_one_of_which_nothing_is_said(client, fake):
     assert client.update_tenant("ada", ttl=0).policies.ttl == timedelta(0)
     assert fake.asked("UpdateTenant")[0].tenant.policies.HasField("ttl")
     (listed,) = client.list_tenants()
-    assert listed.policies == Policies(max_entries=None, ttl=None, snapshots=None)
+    assert listed.policies == Policies(max_entries=None, ttl=None, snapshots=None, duplicates=None)
 
 
 def test_an_unknown_setting_is_named_with_those_there_are(client, fake):

@@ -81,7 +81,7 @@ def test_damage_is_noticed(data) -> None:
         "longer": segment + b"\0",
         "header": bytearray(segment),
         "empty": b"",
-        "newer": b"\x02" + segment[1:],
+        "newer": b"\x03" + segment[1:],
     }[kind]
     if kind == "header":
         damaged[data.draw(st.integers(0, 7))] ^= 1 << data.draw(st.integers(0, 7))
@@ -91,7 +91,7 @@ def test_damage_is_noticed(data) -> None:
 
 def test_segments_that_do_not_fit_are_refused() -> None:
     made = entries(1, 20)
-    first, second = (index_of(part).segments().popitem()[1] for part in (made[:10], made[10:]))
+    (first,), (second,) = index_of(made[:10]).segments().values(), index_of(made).segments(10).values()
     assert len(Index.load(DIM, [first, second])) == 20
     with pytest.raises(DataLossError, match="follow"):
         Index.load(DIM, [second, first])

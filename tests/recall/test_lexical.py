@@ -43,19 +43,21 @@ def index_texts(texts: list[str], batch: int):
 def test_scores_are_bm25(texts, query, batch) -> None:
     index = index_texts(texts, batch)
     for count in range(1, len(texts) + 1):  # a past state is scored as if there had never been more
-        scores = index.lexical.scores(query_terms(query), count)
+        scores = index.texts.lexical.scores(query_terms(query), count)
         np.testing.assert_allclose(scores, naive_bm25(texts[:count], query), rtol=1e-12, atol=1e-12)
 
 
 def test_a_rare_word_counts_more_than_a_common_one_and_a_repeated_one_once() -> None:
     index = index_texts(["river stone", "river bread", "river winter"], 2)
-    assert index.lexical.scores(["stone"], 3)[0] > index.lexical.scores(["river"], 3)[0] > 0
-    np.testing.assert_array_equal(index.lexical.scores(["river", "river"], 3), index.lexical.scores(["river"], 3))
+    assert index.texts.lexical.scores(["stone"], 3)[0] > index.texts.lexical.scores(["river"], 3)[0] > 0
+    np.testing.assert_array_equal(
+        index.texts.lexical.scores(["river", "river"], 3), index.texts.lexical.scores(["river"], 3)
+    )
 
 
 def test_entries_without_words_score_nothing() -> None:
     index = index_texts(["the", "", "of"], 3)
-    assert index.lexical.scores(query_terms("river"), 3).tolist() == [0, 0, 0]
+    assert index.texts.lexical.scores(query_terms("river"), 3).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -64,4 +66,4 @@ def test_batches_do_not_matter(seed: int) -> None:
     texts = [" ".join(dice.choices(WORDS, k=6)) for _ in range(40)]
     one, many = index_texts(texts, 1), index_texts(texts, 40)
     query = query_terms("river stone 我的猫")
-    np.testing.assert_array_equal(one.lexical.scores(query, 40), many.lexical.scores(query, 40))
+    np.testing.assert_array_equal(one.texts.lexical.scores(query, 40), many.texts.lexical.scores(query, 40))

@@ -176,10 +176,10 @@ def test_bits_do_not_depend_on_how_many_rows_there_are() -> None:
     ]
     index, queries = Index(8192), unit(rng, 2, 8192)
     index.add(made)
-    whole = index.products(queries, 150)
-    np.testing.assert_allclose(whole, queries.astype(np.float64) @ index.vectors.slice(0, 150).T, atol=1e-5)
+    whole = index.texts.products(queries, 150)
+    np.testing.assert_allclose(whole, queries.astype(np.float64) @ index.texts.vectors.slice(0, 150).T, atol=1e-5)
     for count in (1, 63, 64, 65, 149):
-        np.testing.assert_array_equal(index.products(queries, count), whole[:, :count])
+        np.testing.assert_array_equal(index.texts.products(queries, count), whole[:, :count])
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

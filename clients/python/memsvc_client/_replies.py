@@ -108,6 +108,7 @@ def stats(message: types_pb2.TenantStats) -> TenantStats:
         snapshots=message.snapshots,
         snapshot_bytes=message.snapshot_bytes,
         restore_pending=message.restore_pending,
+        merged=message.merged,
     )
 
 
@@ -151,6 +152,7 @@ def _hit(message: memory_pb2.Hit) -> Hit:
         span=Span(passage.start, passage.end),
         before=_entries(message.before),
         after=_entries(message.after),
+        also=tuple(message.also),
     )
 
 

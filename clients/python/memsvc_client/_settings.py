@@ -24,6 +24,13 @@ _SNAPSHOTS = MappingProxyType(
     }
 )
 _SNAPSHOT_NAMES = MappingProxyType({number: name for name, number in _SNAPSHOTS.items()})
+_DUPLICATES = MappingProxyType(
+    {
+        "keep": types_pb2.DUPLICATE_POLICY_KEEP,
+        "merge": types_pb2.DUPLICATE_POLICY_MERGE,
+    }
+)
+_DUPLICATE_NAMES = MappingProxyType({number: name for name, number in _DUPLICATES.items()})
 
 
 def fill(message: types_pb2.Tenant, settings: Mapping[str, Any]) -> list[str]:
@@ -50,6 +57,7 @@ def policies(message: types_pb2.Policies) -> Policies:
         max_entries=message.max_entries if message.HasField("max_entries") else None,
         ttl=message.ttl.ToTimedelta() if message.HasField("ttl") else None,
         snapshots=_SNAPSHOT_NAMES.get(message.snapshots),
+        duplicates=_DUPLICATE_NAMES.get(message.duplicates),
     )
 
 
@@ -110,5 +118,6 @@ _POLICIES: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "max_entries": _int64,
         "ttl": _values.duration,
         "snapshots": _one_of(_SNAPSHOTS),
+        "duplicates": _one_of(_DUPLICATES),
     }
 )

@@ -141,6 +141,9 @@ class Hit:
     """With `neighbours`: entries before it in its session, nearest last."""
     after: tuple[StoredEntry, ...] = field(default=(), repr=False)
     """With `neighbours`: entries after it in its session, nearest first."""
+    also: tuple[str, ...] = ()
+    """The ids of other entries found that share its text, in the order of writing, where the tenant merges duplicates:
+    of these entries the one that scores best is the hit. The newest 100."""
 
     @property
     def id(self) -> str:
@@ -228,6 +231,9 @@ class Policies:
     """How long an entry lives after it was written, where it does not say so itself; 0 is for ever."""
     snapshots: str | None
     """Which snapshots are kept for recall as of the past: `none`, `log_spaced` or `all`."""
+    duplicates: str | None
+    """What becomes of an entry whose text a living one has already: `keep` makes it one more text; with `merge` it
+    shares that one, the memory learns nothing of it, and a recall returns the text once."""
 
 
 class PolicySettings(TypedDict, total=False):
@@ -237,6 +243,7 @@ class PolicySettings(TypedDict, total=False):
     ttl: timedelta | float
     """A number is seconds."""
     snapshots: Literal["none", "log_spaced", "all"]
+    duplicates: Literal["keep", "merge"]
 
 
 class TenantSettings(MemorySettings, PolicySettings, total=False):
@@ -330,6 +337,8 @@ class TenantStats:
     """Bytes on disk that they take."""
     restore_pending: bool
     """A restore of this tenant waits for `confirm_restore` or `undo_restore`."""
+    merged: int
+    """Of the entries that recall can return, those whose text is that of another one: its tenant merges duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
