@@ -39,6 +39,8 @@ from memsvc.tenant.record import decode_configure, decode_create, decode_feedbac
 from memsvc.tenant.totals import RECENT_TOKENS, Totals
 
 FORMAT = 1
+VIEW_BYTES = 20_000
+"""What an empty view takes beside its arrays, about."""
 
 
 class View:
@@ -54,7 +56,7 @@ class View:
         self.events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self.totals = Totals()
         self.weights: bytes | None = None
-        """The packed weights while no slot holds them; None as well while nothing was stepped."""
+        """The packed weights that it was restored with, until whoever steps it takes charge of them."""
         self._tail = np.empty((0, width), np.float32)
         self._owners = np.empty(0, np.int64)
         self._surprises: dict[int, tuple[float, int, int]] = {}
@@ -92,6 +94,11 @@ class View:
     def tail_owners(self) -> NDArray[np.int64]:
         """The entry number of each token in the tail, [n]."""
         return self._owners
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of the memory, weights aside, about."""
+        return VIEW_BYTES + self.index.nbytes + self._tail.nbytes + self._learnt.nbytes
 
     # --- fold -----------------------------------------------------------------------------------------------------
 
