@@ -13,7 +13,7 @@ from memsvc.tenant.chunk import Floats, Indexed, Taken
 from memsvc.tenant.record import Content, decode_payload
 
 if TYPE_CHECKING:
-    from memsvc.engine.ingest import Lane
+    from memsvc.engine.lane import Lane
 
 
 @dataclass(slots=True)
