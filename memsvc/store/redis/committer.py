@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from redis.exceptions import ConnectionError, RedisError, TimeoutError  # Redis's own
+from redis.exceptions import RedisError
 
 from memsvc.errors import DataLossError, MemsvcError, UnavailableError
 from memsvc.failpoints import hit
-from memsvc.store.redis.faults import closed, translate
+from memsvc.store.redis.faults import TROUBLE, UNANSWERED, translate
 from memsvc.store.redis.fence import FencedError, NotOwnerError
 from memsvc.store.redis.keys import ShardKeys
 from memsvc.store.redis.scripts import script
@@ -62,6 +62,8 @@ class _Group:
     writes: list[Write] = field(default_factory=list)
     changed: dict[Cell, bytes | None] = field(default_factory=dict)
     answers: list[_Answer] = field(default_factory=list)
+    size: int = 0
+    """Bytes that it writes, about."""
 
     def fail(self, error: Exception) -> None:
         """Answer everyone with an error."""
@@ -134,13 +136,11 @@ class Committer:
         return await future
 
     async def close(self) -> None:
-        """Commit all that waits, then end."""
+        """Commit all that waits, then end. Who comes later is told to ask another process."""
         with suppress(MemsvcError):
-            await self.run(lambda _: None)
-        self._end(closed())
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+            await self.run(_nothing)
+        self._end(NotOwnerError())
+        await asyncio.wait([self._task, *([self._flight] if self._flight else [])])
 
     # --- one group after another ----------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Committer:
 
     async def _take(self) -> list[_Waiting]:
         """Wait for work, or for the group that is on its way; return work, as much as the next group has room for."""
-        room = GROUP_OPERATIONS - len(self._group.answers)
+        room = GROUP_OPERATIONS - len(self._group.answers) if self._group.size < GROUP_BYTES else 0
         getter = asyncio.ensure_future(self._queue.get()) if room > 0 else None
         try:
             await asyncio.wait(
@@ -167,7 +167,7 @@ class Committer:
         if getter is None or not getter.done():
             return []
         taken = [getter.result()]
-        size = taken[0].size
+        size = self._group.size + taken[0].size
         while len(taken) < room and size < GROUP_BYTES and not self._queue.empty():
             taken.append(self._queue.get_nowait())
             size += taken[-1].size
@@ -185,8 +185,9 @@ class Committer:
                     wanted |= unread.cells
             try:
                 if wanted:
-                    self._known.update(await self._read(sorted(wanted, key=str)))
-            except RedisError as error:
+                    # What an operation of this group has written meanwhile is newer than what is read.
+                    self._known = await self._read(sorted(wanted, key=str)) | self._known
+            except TROUBLE as error:
                 _Group(answers=[_Answer(each.future, None, translate(error)) for each in blocked]).settle()
                 return
             waiting = blocked
@@ -207,6 +208,7 @@ class Committer:
             self._known.update(tx.changed)
             self._group.changed.update(tx.changed)
             self._group.writes += tx.writes
+            self._group.size += waiting.size
         self._group.answers.append(answer)
 
     async def _read(self, cells: list[Cell]) -> dict[Cell, bytes | None]:
@@ -230,7 +232,12 @@ class Committer:
         try:
             if group.writes:
                 await self._send(group.writes)
-        except MemsvcError as error:
+            hit("acknowledge.before")
+        except Exception as caught:
+            error = caught
+            if not isinstance(error, MemsvcError):  # whatever that is, nobody knows what became of the commit
+                log.exception("a commit of shard %d failed", self._place.keys.shard)
+                error = _unknown()
             # What is prepared rests on what was not written.
             group.fail(error)
             self._group.fail(error)
@@ -239,7 +246,6 @@ class Committer:
             if not isinstance(error, UnavailableError) or isinstance(error, NotOwnerError) or error.reason in _FINAL:
                 self._end(error)
             return
-        hit("acknowledge.before")
         group.settle()
         for cell, value in group.changed.items():
             if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
@@ -265,7 +271,7 @@ class Committer:
             try:
                 hit("append.before")
                 answer = await self._script(keys, [self._place.epoch, name, self._last, *arguments])
-            except (ConnectionError, TimeoutError) as error:
+            except UNANSWERED as error:
                 # Its reply may be all that was lost. Sent again, the script tells.
                 log.warning("a commit of shard %d is tried again: %s", self._place.keys.shard, type(error).__name__)
                 sent = True
@@ -299,6 +305,12 @@ class Committer:
         self._group.fail(error)
         while not self._queue.empty():
             _Group(answers=[_Answer(self._queue.get_nowait().future, None, error)]).settle()
+        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Waiting(_nothing, 0, wake))
+
+
+def _nothing(_: Transaction) -> None:
+    pass
 
 
 def _unknown() -> UnavailableError:
