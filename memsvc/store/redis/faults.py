@@ -14,7 +14,6 @@ from redis.exceptions import (
 from memsvc.errors import MemsvcError, UnavailableError
 from memsvc.store.redis.fence import NotOwnerError
 
-
 TROUBLE = (RedisError, RedisClusterException)
 """What redis-py raises: a cluster that cannot be reached is no RedisError."""
 UNANSWERED = (ConnectionError, TimeoutError, RedisClusterException, ClusterError, TryAgainError)
