@@ -7,17 +7,18 @@ what was skipped included: they rest on what came before.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from redis.exceptions import ConnectionError, RedisError, TimeoutError  # Redis's own
+from redis.exceptions import RedisError
 
 from memsvc.errors import DataLossError, MemsvcError, UnavailableError
 from memsvc.failpoints import hit
-from memsvc.store.redis.faults import closed, translate
+from memsvc.store.redis.faults import TROUBLE, UNANSWERED, translate
 from memsvc.store.redis.fence import FencedError, NotOwnerError
 from memsvc.store.redis.keys import ShardKeys
 from memsvc.store.redis.scripts import script
@@ -61,6 +62,8 @@ class _Group:
     writes: list[Write] = field(default_factory=list)
     changed: dict[Cell, bytes | None] = field(default_factory=dict)
     answers: list[_Answer] = field(default_factory=list)
+    size: int = 0
+    """Bytes that it writes, about."""
 
     def fail(self, error: Exception) -> None:
         """Answer everyone with an error."""
@@ -105,7 +108,9 @@ class Committer:
         self._script = script(place.log, "commit")
         self._known: dict[Cell, bytes | None] = {}
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
-        self._commits = 0
+        self._last = f"{place.epoch}-0"
+        """The last commit, as whoever acquired the shard named it."""
+        self._numbers = itertools.count(1)
         self._failure: MemsvcError | None = None
         self._flight: asyncio.Task[None] | None = None
         self._group = _Group()
@@ -131,13 +136,11 @@ class Committer:
         return await future
 
     async def close(self) -> None:
-        """Commit all that waits, then end."""
+        """Commit all that waits, then end. Who comes later is told to ask another process."""
         with suppress(MemsvcError):
-            await self.run(lambda _: None)
-        self._end(closed())
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+            await self.run(_nothing)
+        self._end(NotOwnerError())
+        await asyncio.wait([self._task, *([self._flight] if self._flight else [])])
 
     # --- one group after another ----------------------------------------------------------------------------------
 
@@ -150,7 +153,7 @@ class Committer:
 
     async def _take(self) -> list[_Waiting]:
         """Wait for work, or for the group that is on its way; return work, as much as the next group has room for."""
-        room = GROUP_OPERATIONS - len(self._group.answers)
+        room = GROUP_OPERATIONS - len(self._group.answers) if self._group.size < GROUP_BYTES else 0
         getter = asyncio.ensure_future(self._queue.get()) if room > 0 else None
         try:
             await asyncio.wait(
@@ -164,7 +167,7 @@ class Committer:
         if getter is None or not getter.done():
             return []
         taken = [getter.result()]
-        size = taken[0].size
+        size = self._group.size + taken[0].size
         while len(taken) < room and size < GROUP_BYTES and not self._queue.empty():
             taken.append(self._queue.get_nowait())
             size += taken[-1].size
@@ -182,8 +185,9 @@ class Committer:
                     wanted |= unread.cells
             try:
                 if wanted:
-                    self._known.update(await self._read(sorted(wanted, key=str)))
-            except RedisError as error:
+                    # What an operation of this group has written meanwhile is newer than what is read.
+                    self._known = await self._read(sorted(wanted, key=str)) | self._known
+            except TROUBLE as error:
                 _Group(answers=[_Answer(each.future, None, translate(error)) for each in blocked]).settle()
                 return
             waiting = blocked
@@ -204,6 +208,7 @@ class Committer:
             self._known.update(tx.changed)
             self._group.changed.update(tx.changed)
             self._group.writes += tx.writes
+            self._group.size += waiting.size
         self._group.answers.append(answer)
 
     async def _read(self, cells: list[Cell]) -> dict[Cell, bytes | None]:
@@ -227,7 +232,12 @@ class Committer:
         try:
             if group.writes:
                 await self._send(group.writes)
-        except MemsvcError as error:
+            hit("acknowledge.before")
+        except Exception as caught:
+            error = caught
+            if not isinstance(error, MemsvcError):  # whatever that is, nobody knows what became of the commit
+                log.exception("a commit of shard %d failed", self._place.keys.shard)
+                error = _unknown()
             # What is prepared rests on what was not written.
             group.fail(error)
             self._group.fail(error)
@@ -236,7 +246,6 @@ class Committer:
             if not isinstance(error, UnavailableError) or isinstance(error, NotOwnerError) or error.reason in _FINAL:
                 self._end(error)
             return
-        hit("acknowledge.before")
         group.settle()
         for cell, value in group.changed.items():
             if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
@@ -255,35 +264,37 @@ class Committer:
                 keys.append(key)
                 places[key] = len(keys)
             arguments += (command, places[key], len(given), *given)
-        before, name = f"{self._place.epoch}-{self._commits}", f"{self._place.epoch}-{self._commits + 1}"
+        # No two groups have one name, or the second might pass for the first, whose reply was lost.
+        name = f"{self._place.epoch}-{next(self._numbers)}"
         sent = False
         while self._is_held():
             try:
                 hit("append.before")
-                answer = await self._script(keys, [self._place.epoch, name, before, *arguments])
-            except (ConnectionError, TimeoutError) as error:
+                answer = await self._script(keys, [self._place.epoch, name, self._last, *arguments])
+            except UNANSWERED as error:
                 # Its reply may be all that was lost. Sent again, the script tells.
                 log.warning("a commit of shard %d is tried again: %s", self._place.keys.shard, type(error).__name__)
                 sent = True
                 await asyncio.sleep(AGAIN_S)
                 continue
             except RedisError as error:
+                if sent:  # what is refused now may have been done before
+                    raise _unknown() from error
                 raise translate(error) from error
-            hit("append.after")
             if answer in {b"OK", b"DONE"}:
-                self._commits += 1
+                self._last = name
+                hit("append.after")
                 return
             if answer == b"FENCED":
+                if sent:  # it may have been done before the shard changed hands
+                    raise _unknown()
                 raise FencedError
             raise DataLossError(
                 f"shard {self._place.keys.shard} of Redis is not as it was left: something else wrote to it"
             )
         if not sent:
             raise NotOwnerError
-        raise UnavailableError(
-            "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
-            reason="STORE_UNKNOWN",
-        )
+        raise _unknown()
 
     def _end(self, error: MemsvcError) -> None:
         """Take nothing any more."""
@@ -294,3 +305,16 @@ class Committer:
         self._group.fail(error)
         while not self._queue.empty():
             _Group(answers=[_Answer(self._queue.get_nowait().future, None, error)]).settle()
+        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Waiting(_nothing, 0, wake))
+
+
+def _nothing(_: Transaction) -> None:
+    pass
+
+
+def _unknown() -> UnavailableError:
+    return UnavailableError(
+        "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
+        reason="STORE_UNKNOWN",
+    )

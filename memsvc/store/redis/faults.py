@@ -1,12 +1,26 @@
 """What Redis's failures mean to a caller."""
 
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import (
+    ClusterError,
+    ConnectionError,  # Redis's own
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    TimeoutError,  # Redis's own
+    TryAgainError,
+)
 
 from memsvc.errors import MemsvcError, UnavailableError
 from memsvc.store.redis.fence import NotOwnerError
 
+TROUBLE = (RedisError, RedisClusterException)
+"""What redis-py raises: a cluster that cannot be reached is no RedisError."""
+UNANSWERED = (ConnectionError, TimeoutError, RedisClusterException, ClusterError, TryAgainError)
+"""No answer came, or a cluster is being put in order: to be asked again."""
 
-def translate(error: RedisError) -> MemsvcError:
+
+def translate(error: Exception) -> MemsvcError:
     """Return what to raise for an error of Redis. Its messages name commands and keys, never a tenant's text."""
     text = str(error)
     if isinstance(error, OutOfMemoryError) or text.startswith("OOM") or "OOM command" in text:

@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from memsvc.store.hashes import asked_hash, content_hash_left, id_hash, request_hash
-from memsvc.store.redis.log_end import End, find_end, find_meta, find_row, insert, meta_cell, put_meta, retire, undue
+from memsvc.store.redis.log_end import (
+    End,
+    find_end,
+    find_meta,
+    find_row,
+    insert,
+    meta_cell,
+    put_meta,
+    retire,
+    undue,
+    want_retired,
+)
 from memsvc.store.redis.log_requests import outcome, remember, request_cells
 from memsvc.store.redis.rows import (
     FORGOTTEN,
@@ -173,20 +184,20 @@ def expire(tx: Transaction, *, due: Sequence[tuple[str, int]]) -> list[tuple[str
     """Append an EXPIRE to every living tenant of these entries, uid and number, that live."""
     tx.want(Cell(hash, uid) for uid, _ in due for hash in (tx.keys.rows, tx.keys.heads))
     tx.want(meta_cell(tx, uid, number) for uid, number in due)
-    by_uid: dict[str, list[int]] = {}
+    by_uid: dict[str, dict[int, Meta]] = {}
     for uid, number in due:
         row, meta = find_row(tx, uid), find_meta(tx, uid, number)
         living = row is not None and row.standing is Standing.LIVING
         if living and meta is not None and meta.state is EntryState.LIVE:
-            by_uid.setdefault(uid, []).append(number)
+            by_uid.setdefault(uid, {})[number] = meta
     records = []
-    for uid, numbers in by_uid.items():
+    for uid, metas in by_uid.items():
+        want_retired(tx, uid, metas.items())
         end = find_end(tx, uid)
-        record = Record(seq=end.seq, commit_us=end.commit_us, kind=RecordKind.EXPIRE, about=tuple(sorted(numbers)))
+        record = _record(end, RecordKind.EXPIRE, about=tuple(sorted(metas)))
         insert(tx, end, record)
         for number in record.about:
-            if (meta := find_meta(tx, uid, number)) is not None:
-                retire(tx, end, number, meta, EntryState.EXPIRED)
+            retire(tx, end, number, metas[number], EntryState.EXPIRED)
         records.append((uid, record))
     return records
 
@@ -225,16 +236,19 @@ def _revisions(tx: Transaction, end: End, ids: Sequence[str]) -> dict[int, Meta]
         NotFoundError: an id was never known, or is forgotten.
     """
     found: dict[int, Meta] = {}
+    numbers: list[int] = []
     for id in ids:
         data = tx.hget(tx.keys.tenant(end.uid).ids, id_hash(end.id_key, id))
         if data is None:
             raise unknown(id)
         if not data:
             raise forgotten(id)
-        number = Known.decode(data).current
-        while number and (meta := find_meta(tx, end.uid, number)) is not None:
-            found[number] = meta
-            number = meta.previous
+        numbers.append(Known.decode(data).current)
+    while numbers:
+        tx.want(meta_cell(tx, end.uid, number) for number in numbers)  # of all ids, a revision further back
+        metas = {n: meta for n in numbers if (meta := find_meta(tx, end.uid, n)) is not None}
+        found |= metas
+        numbers = [meta.previous for meta in metas.values() if meta.previous]
     return found
 
 

@@ -1,5 +1,6 @@
 """The end of a tenant's log, where the next record goes: parts of operations on a transaction."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from memsvc.store.hashes import content_hash_left, id_hash
@@ -129,6 +130,14 @@ def retire(tx: Transaction, end: End, number: int, meta: Meta, state: EntryState
     put_meta(tx, uid, number, meta._replace(size=0, data_size=0))
     _destroy(tx, end, number, meta)
     return meta.size
+
+
+def want_retired(tx: Transaction, uid: str, metas: Iterable[tuple[int, Meta]]) -> None:
+    """Have all read that `retire` reads of these entries."""
+    keys = tx.keys.tenant(uid)
+    of_destroyed = [(number, meta) for number, meta in metas if not meta.learn]
+    tx.want(Cell(keys.payload(number)) for number, _ in of_destroyed)
+    tx.want(Cell(keys.ids, meta.id_hash) for _, meta in of_destroyed)
 
 
 def undue(tx: Transaction, uid: str, number: int, meta: Meta) -> None:

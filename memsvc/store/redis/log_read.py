@@ -238,6 +238,7 @@ class Reader:
         if row is None:
             return None
         keys = self._keys.tenant(uid)
+        replaced = 0
         for _ in range(ATTEMPTS):
             data = await self._connection.hget(keys.ids, id_hash(row.id_key, id))
             if data is None:
@@ -253,6 +254,9 @@ class Reader:
             if meta is None:  # in a copy it may not be there; else it was erased just now
                 continue
             if not meta.lived(as_of):
+                if meta.state is EntryState.REPLACED and number != replaced:
+                    replaced = number  # just now, or in a copy by what is not there
+                    continue
                 raise gone(id, meta.state)
             if entries := await self._payloads(uid, [number]):
                 return entries[0]
@@ -267,7 +271,11 @@ class Reader:
         keys, head = self._keys.tenant(uid), await self.head(uid)
         found: list[StoredEntry] = []
         start = after_number + 1
-        while len(found) < limit and start <= head.number:
+        while len(found) < limit:
+            if start > head.number:
+                head = await self.head(uid)  # an entry that was replaced meanwhile has a greater number now
+            if start > head.number:
+                break
             stop = min(head.number + 1, (start // BUCKET + PAGE_BUCKETS) * BUCKET)
             lived = await self._lived(keys, range(start, stop), as_of)
             while lived and len(found) < limit:

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from memsvc.store.hashes import id_hash, plain_hash
-from memsvc.store.redis.log_end import End, find_head, find_living, find_meta, find_row, insert, meta_cell, retire
+from memsvc.store.redis.log_end import (
+    End,
+    find_head,
+    find_living,
+    find_meta,
+    find_row,
+    insert,
+    meta_cell,
+    retire,
+    want_retired,
+)
 from memsvc.store.redis.log_requests import outcome, remember
 from memsvc.store.redis.log_write import (
     check_free,
@@ -91,6 +101,8 @@ def append_staged(tx: Transaction, *, uid: str, records: Sequence[Record], confi
             *(meta_cell(tx, uid, number) for record in records for number in record.about),
         ]
     )
+    about = {number: find_meta(tx, uid, number) for record in records for number in record.about}
+    want_retired(tx, uid, ((number, meta) for number, meta in about.items() if meta is not None))
     for index, record in enumerate(records):
         field = f"records[{index}]"
         head = find_head(tx, uid)

@@ -1,0 +1,176 @@
+"""A shard's committer where replies are lost, Redis refuses, and reads and commits overtake one another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import pytest
+from redis.exceptions import ConnectionError, RedisClusterException  # Redis's own
+
+from memsvc.errors import MemsvcError, UnavailableError
+from memsvc.store.clock import wall_clock_us
+from memsvc.store.redis import committer
+from memsvc.store.redis.committer import Committer, Place
+from memsvc.store.redis.keys import Keys
+from memsvc.store.redis.transaction import Transaction, Write
+from memsvc.store.redis.url import Connection, connect, parse
+from tests.store.redis.proxy import Proxy
+
+KEYS = Keys().shard(3)
+EPOCH = 5
+
+
+class Shard:
+    """A shard that is owned; what its committer writes and what it reads go through a proxy each."""
+
+    def __init__(self, redis: Connection, writes: Proxy, reads: Proxy) -> None:
+        self.redis, self.writes, self.reads = redis, writes, reads
+        self.is_held = True
+        self.losses = 0
+        connections = connect(parse(writes.url), "log"), connect(parse(reads.url), "reads")
+        self._connections = connections
+        self.committer = Committer(
+            Place(*connections, KEYS, EPOCH, wall_clock_us), is_held=lambda: self.is_held, lost=self._count
+        )
+
+    def _count(self) -> None:
+        self.losses += 1
+
+    async def close(self) -> None:
+        await self.committer.close()
+        for connection in self._connections:
+            await connection.aclose()
+
+
+@pytest.fixture
+async def shard(server, connection) -> AsyncIterator[Shard]:
+    await connection.set(KEYS.epoch, EPOCH)
+    await connection.set(KEYS.commit, f"{EPOCH}-0")
+    async with Proxy(server.port) as writes, Proxy(server.port) as reads:
+        shard = Shard(connection, writes, reads)
+        await shard.committer.run(put("warm", b"up"))  # the script is loaded, all connections are made
+        await shard.committer.run(get("cold"))
+        yield shard
+        await shard.close()
+
+
+def put(key: str, value: bytes) -> Callable[[Transaction], None]:
+    return lambda tx: tx.set(key, value)
+
+
+def get(key: str) -> Callable[[Transaction], bytes | None]:
+    return lambda tx: tx.get(key)
+
+
+async def test_a_commit_whose_reply_was_lost_never_answers_for_the_next_one(shard) -> None:
+    """The reply is lost, and Redis refuses to tell what became of it."""
+
+    async def lose() -> None:
+        shard.writes.before(b"EVALSHA", refuse)
+
+    async def refuse() -> None:
+        shard.writes.lose = None
+        await shard.redis.execute_command("ACL", "SETUSER", "default", "-evalsha")
+
+    shard.writes.lose = b"EVALSHA"
+    shard.writes.before(b"EVALSHA", lose)
+    with pytest.raises(UnavailableError) as caught:
+        await shard.committer.run(put("first", b"1"))
+    assert caught.value.reason == "STORE_UNKNOWN"
+    assert await shard.redis.get("first") == b"1"
+    await shard.redis.execute_command("ACL", "SETUSER", "default", "+evalsha")
+    with pytest.raises(UnavailableError):  # nobody knows what the next one would rest on
+        await shard.committer.run(put("second", b"2"))
+    assert await shard.redis.get("second") is None
+    assert shard.losses == 1
+
+
+async def test_a_commit_that_may_have_been_made_before_the_shard_changed_hands_says_so(shard) -> None:
+    async def lose() -> None:
+        shard.writes.before(b"EVALSHA", depose)
+
+    async def depose() -> None:
+        shard.writes.lose = None
+        await shard.redis.incr(KEYS.epoch)
+
+    shard.writes.lose = b"EVALSHA"
+    shard.writes.before(b"EVALSHA", lose)
+    with pytest.raises(UnavailableError) as caught:
+        await shard.committer.run(put("first", b"1"))
+    assert await shard.redis.get("first") == b"1"
+    assert caught.value.reason == "STORE_UNKNOWN"
+
+
+async def test_what_was_read_late_does_not_hide_what_was_written_meanwhile(shard) -> None:
+    """One operation waits for a cell that another writes without a look at it, as a deletion does with a name."""
+    await shard.redis.set("name", b"taken")
+    reads = asyncio.create_task(shard.committer.run(get("name")))
+    deletes = asyncio.create_task(shard.committer.run(lambda tx: tx.delete("name")))
+    await asyncio.gather(reads, deletes)
+    assert await shard.redis.get("name") is None
+    assert await shard.committer.run(get("name")) is None
+
+
+async def test_who_waits_for_a_read_when_the_shard_is_given_up_hears_so(shard) -> None:
+    """The last commit comes through while the next group is being read for."""
+    flying, reading, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold_read() -> None:
+        reading.set()
+        await go_on.wait()
+
+    async def hold_write() -> None:
+        flying.set()
+        await reading.wait()
+
+    shard.reads.before(b"far away", hold_read)
+    shard.writes.before(b"EVALSHA", hold_write)
+    first = asyncio.create_task(shard.committer.run(put("first", b"1")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(shard.committer.close())
+    await flying.wait()
+    late = asyncio.create_task(shard.committer.run(get("far away")))
+    await first
+    go_on.set()
+    async with asyncio.timeout(10):
+        await closing
+        with suppress(MemsvcError):
+            await late
+
+
+@pytest.mark.parametrize("error", [RedisClusterException("no node is reachable"), ConnectionError("reset")])
+async def test_a_cluster_that_is_lost_for_a_moment_loses_no_one(shard, monkeypatch, error) -> None:
+    real, failures = shard.committer._script, iter([error])
+
+    async def script(*args: object) -> object:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return await real(*args)
+
+    monkeypatch.setattr(shard.committer, "_script", script)
+    async with asyncio.timeout(10):
+        await shard.committer.run(put("key", b"value"))
+    assert await shard.redis.get("key") == b"value"
+
+
+async def test_no_group_grows_without_bound_while_another_is_on_its_way(shard, monkeypatch) -> None:
+    monkeypatch.setattr(committer, "GROUP_BYTES", 1000)
+    sizes: list[int] = []
+    real, held = shard.committer._send, asyncio.Event()
+
+    async def send(writes: list[Write]) -> None:
+        sizes.append(sum(len(write.arguments[0]) for write in writes))
+        await held.wait()
+        await real(writes)
+
+    monkeypatch.setattr(shard.committer, "_send", send)
+    value = bytes(250)
+    written = []
+    for number in range(20):
+        written.append(asyncio.create_task(shard.committer.run(put(f"big {number}", value), size=len(value))))
+        for _ in range(10):  # each comes by itself
+            await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(*written)
+    assert sum(sizes) == 20 * len(value)
+    assert max(sizes) == 1000

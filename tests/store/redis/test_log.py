@@ -1,0 +1,102 @@
+"""The log in Redis beyond what every store promises: what is read beside commits, and in how few rounds."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from memsvc.store.redis.store import RedisOptions, RedisStore
+from memsvc.store.redis.transaction import Transaction
+from memsvc.store.redis.url import parse
+from memsvc.store.types import RecordKind, TenantRow
+from tests.conformance.stores import Clock, payload, write
+from tests.store.redis.proxy import Proxy
+
+MANY = 200
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def proxy(server) -> AsyncIterator[Proxy]:
+    async with Proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=["server"])
+async def store(request, server, proxy, clock) -> AsyncIterator[RedisStore]:
+    """On the server, or through the proxy, where commands must be small."""
+    url = {"server": server, "proxy": proxy}[request.param].url
+    store = await RedisStore.open(parse(url), RedisOptions(clock_us=clock, shards=1))
+    yield store
+    await store.close()
+
+
+through_the_proxy = pytest.mark.parametrize("store", ["proxy"], indirect=True)
+
+
+@pytest.fixture
+async def tenant(store) -> TenantRow:
+    return await store.create_tenant("tenant", b"config", b"created", "")
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[None]:
+    """One for each call of an operation."""
+    calls: list[None] = []
+    made = Transaction.__init__
+
+    def make(*args: object) -> None:
+        calls.append(None)
+        made(*args)
+
+    monkeypatch.setattr(Transaction, "__init__", make)
+    return calls
+
+
+@through_the_proxy
+@pytest.mark.parametrize("learn", [True, False])
+async def test_an_entry_is_found_while_it_is_updated(store, tenant, proxy, learn) -> None:
+    await write(store, tenant.uid, payload("id", "old", learn=learn))
+
+    async def update() -> None:
+        await store.update(tenant.uid, payload("id", "new", learn=learn), "")
+
+    proxy.before(b":e:0", update)  # between the look at the id and the one at the entry
+    assert (await store.entry_by_id(tenant.uid, "id")).payload.data == b"data of new"
+
+
+@through_the_proxy
+@pytest.mark.parametrize("learn", [True, False])
+async def test_an_entry_is_listed_while_it_is_updated(store, tenant, proxy, learn) -> None:
+    await write(store, tenant.uid, payload("id", "old", learn=learn))
+
+    async def update() -> None:
+        await store.update(tenant.uid, payload("id", "new", learn=learn), "")
+
+    proxy.before(b":e:0", update)
+    assert [entry.payload.data for entry in await store.scan(tenant.uid, 0, 10)] == [b"data of new"]
+
+
+async def test_many_entries_expire_in_a_few_rounds(store, tenant, clock, calls) -> None:
+    due = [payload(f"id {n}", learn=False, expire_us=clock.now_us + 1) for n in range(MANY)]
+    await store.append(tenant.uid, RecordKind.WRITE, b"", due)
+    clock.now_us += 1
+    store._lease(tenant.uid).committer._known.clear()
+    calls.clear()
+    assert [len(record.about) for _, record in await store.expire(2 * MANY)] == [MANY]
+    assert len(calls) < 10
+
+
+async def test_many_revisions_are_forgotten_in_a_few_rounds(store, tenant, calls) -> None:
+    ids = [f"id {n}" for n in range(MANY)]
+    await write(store, tenant.uid, *(payload(id) for id in ids))
+    for id in ids:
+        await store.update(tenant.uid, payload(id, "new"), "")
+    store._lease(tenant.uid).committer._known.clear()
+    calls.clear()
+    erasure, _ = await store.forget(tenant.uid, ids, "")
+    assert erasure.entries == 2 * MANY
+    assert len(calls) < 10
