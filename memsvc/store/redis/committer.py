@@ -7,6 +7,7 @@ what was skipped included: they rest on what came before.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -105,7 +106,9 @@ class Committer:
         self._script = script(place.log, "commit")
         self._known: dict[Cell, bytes | None] = {}
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
-        self._commits = 0
+        self._last = f"{place.epoch}-0"
+        """The last commit, as whoever acquired the shard named it."""
+        self._numbers = itertools.count(1)
         self._failure: MemsvcError | None = None
         self._flight: asyncio.Task[None] | None = None
         self._group = _Group()
@@ -227,6 +230,7 @@ class Committer:
         try:
             if group.writes:
                 await self._send(group.writes)
+            hit("acknowledge.before")
         except MemsvcError as error:
             # What is prepared rests on what was not written.
             group.fail(error)
@@ -236,7 +240,6 @@ class Committer:
             if not isinstance(error, UnavailableError) or isinstance(error, NotOwnerError) or error.reason in _FINAL:
                 self._end(error)
             return
-        hit("acknowledge.before")
         group.settle()
         for cell, value in group.changed.items():
             if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
@@ -255,12 +258,13 @@ class Committer:
                 keys.append(key)
                 places[key] = len(keys)
             arguments += (command, places[key], len(given), *given)
-        before, name = f"{self._place.epoch}-{self._commits}", f"{self._place.epoch}-{self._commits + 1}"
+        # No two groups have one name, or the second might pass for the first, whose reply was lost.
+        name = f"{self._place.epoch}-{next(self._numbers)}"
         sent = False
         while self._is_held():
             try:
                 hit("append.before")
-                answer = await self._script(keys, [self._place.epoch, name, before, *arguments])
+                answer = await self._script(keys, [self._place.epoch, name, self._last, *arguments])
             except (ConnectionError, TimeoutError) as error:
                 # Its reply may be all that was lost. Sent again, the script tells.
                 log.warning("a commit of shard %d is tried again: %s", self._place.keys.shard, type(error).__name__)
@@ -268,10 +272,12 @@ class Committer:
                 await asyncio.sleep(AGAIN_S)
                 continue
             except RedisError as error:
+                if sent:  # what is refused now may have been done before
+                    raise _unknown() from error
                 raise translate(error) from error
-            hit("append.after")
             if answer in {b"OK", b"DONE"}:
-                self._commits += 1
+                self._last = name
+                hit("append.after")
                 return
             if answer == b"FENCED":
                 raise FencedError
@@ -280,10 +286,7 @@ class Committer:
             )
         if not sent:
             raise NotOwnerError
-        raise UnavailableError(
-            "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
-            reason="STORE_UNKNOWN",
-        )
+        raise _unknown()
 
     def _end(self, error: MemsvcError) -> None:
         """Take nothing any more."""
@@ -294,3 +297,10 @@ class Committer:
         self._group.fail(error)
         while not self._queue.empty():
             _Group(answers=[_Answer(self._queue.get_nowait().future, None, error)]).settle()
+
+
+def _unknown() -> UnavailableError:
+    return UnavailableError(
+        "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
+        reason="STORE_UNKNOWN",
+    )
