@@ -43,6 +43,8 @@ class Ownership:
         self._share = shards
         self.changes: asyncio.Queue[ShardChange] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        """Of leases that were lost."""
 
     async def start(self, recover: Recover) -> None:
         """Take one's share, and go on in the background.
@@ -53,7 +55,11 @@ class Ownership:
             RedisError: Redis did not answer.
         """
         self._recover = recover
-        await self._round(predecessor=self._process.address)
+        try:
+            await self._round(predecessor=self._process.address)
+        except BaseException:
+            await self.close()
+            raise
         self._task = asyncio.create_task(self._rounds())
 
     def held(self) -> list[Lease]:
@@ -92,9 +98,13 @@ class Ownership:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await asyncio.gather(*(self.release(shard) for shard in list(self._leases)))
-        with suppress(RedisError):
-            await self._beat(0)
+        try:
+            async with asyncio.timeout(self._process.lease_s):
+                await asyncio.gather(*self._ending, *(self.release(shard) for shard in list(self._leases)))
+                with suppress(RedisError):
+                    await self._beat(0)
+        except TimeoutError:
+            log.warning("Redis does not answer: by now the leases have run out by themselves")
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 
@@ -146,8 +156,12 @@ class Ownership:
             if isinstance(lease, str):
                 self._owners[shard] = lease
                 continue
-            hit("takeover")
-            await self._recover(lease)
+            try:
+                hit("takeover")
+                await self._recover(lease)
+            except BaseException:
+                await lease.release()
+                raise
             self._leases[shard] = lease
             self.changes.put_nowait(ShardChange(shard=shard, event=ShardEvent.TAKEN))
             log.info("shard %d is taken, epoch %d", shard, lease.epoch)
@@ -165,4 +179,8 @@ class Ownership:
             del self._leases[lease.shard]
             self._offered.discard(lease.shard)
             self.changes.put_nowait(ShardChange(shard=lease.shard, event=ShardEvent.LOST))
+            # Not at once: it may be the lease's own committer that tells.
+            task = asyncio.create_task(lease.close())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
             log.warning("shard %d is lost, epoch %d", lease.shard, lease.epoch)
