@@ -36,6 +36,7 @@ def bench_app() -> typer.Typer:
         gate,
         past,
         erasure,
+        redis,
     ):
         app.command()(command)
     return app
@@ -213,3 +214,14 @@ def erasure(*, as_json: AsJson = False) -> None:
     from memsvc_bench import erasure as benchmark  # noqa: PLC0415
 
     publish(benchmark.bench, as_json=as_json)
+
+
+def redis(
+    *,
+    seed: Annotated[int, typer.Option(help="Seeds what is written.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the store in Redis, beside its commits sent raw and the store in SQLite. It needs `redis-server`."""
+    from memsvc_bench import redis_store as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(seed=seed), as_json=as_json)
