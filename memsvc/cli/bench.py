@@ -37,6 +37,7 @@ def bench_app() -> typer.Typer:
         past,
         erasure,
         isolation,
+        redis,
     ):
         app.command()(command)
     return app
@@ -232,3 +233,14 @@ def isolation(
 
     scale = benchmark.Scale(minutes=minutes, tenants=tenants, slots=slots)
     publish(lambda: benchmark.bench(scale=scale, offload=offload, seed=seed), as_json=as_json)
+
+
+def redis(
+    *,
+    seed: Annotated[int, typer.Option(help="Seeds what is written.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the store in Redis, beside its commits sent raw and the store in SQLite. It needs `redis-server`."""
+    from memsvc_bench import redis_store as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(seed=seed), as_json=as_json)

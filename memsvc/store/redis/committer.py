@@ -9,11 +9,12 @@ what was skipped included: they rest on what came before.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+import msgpack
 from redis.exceptions import RedisError
 
 from memsvc.errors import DataLossError, MemsvcError, UnavailableError
@@ -43,14 +44,20 @@ _FINAL = frozenset({"STORE_UNKNOWN"})
 """After this nobody knows the last commit: the shard must be taken afresh."""
 
 
+class _PresentError(Exception):
+    """What an operation took for absent is there; nothing was written."""
+
+
 class _Waiting(NamedTuple):
     operation: Callable[[Transaction], Any]
     size: int
     future: "asyncio.Future[Any]"
+    presumes: bool = True
+    """Whether it may take for absent what was not read."""
 
 
 class _Answer(NamedTuple):
-    future: "asyncio.Future[Any]"
+    waiting: _Waiting
     result: Any
     error: Exception | None
 
@@ -61,6 +68,8 @@ class _Group:
 
     writes: list[Write] = field(default_factory=list)
     changed: dict[Cell, bytes | None] = field(default_factory=dict)
+    presumed: list[Cell] = field(default_factory=list)
+    """Cells that are absent, or nothing of the group may be written."""
     answers: list[_Answer] = field(default_factory=list)
     size: int = 0
     """Bytes that it writes, about."""
@@ -72,7 +81,7 @@ class _Group:
 
     def settle(self) -> None:
         """Answer everyone."""
-        for future, result, error in self.answers:
+        for (_, _, future, _), result, error in self.answers:
             if future.done():  # its caller is gone
                 continue
             if error is None:
@@ -188,23 +197,28 @@ class Committer:
                     # What an operation of this group has written meanwhile is newer than what is read.
                     self._known = await self._read(sorted(wanted, key=str)) | self._known
             except TROUBLE as error:
-                _Group(answers=[_Answer(each.future, None, translate(error)) for each in blocked]).settle()
+                _Group(answers=[_Answer(each, None, translate(error)) for each in blocked]).settle()
                 return
             waiting = blocked
 
     def _apply(self, waiting: _Waiting) -> None:
-        tx = Transaction(self._place.keys, self._place.epoch, self._place.clock_us(), self._known)
+        place = self._place
+        tx = Transaction(place.keys, place.epoch, place.clock_us(), self._known, presumes=waiting.presumes)
         try:
             if self._failure is not None:
                 raise self._failure
             if not self._is_held():
                 raise NotOwnerError
-            answer = _Answer(waiting.future, waiting.operation(tx), None)
+            answer = _Answer(waiting, waiting.operation(tx), None)
         except Unread:
             raise
         except Exception as error:
-            answer = _Answer(waiting.future, None, error)
+            if tx.presumed:  # no commit looks at what an error rests on
+                raise Unread(set(tx.presumed)) from None
+            answer = _Answer(waiting, None, error)
         else:
+            self._known.update(tx.presumed)
+            self._group.presumed += tx.presumed
             self._known.update(tx.changed)
             self._group.changed.update(tx.changed)
             self._group.writes += tx.writes
@@ -230,9 +244,12 @@ class Committer:
 
     async def _commit(self, group: _Group) -> None:
         try:
-            if group.writes:
-                await self._send(group.writes)
+            if group.writes or group.presumed:
+                await self._send(group)
             hit("acknowledge.before")
+        except _PresentError:
+            self._again(group)
+            return
         except Exception as caught:
             error = caught
             if not isinstance(error, MemsvcError):  # whatever that is, nobody knows what became of the commit
@@ -251,26 +268,32 @@ class Committer:
             if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
                 self._known.pop(cell, None)
 
-    async def _send(self, writes: Sequence[Write]) -> None:
+    def _again(self, group: _Group) -> None:
+        """Have a group's operations called again, and those that rest on them, each once all is read."""
+        if self._failure is not None:
+            group.fail(self._failure)
+            return
+        waiting = [answer.waiting for each in (group, self._group) for answer in each.answers]
+        self._group = _Group()
+        self._known.clear()
+        for each in waiting:
+            self._queue.put_nowait(each._replace(presumes=False))
+
+    async def _send(self, group: _Group) -> None:
         """Have writes applied, once, and be sure that they are.
 
         Raises:
             MemsvcError: they are not; or nobody knows, and this process may not try any longer.
+            _PresentError: they are not, for what was taken for absent is there.
         """
-        keys, arguments = [self._place.keys.epoch, self._place.keys.commit], list[Any]()
-        places = {}
-        for command, key, given in writes:
-            if key not in places:
-                keys.append(key)
-                places[key] = len(keys)
-            arguments += (command, places[key], len(given), *given)
+        keys, packed = _packed(group, [self._place.keys.epoch, self._place.keys.commit])
         # No two groups have one name, or the second might pass for the first, whose reply was lost.
         name = f"{self._place.epoch}-{next(self._numbers)}"
         sent = False
         while self._is_held():
             try:
                 hit("append.before")
-                answer = await self._script(keys, [self._place.epoch, name, self._last, *arguments])
+                answer = await self._script(keys, [self._place.epoch, name, self._last, packed])
             except UNANSWERED as error:
                 # Its reply may be all that was lost. Sent again, the script tells.
                 log.warning("a commit of shard %d is tried again: %s", self._place.keys.shard, type(error).__name__)
@@ -285,6 +308,8 @@ class Committer:
                 self._last = name
                 hit("append.after")
                 return
+            if answer == b"PRESENT":
+                raise _PresentError
             if answer == b"FENCED":
                 if sent:  # it may have been done before the shard changed hands
                     raise _unknown()
@@ -304,7 +329,7 @@ class Committer:
         self._lost()
         self._group.fail(error)
         while not self._queue.empty():
-            _Group(answers=[_Answer(self._queue.get_nowait().future, None, error)]).settle()
+            _Group(answers=[_Answer(self._queue.get_nowait(), None, error)]).settle()
         wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(_Waiting(_nothing, 0, wake))
 
@@ -318,3 +343,16 @@ def _unknown() -> UnavailableError:
         "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
         reason="STORE_UNKNOWN",
     )
+
+
+def _packed(group: _Group, keys: list[str]) -> tuple[list[str], bytes]:
+    """Return what the script takes: keys, these first, and what it does with them, in one argument."""
+    places = {key: place for place, key in enumerate(keys, 1)}
+
+    def place(key: str) -> int:
+        return places.setdefault(key, len(places) + 1)
+
+    presumed = [(place(key),) if name is None else (place(key), name) for key, name in group.presumed]
+    writes = [(command, place(key), *given) for command, key, given in group.writes]
+    packed: bytes = msgpack.packb((presumed, writes), use_bin_type=False)  # Redis's own msgpack knows no other strings
+    return list(places), packed

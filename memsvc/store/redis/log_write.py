@@ -75,7 +75,7 @@ def append(
     asked = asked_hash(end.id_key, bytes([kind]), body)
     request = Request(request_hash(end.id_key, uid, request_id), Operation.APPEND, asked)
     hashes = [id_hash(end.id_key, payload.id) for payload in payloads]
-    tx.want([*request_cells(tx, request), *(Cell(keys.ids, hashed) for hashed in hashes)])
+    tx.presume_absent([*request_cells(tx, request), *(Cell(keys.ids, hashed) for hashed in hashes)])
     if (came := outcome(tx, request)) is not None:
         return Appended(record=None, seqs=(came.seq,), numbers=(), skipped=())
 

@@ -2,7 +2,8 @@
 
 An operation is a plain function of a transaction. It asks for cells, a key or a field of a hash; where one was not read
 yet, `Unread` names all that it asked for, the committer reads them for all operations of a group at once and calls the
-operation again. So it must do nothing but read and write the transaction until it returns.
+operation again. What is most likely not there is not read at all: the commit looks, and if it is there after all the
+operation is called again, once it is read. So it must do nothing but read and write the transaction until it returns.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,13 +43,18 @@ class Transaction:
         epoch: of its owner.
         now_us: what time it is.
         known: what was read or written before, by cell; None where there is nothing.
+        presumes: whether it may take a cell for absent that the commit looks at.
     """
 
-    def __init__(self, keys: ShardKeys, epoch: int, now_us: int, known: Mapping[Cell, bytes | None]) -> None:
-        self.keys, self.epoch, self.now_us = keys, epoch, now_us
+    def __init__(
+        self, keys: ShardKeys, epoch: int, now_us: int, known: Mapping[Cell, bytes | None], *, presumes: bool = False
+    ) -> None:
+        self.keys, self.epoch, self.now_us, self._presumes = keys, epoch, now_us, presumes
         self.writes: list[Write] = []
         self.changed: dict[Cell, bytes | None] = {}
         """Cells as this operation leaves them."""
+        self.presumed: dict[Cell, None] = {}
+        """Cells that it took for absent."""
         self._known = known
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -57,6 +63,15 @@ class Transaction:
         """Have cells read together, before they are asked for one by one."""
         if missing := {cell for cell in cells if cell not in self.changed and cell not in self._known}:
             raise Unread(missing)
+
+    def presume_absent(self, cells: Iterable[Cell]) -> None:
+        """Take cells for absent, where they are not known and may be presumed; have the others read."""
+        if not self._presumes:
+            self.want(cells)
+            return
+        for cell in cells:
+            if cell not in self.changed and cell not in self._known:
+                self.presumed[cell] = None
 
     def get(self, key: str) -> bytes | None:
         """Return the value of a key."""
@@ -69,6 +84,8 @@ class Transaction:
     def _cell(self, cell: Cell) -> bytes | None:
         if cell in self.changed:
             return self.changed[cell]
+        if cell in self.presumed:
+            return None
         try:
             return self._known[cell]
         except KeyError:

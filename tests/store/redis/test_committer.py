@@ -12,7 +12,7 @@ from memsvc.store.clock import wall_clock_us
 from memsvc.store.redis import committer
 from memsvc.store.redis.committer import Committer, Place
 from memsvc.store.redis.keys import Keys
-from memsvc.store.redis.transaction import Transaction, Write
+from memsvc.store.redis.transaction import Transaction
 from memsvc.store.redis.url import Connection, connect, parse
 from tests.store.redis.proxy import Proxy
 
@@ -158,10 +158,10 @@ async def test_no_group_grows_without_bound_while_another_is_on_its_way(shard, m
     sizes: list[int] = []
     real, held = shard.committer._send, asyncio.Event()
 
-    async def send(writes: list[Write]) -> None:
-        sizes.append(sum(len(write.arguments[0]) for write in writes))
+    async def send(group: committer._Group) -> None:
+        sizes.append(sum(len(write.arguments[0]) for write in group.writes))
         await held.wait()
-        await real(writes)
+        await real(group)
 
     monkeypatch.setattr(shard.committer, "_send", send)
     value = bytes(250)
