@@ -2,6 +2,7 @@
 
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -11,7 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from memsvc.failpoints import VARIABLE
-from memsvc_bench.redis_process import free_port
+from memsvc_bench.proxy import Kind, NetworkFault, ProxyProcess
+from memsvc_bench.redis_process import RedisProcess, free_port
 from memsvc_bench.server_process import ServerProcess
 
 ENVIRONMENT = {
@@ -39,6 +41,22 @@ REACH: Mapping[str, int] = {
     "erase.files": 6,
 }
 """The failpoints to die at, and within how many times of coming by."""
+
+REACH_ON_REDIS: Mapping[str, int] = {"lease.renew": 20, "takeover": 8}
+"""And those that only servers on Redis come by."""
+
+LEASE_S = 3
+"""On Redis: short, so that shards change hands while a fault lasts."""
+
+NETWORK: Mapping[str, NetworkFault] = {
+    "network: delay": NetworkFault(kind=Kind.DELAY, delay_ms=100),
+    "network: reset": NetworkFault(kind=Kind.RESET),
+    "network: black hole": NetworkFault(kind=Kind.BLACK_HOLE),
+    "network: half open": NetworkFault(kind=Kind.HALF_OPEN),
+    "network: one reply lost": NetworkFault(kind=Kind.DROP_REPLY, containing="EVALSHA", times=1),
+    "network: replies lost": NetworkFault(kind=Kind.DROP_REPLY),
+    "network: replies lost, in silence": NetworkFault(kind=Kind.DROP_REPLY, hang=True),
+}
 
 REACH_S = 6.0
 """How long a server may take to come by."""
@@ -120,6 +138,117 @@ class Deployment:
         server.kill()
         yield
         server.start()
+
+
+class RedisDeployment(Deployment):
+    """Some servers on one Redis, which they reach through a proxy each, so that the network can be broken, too."""
+
+    def __init__(self, scratch: Path, servers: int = 2) -> None:
+        self._redis = RedisProcess(scratch / "redis")
+        self._proxies = [ProxyProcess(self._redis.address) for _ in range(servers)]
+        super().__init__(
+            {
+                port: _OnRedis(scratch / f"server-{number}", proxy, port)
+                for number, (proxy, port) in enumerate((proxy, free_port()) for proxy in self._proxies)
+            },
+            {**REACH, **REACH_ON_REDIS},
+        )
+        self.faults |= {
+            "SIGKILL Redis": self._kill_redis,
+            "SIGSTOP Redis": self._freeze_redis,
+            "SIGKILL Redis and a server": self._kill_redis_and_server,
+            "SIGSTOP Redis and a server": self._freeze_redis_and_server,
+            **{name: partial(self._disturb, name, fault) for name, fault in NETWORK.items()},
+        }
+
+    def start(self) -> None:
+        """Start everything that does not run: Redis first."""
+        if self._redis.pid is None:
+            self._redis.start()
+        for proxy in self._proxies:
+            if not proxy.address:
+                proxy.start()
+        super().start()
+
+    def kill(self) -> None:
+        """Kill everything that runs, but the proxies."""
+        super().kill()
+        self._redis.kill()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill everything."""
+        super().__exit__(kind, error, trace)
+        for proxy in self._proxies:
+            proxy.close()
+
+    @contextmanager
+    def _kill_redis(self, rng: random.Random) -> Iterator[None]:
+        self._redis.kill()
+        self.injected["SIGKILL Redis"] += 1
+        yield
+        self._redis.start()
+
+    @contextmanager
+    def _freeze_redis(self, rng: random.Random) -> Iterator[None]:
+        self._redis.send(signal.SIGSTOP)
+        self.injected["SIGSTOP Redis"] += 1
+        yield
+        self._redis.send(signal.SIGCONT)
+
+    @contextmanager
+    def _kill_redis_and_server(self, rng: random.Random) -> Iterator[None]:
+        server = rng.choice(self.servers)
+        server.kill()
+        self._redis.kill()
+        self.injected["SIGKILL Redis and a server"] += 1
+        yield
+        self._redis.start()
+        server.start()
+
+    @contextmanager
+    def _freeze_redis_and_server(self, rng: random.Random) -> Iterator[None]:
+        """Thaw one, and the other a moment later, in either order."""
+        server = rng.choice(self.servers)
+        self._redis.send(signal.SIGSTOP)
+        server.send(signal.SIGSTOP)
+        self.injected["SIGSTOP Redis and a server"] += 1
+        yield
+        thaw = [self._redis.send, server.send]
+        rng.shuffle(thaw)
+        thaw[0](signal.SIGCONT)
+        time.sleep(rng.uniform(0, LEASE_S))
+        thaw[1](signal.SIGCONT)
+
+    @contextmanager
+    def _disturb(self, name: str, fault: NetworkFault, rng: random.Random) -> Iterator[None]:
+        """Break the network before one server, or before all of them."""
+        proxies = rng.choice([[rng.choice(self._proxies)], self._proxies])
+        for proxy in proxies:
+            proxy.set(fault)
+        self.injected[name] += 1
+        yield
+        for proxy in proxies:
+            proxy.set(NetworkFault())
+
+
+class _OnRedis(ServerProcess):
+    """A server that reaches Redis through a proxy, which is started before it."""
+
+    def __init__(self, data: Path, proxy: ProxyProcess, port: int) -> None:
+        super().__init__(data, port=port, environment=ENVIRONMENT)
+        self._proxy = proxy
+
+    def start(self, environment: Mapping[str, str] | None = None) -> float:
+        """See `ServerProcess.start`."""
+        on = {"MEMSVC_STORE": f"redis://{self._proxy.address}/0", "MEMSVC_LEASE_S": str(LEASE_S)}
+        return super().start({**on, **(environment or {})})
+
+
+def redis(scratch: Path) -> Deployment:
+    """Return two servers on one Redis."""
+    return RedisDeployment(scratch)
 
 
 def sqlite(scratch: Path) -> Deployment:

@@ -8,18 +8,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
-from memsvc_client import FailedPreconditionError, MemoryClient, UnavailableError, Verification
+from memsvc_client import FailedPreconditionError, MemoryClient, MemsvcError, Verification
 
 from memsvc_bench import fault_deployments
 from memsvc_bench.fault_deployments import Deployment
-from memsvc_bench.fault_load import Load
+from memsvc_bench.fault_load import UNKNOWN, Load
 from memsvc_bench.fault_oracle import KINDS, Oracle
 from memsvc_bench.progress import told
 from memsvc_bench.report import Check, Result, describe_machine
 
 T = TypeVar("T")
 
-STORES: Mapping[str, Callable[[Path], Deployment]] = {"sqlite": fault_deployments.sqlite}
+STORES: Mapping[str, Callable[[Path], Deployment]] = {
+    "sqlite": fault_deployments.sqlite,
+    "redis": fault_deployments.redis,
+}
 BEFORE_S = (0.2, 1.0)
 """How long all is well before a fault: from, to."""
 HOLD_S = (0.2, 3.0)
@@ -162,14 +165,12 @@ class _Auditor:
             RuntimeError: no answer came in time.
         """
         expected = self._oracle.expected(tenant)
-        stored = _insist(lambda: list(self._client.list_entries(tenant)))
+        stored = self._insist(lambda: list(self._client.list_entries(tenant)), f"the list of {tenant}")
         self._oracle.check_all(tenant, expected, stored)
         self.read_back += len(stored)
         try:
-            found = _insist(lambda: self._client.verify(tenant))
-        except FailedPreconditionError as error:
-            if error.reason != "ERASURE_PENDING":
-                raise
+            found = self._insist(lambda: self._client.verify(tenant), f"the verification of {tenant}")
+        except FailedPreconditionError:  # an erasure is under way
             return None
         self.verified += 1
         if not found.equal:
@@ -191,18 +192,22 @@ class _Auditor:
             time.sleep(ASK_S)
         return found
 
+    def _insist(self, call: Callable[[], T], what: str) -> T:
+        """Return what a call returns in the end.
 
-def _insist(call: Callable[[], T]) -> T:
-    """Return what a call returns in the end.
-
-    Raises:
-        RuntimeError: the servers do not answer in time.
-    """
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return call()
-        except UnavailableError as error:
-            if time.monotonic() > end:
-                raise RuntimeError(f"no answer long after a fault was healed: {error.reason}: {error}") from error
-        time.sleep(ASK_S)
+        Raises:
+            FailedPreconditionError: an erasure is under way.
+            RuntimeError: the servers do not answer in time.
+        """
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return call()
+            except MemsvcError as error:
+                if error.reason == "ERASURE_PENDING":
+                    raise
+                if not isinstance(error, UNKNOWN):
+                    self._oracle.violated("unexpected error", f"{what}: {error.reason}: {error}")
+                if time.monotonic() > end:
+                    raise RuntimeError(f"no answer long after a fault was healed: {error.reason}: {error}") from error
+            time.sleep(ASK_S)

@@ -183,7 +183,7 @@ def faults(
     rounds: Annotated[int, typer.Option(min=1, help="How many faults.")] = 100,
     tenants: Annotated[int, typer.Option(min=1, help="Tenants that are written.")] = 64,
     clients: Annotated[int, typer.Option(min=1, help="Clients that write.")] = 8,
-    store: Annotated[Literal["sqlite"], typer.Option(help="What keeps the logs.")] = "sqlite",
+    store: Annotated[Literal["sqlite", "redis"], typer.Option(help="What keeps the logs.")] = "sqlite",
     seed: Annotated[int, typer.Option(help="Seeds what is broken when.")] = 0,
     as_json: AsJson = False,
 ) -> None:

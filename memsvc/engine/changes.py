@@ -174,16 +174,16 @@ class Changes:
             FailedPreconditionError: an erasure is under way, or the log was folded under other numerics.
         """
         async with self._engine.using(tenant) as opened:
-            if any(e.uid == opened.uid for e in await self._store.unfinished_erasures()):
-                raise FailedPreconditionError(
-                    "an erasure is under way; verify when it is done", reason="ERASURE_PENDING"
-                )
-            async with self._engine.shadow(opened) as shadow:
+            await self._check_settled(opened.uid)
+            # No erasure takes the live view's place from here on: the fold read what it would leave out.
+            async with opened.saving, self._engine.shadow(opened) as shadow:
+                await self._check_settled(opened.uid)
                 await shadow.open(before_seq=1)
                 await opened.follow(shadow)
                 seq, runner = opened.head_seq, self._engine.thread.runner
-                live, folded = await self._engine.thread.call(
-                    lambda: tuple(t.view.state_hash(runner.weights(t.key)) for t in (opened, shadow))
+                live, folded = await self._engine.thread.call_at_boundary(
+                    lambda: opened.key,
+                    lambda: tuple(t.view.state_hash(runner.weights(t.key)) for t in (opened, shadow)),
                 )
             if live != folded and shadow.numerics_changed:
                 raise FailedPreconditionError(
@@ -191,6 +191,10 @@ class Changes:
                     reason="NUMERICS_CHANGED",
                 )
         return Verified(seq=seq, state_hash=live, folded_hash=folded)
+
+    async def _check_settled(self, uid: str) -> None:
+        if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
+            raise FailedPreconditionError("an erasure is under way; verify when it is done", reason="ERASURE_PENDING")
 
     async def watch(self, tenant: str, from_seq: int) -> AsyncGenerator[Event, None]:
         """Yield a tenant's events after a seq, as far as they are still known, and then those that come; endless.

@@ -1,11 +1,13 @@
 """Forget: afterwards the state is what it would have been had the text never been written."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from memsvc.engine.engine import Engine
+from memsvc.engine.opened import OpenTenant
 from memsvc.errors import FailedPreconditionError, NotFoundError
 from memsvc.recall.filter import Filter
 from memsvc.store.types import Destroyed
@@ -163,3 +165,24 @@ async def test_a_receipt_says_when_the_files_are_behind(tmp_path, monkeypatch) -
     async with running(tmp_path / "d") as engine:
         receipt = (await engine.changes.erasure(operation)).receipt
         assert (receipt.files_pending, receipt.bytes_destroyed > 0) == (True, True)
+
+
+async def test_it_waits_for_a_verification(tmp_path, monkeypatch) -> None:
+    """Forgotten and erased while the log is folded afresh: what was folded and what lives would differ."""
+    async with running(tmp_path / "d", snapshot_min_tokens=1, snapshot_idle_s=1000.0) as engine:
+        await fill(engine, "t", secret=True, at=6, snapshot=5)
+        follow = OpenTenant.follow
+
+        async def forget_and_follow(self: OpenTenant, shadow: OpenTenant, *args) -> None:
+            monkeypatch.setattr(OpenTenant, "follow", follow)
+            forgetting = await engine.changes.forget("t", [], Filter(session="vault"), "f")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await erased(engine, forgetting.erasure.operation)
+            await follow(self, shadow, *args)
+
+        monkeypatch.setattr(OpenTenant, "follow", forget_and_follow)
+        found = await engine.changes.verify("t")
+        assert found.state_hash == found.folded_hash
+        erasure = await engine.changes.forget("t", [], Filter(session="vault"), "f")
+        await erased(engine, erasure.erasure.operation)
