@@ -54,11 +54,23 @@ class Copies:
             NotFoundError: no such tenant.
             OutOfRangeError: the moment is beyond the log's head.
             AlreadyExistsError: there is a tenant of the new id.
-            FailedPreconditionError: another restore of it is neither confirmed nor undone, or an erasure is under way.
+            FailedPreconditionError: another restore of it is neither confirmed nor undone, an erasure is under way, or
+                the new id belongs to another process (reason OTHER_PROCESS).
         """
-        if (done := await self._store.published(as_tenant or tenant, request_id)) is not None:
-            return done
-        if as_tenant and await self._store.get_tenant(as_tenant) is not None:
+        await self._store.get_tenant(tenant)  # first, so that who asks the wrong process is sent to the one that has it
+        try:
+            if (done := await self._store.published(as_tenant or tenant, request_id)) is not None:
+                return done
+            taken = bool(as_tenant) and await self._store.get_tenant(as_tenant) is not None
+        except UnavailableError as error:
+            if as_tenant and error.reason == "NOT_OWNER":
+                raise FailedPreconditionError(
+                    "as_tenant: a tenant of that id would be another process's; choose another id, or export the "
+                    "tenant and import it under this one",
+                    reason="OTHER_PROCESS",
+                ) from error
+            raise
+        if taken:
             raise AlreadyExistsError("as_tenant: a tenant of that id exists", reason="TENANT_EXISTS")
         return await asyncio.shield(self._restore(tenant, to, as_tenant, request_id))
 
