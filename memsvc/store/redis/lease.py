@@ -104,7 +104,8 @@ class Lease:
         """
         hit("lease.renew")
         asked = time.monotonic()
-        renew = script(self._process.connections.leases, "renew")
+        # On the shard's own connection: on one for all, many shards would wait for each other longer than a lease lasts.
+        renew = script(self._log, "renew")
         arguments: list[str | int] = [self.epoch, self._process.name, self._process.lease_ms]
         if await renew([self.keys.epoch, self.keys.lease], arguments):
             self._since = asked
