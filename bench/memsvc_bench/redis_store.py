@@ -1,4 +1,7 @@
-"""The store in Redis: what it acknowledges in a second, beside the same commits sent raw and the store in SQLite."""
+"""The store in Redis: what it acknowledges in a second, beside the same commits sent raw and the store in SQLite.
+
+And servers on it: cold recalls, takeovers, and the room that a tenant takes (`redis_service`).
+"""
 
 import asyncio
 import os
@@ -11,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from memsvc_bench import redis_log as log
+from memsvc_bench import redis_service
 from memsvc_bench.progress import told
 from memsvc_bench.redis_process import RedisProcess
 from memsvc_bench.report import Check, Result, describe_machine
@@ -35,10 +39,11 @@ class Scale:
     tenants: Sequence[int] = (1, 16, 64)
     sizes: Sequence[int] = (200, 1024)
     """Bytes of an entry: a turn of a chat, and a long one."""
+    service: redis_service.Scale = redis_service.FULL
 
 
 FULL = Scale()
-QUICK = Scale(rounds=1, records=128, alone=5, tenants=(1, 3), sizes=(200,))
+QUICK = Scale(rounds=1, records=128, alone=5, tenants=(1, 3), sizes=(200,), service=redis_service.QUICK)
 
 
 def bench(*, seed: int, scale: Scale = FULL) -> Result:
@@ -51,9 +56,12 @@ def bench(*, seed: int, scale: Scale = FULL) -> Result:
     rng = random.Random(seed)
     with TemporaryDirectory() as scratch, RedisProcess(Path(scratch) / "redis", SETTINGS) as server:
         figures, checks = asyncio.run(_speed(server, Path(scratch) / "data", scale, rng))
+        served, more = redis_service.bench(server, Path(scratch), scale.service, rng)
     averages = {"load_average_before": load_before, "load_average_after": os.getloadavg()[0]}
     command = f"memsvc bench redis --seed {seed}"
-    return Result(machine=describe_machine(), command=command, figures=averages | figures, checks=checks)
+    return Result(
+        machine=describe_machine(), command=command, figures=averages | figures | served, checks=[*checks, *more]
+    )
 
 
 async def _speed(

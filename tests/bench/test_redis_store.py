@@ -30,4 +30,11 @@ def test_measures_latency_with_one_writer_and_with_many(result):
 
 
 def test_checks_the_share_of_every_load(result):
-    assert [check.target for check in result.checks] == [">= 0.7"] * len(redis_store.QUICK.tenants)
+    shares = [check.target for check in result.checks if "share" in check.name]
+    assert shares == [">= 0.7"] * len(redis_store.QUICK.tenants)
+
+
+def test_measures_cold_recalls_takeovers_and_room(result):
+    assert all(row["second_s"] > 0 and row["first_s"] > 0 for row in result.figures["cold"].values())
+    assert set(result.figures["takeover"]) == {"killed, lease of 1 s", "stopped, lease of 1 s"}
+    assert all(row["bytes"] > 0 for row in result.figures["size"].values())

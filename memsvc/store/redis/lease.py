@@ -104,7 +104,7 @@ class Lease:
         """
         hit("lease.renew")
         asked = time.monotonic()
-        # On the shard's own connection: on one for all, many shards would wait for each other longer than a lease lasts.
+        # On the shard's own connection: on one for all, many would wait for each other longer than a lease lasts.
         renew = script(self._log, "renew")
         arguments: list[str | int] = [self.epoch, self._process.name, self._process.lease_ms]
         if await renew([self.keys.epoch, self.keys.lease], arguments):
