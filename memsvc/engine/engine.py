@@ -209,6 +209,11 @@ class Engine:
         self.admission.release(size)
         self.residency.grown()
 
+    async def wait_opened(self) -> None:
+        """Return once those that are being opened now are open, or are not."""
+        if opening := [task for task in self._open.values() if not task.done()]:
+            await asyncio.wait(opening)
+
     def opened(self) -> list[OpenTenant]:
         """Return the tenants that are open now."""
         done = (task for task in self._open.values() if task.done() and not task.cancelled())

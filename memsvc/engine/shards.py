@@ -47,6 +47,8 @@ class Shards:
     async def _take_in(self, change: ShardChange) -> None:
         match change.event:
             case ShardEvent.TAKEN:
+                # What is open from when it was this process's before: others may have written since.
+                await self._let_go(change.shard)
                 self._engine.eraser.wake()
                 task = asyncio.create_task(self._catch_up(change.shard))
                 self._catching_up.add(task)
@@ -70,6 +72,7 @@ class Shards:
 
     async def _let_go(self, shard: int) -> None:
         """Close a shard's tenants. Who waits hears so, and asks again, whoever owns them now."""
+        await self._engine.wait_opened()
         for tenant in self._of(shard):
             await self._engine.shut(tenant.row.tenant)
             await self._engine.past.drop(tenant.uid)

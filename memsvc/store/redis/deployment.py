@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError
-
 from memsvc.errors import FailedPreconditionError
 from memsvc.store.hashes import tenant_hash
-from memsvc.store.redis.faults import closed, translate
+from memsvc.store.redis.faults import TROUBLE, closed, translate
 from memsvc.store.redis.fenced import Fence
 from memsvc.store.redis.keys import Keys, shard_of_uid
 from memsvc.store.redis.lease import Connections, Lease, Process
@@ -100,7 +98,7 @@ class Deployment:
         """
         try:
             return await query
-        except RedisError as error:
+        except TROUBLE as error:
             raise translate(error) from error
 
     async def write(self, lease: Lease, operation: Callable[[Transaction], T], size: int = 0) -> T:

@@ -3,6 +3,7 @@
 import logging
 from functools import partial
 
+from memsvc.errors import MemsvcError
 from memsvc.store.redis import log_destroy, log_stage, log_write
 from memsvc.store.redis.deployment import Deployment
 from memsvc.store.redis.files import Files
@@ -29,7 +30,13 @@ class Destruction:
         for uid in await reader.members(lease.keys.staged):
             await lease.committer.run(partial(log_stage.condemn_staged, uid=uid))
         if await reader.members(lease.keys.condemned):
-            self._deployment.begin(self.purge(lease))  # it may take long, and nobody waits for it
+            self._deployment.begin(self._purge_alone(lease))  # it may take long, and nobody waits for it
+
+    async def _purge_alone(self, lease: Lease) -> None:
+        try:
+            await self.purge(lease)
+        except MemsvcError as error:
+            log.warning("shard %d: its next owner goes on with what was deleted: %s", lease.shard, error)
 
     async def purge(self, lease: Lease) -> None:
         """Delete the keys of all that is condemned in a shard, then have Redis write its files anew."""

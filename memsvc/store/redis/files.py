@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import RedisError
 
 from memsvc.failpoints import hit
+from memsvc.store.redis.faults import TROUBLE
 from memsvc.store.redis.nodes import Node, primaries
 from memsvc.store.redis.url import Connection
 
@@ -80,7 +81,7 @@ class Files:
             async with asyncio.timeout(self._patience_s):
                 nodes = await primaries(self._connection)
                 return all(await asyncio.gather(*(_rewrite(node) for node in nodes)))
-        except (RedisError, OSError) as error:
+        except (*TROUBLE, OSError) as error:
             log.warning("Redis's files are not written anew: %s", error or "it takes too long")
         except KeyError as error:
             log.warning("whether Redis's files are written anew is not to be known: it does not tell %s", error)

@@ -113,22 +113,14 @@ class Lease:
             self._let_go()
 
     async def release(self) -> None:
-        """Commit what waits and let another process have the shard at once.
+        """Commit what waits, unless it is lost, and let another process have the shard at once.
 
         Raises:
             RedisError: Redis did not answer; the lease runs out by itself.
         """
-        await self._end()
-        await script(self._process.connections.leases, "release")([self.keys.epoch, self.keys.lease], [self.epoch])
-
-    async def close(self) -> None:
-        """Commit nothing any more."""
-        self._let_go()
-        await self._end()
-
-    async def _end(self) -> None:
         await self.committer.close()
         await self._log.aclose()
+        await script(self._process.connections.leases, "release")([self.keys.epoch, self.keys.lease], [self.epoch])
 
     def _let_go(self) -> None:
         if self._held:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from memsvc.failpoints import hit
-from memsvc.store.redis.faults import translate
+from memsvc.store.redis.faults import TROUBLE, translate
 from memsvc.store.redis.fence import NotOwnerError
 from memsvc.store.redis.keys import Keys, shard_of_uid
 from memsvc.store.redis.lease import Lease, Process, acquire, address_of
@@ -87,10 +85,7 @@ class Ownership:
         self._offered.discard(shard)
         if (lease := self._leases.pop(shard, None)) is not None:
             self._owners.pop(shard, None)
-            try:
-                await lease.release()
-            except RedisError as error:
-                log.warning("the lease of shard %d runs out by itself: %s", shard, translate(error))
+            await self._end(lease)
 
     async def close(self) -> None:
         """Release all and say farewell."""
@@ -101,10 +96,17 @@ class Ownership:
         try:
             async with asyncio.timeout(self._process.lease_s):
                 await asyncio.gather(*self._ending, *(self.release(shard) for shard in list(self._leases)))
-                with suppress(RedisError):
+                with suppress(*TROUBLE):
                     await self._beat(0)
         except TimeoutError:
             log.warning("Redis does not answer: by now the leases have run out by themselves")
+
+    async def _end(self, lease: Lease) -> None:
+        """Let another process, or this one, take the shard at once."""
+        try:
+            await lease.release()
+        except TROUBLE as error:
+            log.warning("the lease of shard %d runs out by itself: %s", lease.shard, translate(error))
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class Ownership:
             await asyncio.sleep(ROUND_S)
             try:
                 await self._round()
-            except RedisError as error:
+            except TROUBLE as error:
                 log.warning("the leases could not be looked after: %s", translate(error))
             except Exception:
                 log.exception("the leases could not be looked after")
@@ -160,7 +162,7 @@ class Ownership:
                 hit("takeover")
                 await self._recover(lease)
             except BaseException:
-                await lease.release()
+                await self._end(lease)
                 raise
             self._leases[shard] = lease
             self.changes.put_nowait(ShardChange(shard=shard, event=ShardEvent.TAKEN))
@@ -179,8 +181,8 @@ class Ownership:
             del self._leases[lease.shard]
             self._offered.discard(lease.shard)
             self.changes.put_nowait(ShardChange(shard=lease.shard, event=ShardEvent.LOST))
-            # Not at once: it may be the lease's own committer that tells.
-            task = asyncio.create_task(lease.close())
+            # In a task of its own: it may be the lease's own committer that tells.
+            task = asyncio.create_task(self._end(lease))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
             log.warning("shard %d is lost, epoch %d", lease.shard, lease.epoch)

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from redis.exceptions import RedisError
-
 from memsvc.errors import MemsvcError
 from memsvc.store.clock import wall_clock_us
 from memsvc.store.redis import log_change, log_stage, log_write, promises
 from memsvc.store.redis.deployment import Deployment, disconnect, found
 from memsvc.store.redis.destruction import Destruction
-from memsvc.store.redis.faults import translate
+from memsvc.store.redis.faults import TROUBLE, translate
 from memsvc.store.redis.keys import Keys
 from memsvc.store.redis.lease import Connections, Lease, Process
 from memsvc.store.redis.log_read import Reader
@@ -116,7 +114,7 @@ class RedisStore:
             )
             store = cls(process, keys, await found(connections, keys, options.shards))
             await store._deployment.ownership.start(store._destruction.recover)
-        except RedisError as error:
+        except TROUBLE as error:
             await disconnect(connections)
             raise translate(error) from error
         except BaseException:
