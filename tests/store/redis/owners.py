@@ -56,5 +56,5 @@ async def owner(
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(PATIENCE_S):
-        while not holds():
+        while not holds():  # noqa: ASYNC110  what holds has no event
             await asyncio.sleep(0.02)
