@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from memsvc.engine.slots import Lease, SlotTable
+from memsvc.engine.placement import Placement
+from memsvc.engine.slots import Lease
 from memsvc.memory.config import MemoryConfig
+from memsvc.memory.device import CpuDevice, Device
 from memsvc.memory.state import MemoryStack
 from memsvc.memory.step import read, surprise, update
 from memsvc.recall.encoder import Encoded, Encoder, Passage, Split
@@ -41,13 +43,16 @@ class Runner:
     Args:
         encoder: turns text into vectors.
         slots: how many tenants' weights are held ready, for each shape of memory.
+        device: where they are; the CPU unless told otherwise.
     """
 
-    def __init__(self, encoder: Encoder, slots: int) -> None:
+    def __init__(self, encoder: Encoder, slots: int, device: Device | None = None) -> None:
         self.encoder = encoder
-        self._slots = slots
-        self._stacks: dict[Shape, tuple[MemoryStack, SlotTable]] = {}
+        self._slots, self._device = slots, device or CpuDevice()
+        self._placements: dict[Shape, Placement] = {}
         self._views: dict[str, View] = {}
+        self._view_bytes: dict[str, int] = {}
+        self._views_total = 0
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
@@ -66,14 +71,16 @@ class Runner:
     # --- tenants --------------------------------------------------------------------------------------------------
 
     def attach(self, uid: str, view: View) -> None:
-        """Make a view known, so that its weights can be evicted into it."""
+        """Make a view known, and have charge of its weights from now on."""
         self._views[uid] = view
+        self.measure(uid)
 
     def detach(self, uid: str) -> None:
-        """Forget a view and empty its slot."""
+        """Forget a view and its weights."""
         view = self._views.pop(uid)
-        if (held := self._stacks.get(_shape(view.config))) is not None:
-            held[1].drop(uid)
+        self._views_total -= self._view_bytes.pop(uid)
+        if (placement := self._placements.get(_shape(view.config))) is not None:
+            placement.remove(uid)
 
     def weights(self, uid: str) -> bytes | None:
         """Return the tenant's packed weights as they are now, None while nothing was stepped."""
@@ -81,51 +88,81 @@ class Runner:
         if not view.totals.chunks:
             # It may have a slot all the same: someone asked what a tail surprises.
             return None
-        if (held := self._stacks.get(_shape(view.config))) is not None:
-            stack, table = held
-            if (slot := table.find(uid)) is not None:
-                return stack.dump(slot)
-        return view.weights
+        return view.weights or self._placed([uid]).pack(uid)
+
+    def offload(self, uid: str) -> None:
+        """Let a tenant's weights leave their slot."""
+        if (placement := self._placements.get(_shape(self._views[uid].config))) is not None:
+            placement.offload(uid)
+
+    def _placed(self, uids: Sequence[str]) -> Placement:
+        """Return what places tenants of one shape, with their weights in its charge.
+
+        Raises:
+            DataLossError: the weights that a view was restored with do not fit it.
+            RuntimeError: a tenant's weights are gone: it must be folded afresh.
+        """
+        config = self._views[uids[0]].config
+        if (placement := self._placements.get(_shape(config))) is None:
+            placement = self._placements[_shape(config)] = Placement(config, self._slots, self._device)
+        for uid in uids:
+            view = self._views[uid]
+            if view.weights is not None:
+                placement.take(uid, view.weights)
+                view.weights = None
+                self.measure(uid)
+            elif view.totals.chunks and uid not in placement:
+                raise RuntimeError(f"the weights of tenant {uid} are lost")
+        return placement
 
     @contextmanager
-    def _leased(self, uids: Sequence[str]) -> Iterator[tuple[MemoryStack, list[int], Callable[[], None]]]:
-        """Hold slots for tenants of one shape; yields stack, slots, and what to call once the weights changed."""
-        shape = _shape(self._views[uids[0]].config)
-        if shape not in self._stacks:
-            stack = MemoryStack(self._views[uids[0]].config, self._slots)
-            self._stacks[shape] = (stack, SlotTable(self._slots))
-        stack, table = self._stacks[shape]
+    def _leased(
+        self, uids: Sequence[str], ahead: Sequence[str] = ()
+    ) -> Iterator[tuple[MemoryStack, list[int], Callable[[], None]]]:
+        """Hold slots for tenants of one shape; yields stack, slots, and what to call once the weights changed.
+
+        The weights of those `ahead`, of that shape too, begin to move into what slots are left.
+        """
+        placement = self._placed([*uids, *ahead])
         leases: list[Lease] = []
         try:
             # One by one: an error in the middle must leave what is pinned so far in the list.
             for uid in uids:
-                leases.append(self._lease(stack, table, uid))  # noqa: PERF401
+                leases.append(placement.lease(uid))  # noqa: PERF401
+            placement.prefetch(ahead)
 
             def changed() -> None:
                 for lease in leases:
-                    table.changed(lease)
-                    self._views[lease.uid].weights = None
+                    placement.changed(lease)
 
-            yield stack, [lease.slot for lease in leases], changed
+            yield placement.stack, [lease.slot for lease in leases], changed
         finally:
             for lease in leases:
-                table.release(lease)
+                placement.release(lease)
 
-    def _lease(self, stack: MemoryStack, table: SlotTable, uid: str) -> Lease:
-        acquired = table.acquire(uid)
-        if acquired is None:
-            raise RuntimeError(f"more than {len(table)} tenants in one step")
-        lease, load, evict = acquired
-        if evict is not None:
-            self._views[evict].weights = stack.dump(lease.slot)
-        if load:
-            weights = self._views[uid].weights
-            if weights is None:
-                stack.clear(lease.slot)
-            else:
-                stack.load(lease.slot, weights)
-            table.loaded(lease)
-        return lease
+    # --- figures --------------------------------------------------------------------------------------------------
+
+    def measure(self, uid: str) -> None:
+        """Take note of what a view takes of the memory, its weights aside: it has grown."""
+        view = self._views[uid]
+        size = view.nbytes + len(view.weights or b"")
+        self._views_total += size - self._view_bytes.get(uid, 0)
+        self._view_bytes[uid] = size
+
+    @property
+    def hot(self) -> int:
+        """Tenants whose weights have a slot. May be asked on any thread."""
+        return sum(placement.hot for placement in list(self._placements.values()))
+
+    @property
+    def host_bytes(self) -> int:
+        """What all views and weights take of the host's memory. May be asked on any thread."""
+        return self._views_total + sum(placement.host_bytes for placement in list(self._placements.values()))
+
+    @property
+    def loads(self) -> int:
+        """How often weights were copied into a slot. May be asked on any thread."""
+        return sum(placement.loads for placement in list(self._placements.values()))
 
     @property
     def width(self) -> int:
@@ -147,10 +184,13 @@ class Runner:
         """Encode passages."""
         return self.encoder.encode(passages)
 
-    def step(self, uids: Sequence[str], chunks: Sequence[Chunk]) -> list[Stepped]:
-        """Step one chunk for each of some tenants of one shape, each tenant once."""
+    def step(self, uids: Sequence[str], chunks: Sequence[Chunk], ahead: Sequence[str] = ()) -> list[Stepped]:
+        """Step one chunk for each of some tenants of one shape, each tenant once.
+
+        Those `ahead` come next: their weights move into slots while these are stepped.
+        """
         views = [self._views[uid] for uid in uids]
-        with self._leased(uids) as (stack, slots, changed):
+        with self._leased(uids, ahead) as (stack, slots, changed):
             tokens = _tokens(np.stack([chunk.tokens for chunk in chunks]))
             for view, slot in zip(views, slots, strict=True):
                 if view.momentum_is_stale:
@@ -179,9 +219,11 @@ class Runner:
         A text beyond the encoder's window is the mean of its passages.
         """
         (split,) = self.split([text])
+        if stepped := self._views[uid].totals.chunks > 0:
+            self._placed([uid]).prefetch([uid])
         pooled = np.stack([self.encoder.encode_alone(passage).pooled for passage in split.passages]).mean(0)
         pooled /= np.linalg.norm(pooled) or 1.0
-        if self._views[uid].totals.chunks == 0:
+        if not stepped:
             return Query(text, pooled, pooled)
         q = torch.from_numpy(pooled)[None]
         with self._leased([uid]) as (stack, (slot,), _):
@@ -201,8 +243,10 @@ class Runner:
         Raises:
             RuntimeError: it does not.
         """
-        for _, table in self._stacks.values():
-            table.check_integrity()
+        for placement in self._placements.values():
+            placement.check_integrity()
+        if sum(self._view_bytes.values()) != self._views_total or self._view_bytes.keys() != self._views.keys():
+            raise RuntimeError("the views' bytes do not add up")
 
 
 def _tokens(states: NDArray[np.float32]) -> torch.Tensor:

@@ -4,10 +4,12 @@
 
 A slot carries a generation that grows with every new tenant in it. A lease names (slot, generation) and pins the
 slot; a slot with a pin is never given to another tenant, and a lease of an older generation is refused, so that no
-work ever reaches another tenant's weights.
+work ever reaches another tenant's weights. A slot may be LOADING for a while, pinned or not: whoever works with it
+first waits for the weights and says that they are there.
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
@@ -35,7 +37,7 @@ class Acquired(NamedTuple):
 
     lease: Lease
     load: bool
-    """The slot is LOADING: put the tenant's weights in and call `loaded`."""
+    """The slot is the tenant's from now on: begin to put the weights in."""
     evict: str | None
     """The tenant whose weights lie in the slot and have to be saved first; None when there is nothing to save."""
 
@@ -60,6 +62,11 @@ class SlotTable:
     def __len__(self) -> int:
         return len(self._slots)
 
+    @property
+    def tenants(self) -> Collection[str]:
+        """Those that have a slot."""
+        return self._by_uid.keys()
+
     def find(self, uid: str) -> int | None:
         """Return the tenant's slot, without pinning it or counting it as a use."""
         return self._by_uid.get(uid)
@@ -71,7 +78,7 @@ class SlotTable:
             slot = self._slots[index]
             slot.pins += 1
             self._by_uid.move_to_end(uid)
-            return Acquired(Lease(index, slot.generation, uid), slot.state is SlotState.LOADING, None)
+            return Acquired(Lease(index, slot.generation, uid), False, None)
         evict = None
         if self._empty:
             index = self._empty.pop()
@@ -94,14 +101,20 @@ class SlotTable:
             slot.state = SlotState.CLEAN
 
     def changed(self, lease: Lease) -> None:
-        """The weights in the slot are newer than any copy of them."""
-        self._check(lease).state = SlotState.DIRTY
+        """The weights in the slot are newer than any copy of them.
 
-    def saved(self, uid: str) -> None:
-        """A copy of the slot's weights is kept elsewhere."""
+        Raises:
+            RuntimeError: the slot is LOADING.
+        """
+        slot = self._check(lease)
+        if slot.state is SlotState.LOADING:
+            raise RuntimeError(f"slot {lease.slot} changed before its weights were there")
+        slot.state = SlotState.DIRTY
+
+    def is_dirty(self, uid: str) -> bool:
+        """Whether the tenant's newest weights are in its slot alone."""
         index = self._by_uid.get(uid)
-        if index is not None and self._slots[index].state is SlotState.DIRTY:
-            self._slots[index].state = SlotState.CLEAN
+        return index is not None and self._slots[index].state is SlotState.DIRTY
 
     def release(self, lease: Lease) -> None:
         """Take the pin away."""

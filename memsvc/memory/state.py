@@ -3,14 +3,16 @@
 import mmap
 import struct
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from memsvc_kernels import Backend, Weights, backend
+from memsvc_kernels import Backend, Weights
 from torch import Tensor
 
 from memsvc.errors import DataLossError
 from memsvc.memory.config import MemoryConfig
+from memsvc.memory.device import Copy, CpuDevice, Device, Pair
 
 _PAGE = mmap.PAGESIZE
 _HEADER = struct.Struct("<4sBBHIqI")
@@ -18,6 +20,15 @@ _HEADER = struct.Struct("<4sBBHIqI")
 _MAGIC, _VERSION = b"TMEM", 1
 _TYPES: dict[int, torch.dtype] = {1: torch.float32, 2: torch.float64}
 _CODES = {dtype: code for code, dtype in _TYPES.items()}
+
+
+class HostWeights(NamedTuple):
+    """One memory's weights in host memory."""
+
+    delta: Tensor
+    """[L, d, d]."""
+    momentum: Tensor
+    """[L, d, d]."""
 
 
 class MemoryStack:
@@ -30,7 +41,7 @@ class MemoryStack:
         config: layers, width and seed count.
         slots: S.
         dtype: float32, or float64 to compare with the reference.
-        device: where the slots live.
+        device: where the slots live; the CPU unless told otherwise.
 
     Attributes:
         delta: [S, L, d, d], what was learnt.
@@ -44,13 +55,14 @@ class MemoryStack:
         config: MemoryConfig,
         slots: int,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        device: Device | None = None,
     ) -> None:
         self.seed = config.seed
-        self.initial = initial_weights(config, dtype).to(device)
-        self._pages = [_Pages(slots, self.initial.shape, dtype, torch.device(device)) for _ in range(2)]
+        self._device = device or CpuDevice()
+        self.initial = initial_weights(config, dtype).to(self._device.place)
+        self._pages = [_Pages(slots, self.initial.shape, dtype, self._device.place) for _ in range(2)]
         self.delta, self.momentum = (pages.tensor for pages in self._pages)
-        self.backend: Backend = backend(device)
+        self.backend: Backend = self._device.backend
 
     @property
     def weights(self) -> Weights:
@@ -67,13 +79,38 @@ class MemoryStack:
         for pages in self._pages:
             pages.clear(slot)
 
+    @property
+    def slot_bytes(self) -> int:
+        """What one memory's weights take, in a slot or in host memory."""
+        return 2 * self.initial.numel() * self.initial.dtype.itemsize
+
+    @property
+    def in_host_memory(self) -> bool:
+        """Whether the slots are the host's own memory."""
+        return self.initial.device.type == "cpu"
+
+    # --- between slots and host memory ----------------------------------------------------------------------------
+
+    def save(self, slot: int) -> tuple[HostWeights, Copy]:
+        """Begin to copy a slot's weights out; they are whole once the copy is finished."""
+        weights = self._buffers()
+        return weights, self._device.copy(list(map(Pair, weights, self._of(slot))))
+
+    def restore(self, slot: int, weights: HostWeights) -> Copy:
+        """Begin to copy weights into a slot; order what computes with them after the copy."""
+        return self._device.copy(list(map(Pair, self._of(slot), weights)))
+
+    def _of(self, slot: int) -> HostWeights:
+        return HostWeights(self.delta[slot], self.momentum[slot])
+
+    def _buffers(self) -> HostWeights:
+        return HostWeights(*(self._device.buffer(self.initial.shape, self.initial.dtype) for _ in range(2)))
+
+    # --- packed ---------------------------------------------------------------------------------------------------
+
     def dump(self, slot: int) -> bytes:
         """Return a slot's weights, packed. Equal weights give equal bytes."""
-        layers, width = self.initial.shape[:2]
-        parts = [_little_endian(tensor[slot]) for tensor in (self.delta, self.momentum)]
-        crc = zlib.crc32(parts[1], zlib.crc32(parts[0]))
-        code = _CODES[self.initial.dtype]
-        return b"".join([_HEADER.pack(_MAGIC, _VERSION, code, layers, width, self.seed, crc), *parts])
+        return self.pack(self._of(slot))
 
     def load(self, slot: int, data: bytes) -> None:
         """Put packed weights into a slot, bit for bit.
@@ -81,9 +118,24 @@ class MemoryStack:
         Raises:
             DataLossError: the bytes are damaged, or of another shape, type or seed. The slot is unchanged.
         """
+        self.restore(slot, self.unpack(data)).finish()
+
+    def pack(self, weights: HostWeights) -> bytes:
+        """Return weights, packed."""
+        layers, width = self.initial.shape[:2]
+        parts = [_little_endian(tensor) for tensor in weights]
+        crc = zlib.crc32(parts[1], zlib.crc32(parts[0]))
+        code = _CODES[self.initial.dtype]
+        return b"".join([_HEADER.pack(_MAGIC, _VERSION, code, layers, width, self.seed, crc), *parts])
+
+    def unpack(self, data: bytes) -> HostWeights:
+        """Return packed weights in host memory.
+
+        Raises:
+            DataLossError: the bytes are damaged, or of another shape, type or seed.
+        """
         layers, width = self.initial.shape[:2]
         dtype = self.initial.dtype
-        size = self.initial.numel() * dtype.itemsize
         if len(data) < _HEADER.size:
             raise DataLossError("packed weights are cut short")
         magic, version, code, *shape, crc = _HEADER.unpack_from(data)
@@ -91,13 +143,14 @@ class MemoryStack:
             raise DataLossError("packed weights have an unknown format")
         if code != _CODES[dtype] or shape != [layers, width, self.seed]:
             raise DataLossError("packed weights belong to a memory of another shape, type or seed")
-        if len(data) != _HEADER.size + 2 * size or zlib.crc32(memoryview(data)[_HEADER.size :]) != crc:
+        if len(data) != _HEADER.size + self.slot_bytes or zlib.crc32(memoryview(data)[_HEADER.size :]) != crc:
             raise DataLossError("packed weights are damaged: the checksum differs")
         kind = np.dtype(f"<f{dtype.itemsize}")
-        for i, tensor in enumerate((self.delta, self.momentum)):
-            values = np.frombuffer(data, kind, self.initial.numel(), _HEADER.size + i * size)
-            # A copy, because torch takes only writable memory of the machine's own byte order.
-            tensor[slot] = torch.from_numpy(values.astype(kind.newbyteorder("="))).view(self.initial.shape)
+        weights = self._buffers()
+        for i, tensor in enumerate(weights):
+            values = np.frombuffer(data, kind, tensor.numel(), _HEADER.size + i * tensor.numel() * dtype.itemsize)
+            tensor.numpy()[...] = values.reshape(tensor.shape)
+        return weights
 
 
 def initial_weights(config: MemoryConfig, dtype: torch.dtype) -> Tensor:

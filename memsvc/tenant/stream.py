@@ -27,6 +27,11 @@ class Stream:
         self._rows = 0
         """Passages fed."""
 
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory are held."""
+        return self.tail.nbytes + self.owners.nbytes + self._learnt.nbytes
+
     def restore(self, tail: Floats, owners: NDArray[np.int64], chunks: int, learnt: NDArray[np.int64]) -> None:
         """Go on where a stream stood at a record's boundary, after so many chunks, with these passages indexed."""
         self.tail, self.owners, self._cut = tail, owners, chunks

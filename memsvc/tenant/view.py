@@ -44,6 +44,8 @@ from memsvc.tenant.stream import Stream
 from memsvc.tenant.totals import RECENT_TOKENS, Totals
 
 FORMAT = 2
+VIEW_BYTES = 20_000
+"""What an empty view takes beside its arrays, about."""
 
 
 class View:
@@ -59,7 +61,7 @@ class View:
         self.events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self.totals = Totals()
         self.weights: bytes | None = None
-        """The packed weights while no slot holds them; None as well while nothing was stepped."""
+        """The packed weights that it was restored with, until whoever steps it takes charge of them."""
         self._stream = Stream(width)
         self._surprises: dict[int, tuple[float, int, int]] = {}
         self._living: LivingTexts | None = None
@@ -90,6 +92,12 @@ class View:
     def tail_owners(self) -> NDArray[np.int64]:
         """The entry number of each token in the tail, [n]."""
         return self._stream.owners
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of the memory, weights aside, about."""
+        texts = self._living.nbytes if self._living is not None else 0
+        return VIEW_BYTES + self.index.nbytes + self._stream.nbytes + texts
 
     # --- fold -----------------------------------------------------------------------------------------------------
 
