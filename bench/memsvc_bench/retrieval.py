@@ -22,7 +22,8 @@ from memsvc_client import Entry, MemoryClient
 from numpy.typing import NDArray
 
 from memsvc.engine.fold import UNIT_TOKENS, fold
-from memsvc.engine.ingest import Ingest, Lane
+from memsvc.engine.ingest import Ingest
+from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.encoder import Encoder, load_encoder

@@ -3,24 +3,21 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from memsvc.engine.lane import Lane
 from memsvc.recall.encoder import Encoded, Passage, Split
 from memsvc.store.types import Record
 from memsvc.tenant.chunk import Floats, Indexed, Taken
 from memsvc.tenant.record import Content, decode_payload
-
-if TYPE_CHECKING:
-    from memsvc.engine.ingest import Lane
 
 
 @dataclass(slots=True)
 class Arrival:
     """One entry of a record, or a record without entries."""
 
-    lane: "Lane"
+    lane: Lane
     record: Record
     position: int
     """0 as well in a record without entries."""

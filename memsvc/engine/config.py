@@ -17,6 +17,8 @@ class EngineConfig:
     """torch threads."""
     slots: int = 32
     """Tenants whose weights are held ready for steps."""
+    offload: bool = False
+    """Whether weights leave their slots between a tenant's steps, which then come 4,096 tokens or 200 ms at a time."""
     tenant_queue_bytes: int = 1 << 20
     """Text of one tenant that may wait to be applied."""
     queue_bytes: int = 16 << 20

@@ -49,6 +49,7 @@ class Engine:
             lambda: load_encoder(config.encoder, threads=config.threads, dtype=config.encoder_dtype),
             config.slots,
             config.threads,
+            offload=config.offload,
         )
         self._open: dict[str, asyncio.Task[OpenTenant]] = {}
         self._shadows = itertools.count()

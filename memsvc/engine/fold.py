@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from memsvc.engine.ingest import Ingest, Lane
+from memsvc.engine.ingest import Ingest
+from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner
 from memsvc.store.types import Record
 from memsvc.tenant.view import View

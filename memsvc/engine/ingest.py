@@ -6,17 +6,18 @@ log's order.
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 
 from memsvc.engine.arrival import Arrival, Batch, batched
+from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner
 from memsvc.engine.scheduler import Scheduler
+from memsvc.engine.steps import Action, Finish, Steps
 from memsvc.store.types import Record
-from memsvc.tenant.chunk import Chunk, Indexed, Replay
-from memsvc.tenant.view import View
+from memsvc.tenant.chunk import Indexed
 
 log = logging.getLogger(__name__)
 
@@ -25,38 +26,18 @@ WINDOW_TOKENS = 4096
 BACKGROUND_TOKENS = 1024
 """The same for work that nobody waits for: what comes meanwhile waits little."""
 BYTES_PER_TOKEN = 4
-STEP_CHUNKS = 16
-"""Chunks in one unit of work."""
-
-
-@dataclass(slots=True)
-class Lane:
-    """One tenant's way through the engine."""
-
-    uid: str
-    view: View
-    applied: Callable[[Record], None]
-    """Called on the engine's thread once a record is applied."""
-    failed: Callable[[BaseException], None]
-    """Called on the engine's thread when the lane cannot go on; it is detached then."""
-    background: bool = False
-    """Whether its work waits for all others'."""
-    at_boundary: list[Callable[[], None]] = field(default_factory=list)
-    """What waits for the view to stand between two records."""
-
-
-@dataclass(slots=True)
-class _Finish:
-    """A record whose entries are all fed; it becomes visible once the chunks before it are stepped."""
-
-    record: Record
-    entries: list[Indexed]
 
 
 class Ingest:
-    """All tenants' committed records that are not applied yet."""
+    """All tenants' committed records that are not applied yet.
 
-    def __init__(self, runner: Runner) -> None:
+    Args:
+        runner: computes.
+        offload: whether weights leave their slots between a tenant's steps (see `Steps`).
+        clock: seconds.
+    """
+
+    def __init__(self, runner: Runner, *, offload: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._runner = runner
         self._scheduler: Scheduler[Arrival] = Scheduler()
         self._background: Scheduler[Arrival] = Scheduler()
@@ -65,15 +46,16 @@ class Ingest:
         """Entries behind a change of settings; they are taken up once it is finished."""
         self._batches: deque[Batch] = deque()
         self._fed: deque[Arrival] = deque()
-        self._actions: dict[str, deque[Chunk | Replay | _Finish]] = {}
+        self._steps = Steps(runner, self._finish, self._run_at_boundary, clock, offload=offload)
         self._open: dict[str, list[Indexed]] = {}
         """Entries fed of the record under way, per tenant."""
         self._lanes: dict[str, Lane] = {}
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits."""
-        return not (self._scheduler or self._background or self._window or self._later or self._fed or self._actions)
+    def due_in(self) -> float | None:
+        """Return the seconds until there is something to do; None while there is nothing."""
+        if self._scheduler or self._background or self._window or self._later or self._fed:
+            return 0.0
+        return self._steps.due_in()
 
     def attach(self, lane: Lane) -> None:
         """Take a tenant in."""
@@ -85,7 +67,7 @@ class Ingest:
         if self._lanes.pop(uid, None) is not None:
             self._scheduler.drop(uid)
             self._background.drop(uid)
-            self._actions.pop(uid, None)
+            self._steps.drop(uid)
             self._open.pop(uid, None)
             self._runner.detach(uid)
 
@@ -108,9 +90,9 @@ class Ingest:
             scheduler.push(uid, Arrival(lane, record, position), cost)
 
     def unit(self, max_tokens: int) -> bool:
-        """Do one unit of work, encoding at most about that many tokens; False when there is none."""
-        if self._actions:
-            self._step()
+        """Do one unit of work, encoding at most about that many tokens; False when there is none to do now."""
+        if self._steps.due_in() == 0.0:
+            self._steps.unit()
         elif self._batches:
             self._encode(self._batches.popleft())
         elif self._window:
@@ -157,6 +139,7 @@ class Ingest:
                 readable.append(entry)
                 if lane.view.settles(entry.record):
                     settling.add(lane.uid)
+                    self.hurry(lane.uid, entry.record.seq)
         return readable
 
     def _encode(self, batch: Batch) -> None:
@@ -182,7 +165,7 @@ class Ingest:
 
     def _feed_one(self, entry: Arrival) -> None:
         view, uid = entry.lane.view, entry.lane.uid
-        actions = self._actions.setdefault(uid, deque())
+        actions: list[Action] = []
         entries = self._open.setdefault(uid, [])
         if (found := entry.indexed(self._runner.encoder.dim)) is not None:
             indexed, states, unknown = found
@@ -190,39 +173,21 @@ class Ingest:
                 actions.extend(view.feed(indexed.number, states, indexed.vectors, indexed.tokens, unknown))
             entries.append(indexed)
         if entry.last:
-            actions.append(_Finish(entry.record, self._open.pop(uid)))
+            actions.append(Finish(entry.record, self._open.pop(uid)))
+        if actions:
+            self._steps.add(entry.lane, actions)
 
-    def _step(self) -> None:
-        """Step the head chunk of as many tenants as fit, a few times over; finish what is complete."""
-        self._finish()
-        budget = STEP_CHUNKS
-        while self._actions and budget > 0:
-            shape = self._runner.shape_of(next(iter(self._actions)))
-            uids = [uid for uid in self._actions if self._runner.shape_of(uid) == shape]
-            del uids[min(self._runner.width, budget) :]
-            budget -= len(uids)
-            heads = [(uid, self._actions[uid].popleft()) for uid in uids]
-            steps = [(uid, self._chunk(uid, head)) for uid, head in heads if not isinstance(head, _Finish)]
-            results = self._runner.step([uid for uid, _ in steps], [chunk for _, chunk in steps])
-            for (uid, chunk), result in zip(steps, results, strict=True):
-                self._lanes[uid].view.stepped(chunk, result)
-            self._finish()
+    def _finish(self, lane: Lane, finish: Finish) -> bool:
+        """Make a record visible; return whether the tenant can go on."""
+        if not self._guard(lane, partial(lane.view.finish, finish.record, finish.entries)):
+            return False
+        lane.applied(finish.record)
+        return True
 
-    def _chunk(self, uid: str, head: Chunk | Replay) -> Chunk:
-        return head if isinstance(head, Chunk) else self._lanes[uid].view.draw(head)
-
-    def _finish(self) -> None:
-        """Finish the records whose chunks are all stepped."""
-        for uid in list(self._actions):
-            actions, lane = self._actions[uid], self._lanes[uid]
-            while actions and isinstance(finish := actions[0], _Finish):
-                actions.popleft()
-                if not self._guard(lane, partial(lane.view.finish, finish.record, finish.entries)):
-                    break
-                lane.applied(finish.record)
-            if not actions:
-                self._actions.pop(uid, None)
-                self._run_at_boundary(lane)
+    def hurry(self, uid: str, seq: int) -> None:
+        """Someone waits for a tenant's record: it waits for nothing else but its turn."""
+        if (lane := self._lanes.get(uid)) is not None:
+            lane.wanted_seq = max(lane.wanted_seq, seq)
 
     # --- the state between two records ----------------------------------------------------------------------------
 
@@ -237,7 +202,7 @@ class Ingest:
         self._run_at_boundary(lane)
 
     def _run_at_boundary(self, lane: Lane) -> None:
-        if self._lanes.get(lane.uid) is lane and lane.uid not in self._actions and lane.uid not in self._open:
+        if self._lanes.get(lane.uid) is lane and lane.uid not in self._steps and lane.uid not in self._open:
             jobs, lane.at_boundary = lane.at_boundary, []
             for job in jobs:
                 job()
@@ -263,13 +228,13 @@ class Ingest:
 
     def fail_all(self, error: BaseException) -> None:
         """Detach everyone that has work under way, after a failure that is nobody's in particular."""
-        under_way = {id(e.lane): e.lane for e in (*self._window, *self._later, *self._fed)}
-        lanes = [*under_way.values(), *(self._lanes[uid] for uid in self._actions)]
+        arrivals = (*self._window, *self._later, *self._fed)
+        under_way = {id(lane): lane for lane in (*(arrival.lane for arrival in arrivals), *self._steps.lanes)}
         self._window.clear()
         self._later.clear()
         self._fed.clear()
         self._batches.clear()
-        self.fail(lanes, error)
+        self.fail(under_way.values(), error)
 
     def check_integrity(self) -> None:
         """Assert what must always hold.
@@ -280,5 +245,6 @@ class Ingest:
         self._scheduler.check_integrity()
         self._background.check_integrity()
         self._runner.check_integrity()
-        if not set(self._actions) <= set(self._lanes) or not set(self._open) <= set(self._lanes):
+        stepping = {lane.uid for lane in self._steps.lanes if self._lanes.get(lane.uid) is lane}
+        if len(stepping) < len(self._steps.lanes) or not self._open.keys() <= self._lanes.keys():
             raise RuntimeError("work is under way for a tenant that is not attached")

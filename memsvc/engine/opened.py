@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from memsvc.engine.ingest import Lane
+from memsvc.engine.lane import Lane
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.failpoints import hit
@@ -229,6 +229,7 @@ class OpenTenant:
                     self._push(record)
             self._drained.clear()
             if self.applied_seq < self._pushed_seq:
+                self._thread.hurry(self._lane.uid, self._pushed_seq)
                 await self._drained.wait()
 
     def _pump_ended(self, task: asyncio.Task[None]) -> None:
@@ -274,6 +275,7 @@ class OpenTenant:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (seq, next(self._ties), future))
+        self._thread.hurry(self._lane.uid, seq)
         await future
 
     async def wait_change(self, seq: int, noticed: int | None = None) -> None:

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from memsvc.engine.ingest import Ingest, Lane
+from memsvc.engine.ingest import Ingest
+from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.errors import UnavailableError
 from memsvc.recall.encoder import Encoder
@@ -37,10 +38,11 @@ class EngineThread:
         encoder: makes the encoder; called on the thread.
         slots: how many tenants' weights are held ready.
         threads: torch threads.
+        offload: whether weights leave their slots between a tenant's steps.
     """
 
-    def __init__(self, encoder: Callable[[], Encoder], slots: int, threads: int) -> None:
-        self._make_encoder, self._slots, self._threads = encoder, slots, threads
+    def __init__(self, encoder: Callable[[], Encoder], slots: int, threads: int, *, offload: bool = False) -> None:
+        self._make_encoder, self._slots, self._threads, self._offload = encoder, slots, threads, offload
         self._wake = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._inbox: deque[Callable[[], None]] = deque()
@@ -104,6 +106,11 @@ class EngineThread:
         """Queue a committed record of an attached tenant; a tenant's records in the order of their seq."""
         self._post(self._inbox, lambda: self.ingest.push(uid, record))
 
+    def hurry(self, uid: str, seq: int) -> None:
+        """Someone waits for a record of a tenant."""
+        if self._offload:
+            self._post(self._jobs, lambda: self.ingest.hurry(uid, seq))
+
     def attach(self, lane: Lane) -> asyncio.Future[None]:
         """Take a tenant in."""
         return self.call(lambda: self.ingest.attach(lane))
@@ -128,7 +135,7 @@ class EngineThread:
         try:
             prepare_thread(self._threads)
             self.runner = Runner(self._make_encoder(), self._slots)
-            self.ingest = Ingest(self.runner)
+            self.ingest = Ingest(self.runner, offload=self._offload)
             self._calibrate()
         except BaseException as error:
             failure = error
@@ -141,8 +148,8 @@ class EngineThread:
     def _turn(self) -> bool:
         """One turn: jobs first, then one unit of ingest, or sleep until there is something to do; False at the end."""
         with self._wake:
-            while not (self._jobs or self._inbox or self._stopping) and self.ingest.idle:
-                self._wake.wait()
+            while not (self._jobs or self._inbox or self._stopping) and (due_in := self.ingest.due_in()) != 0.0:
+                self._wake.wait(due_in)
             if self._stopping:
                 return False
             jobs, inbox = list(self._jobs), list(self._inbox)

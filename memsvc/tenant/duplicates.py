@@ -39,7 +39,7 @@ class LivingTexts:
     @property
     def nbytes(self) -> int:
         """About how many bytes of memory are held."""
-        return 200 * len(self._keys) + 200 * len(self._numbers)
+        return 120 * (len(self._keys) + len(self._numbers))
 
     def add(self, number: int, key: bytes) -> int | None:
         """Take in an entry; return the newest living one that has its text, None if there is none."""

@@ -1,0 +1,143 @@
+"""What the tenants' memories have yet to step, and the records that become visible after it.
+
+A tenant's chunks are stepped in its log's order, and beside whatever of other tenants there is. With offload its
+weights are elsewhere until its steps are due: when there are 4,096 tokens of them, when someone waits for a record of
+theirs, or after 200 ms; then all of them are stepped, while the weights of those that come next move into slots. None
+of this shows in any tenant's state.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from memsvc.engine.lane import Lane
+from memsvc.engine.runner import Runner
+from memsvc.store.types import Record
+from memsvc.tenant.chunk import Chunk, Indexed, Replay
+
+STEP_CHUNKS = 16
+"""Chunks in one unit of work."""
+OFFLOAD_TOKENS = 4096
+OFFLOAD_WAIT_S = 0.2
+
+
+@dataclass(slots=True)
+class Finish:
+    """A record whose entries are all fed; it becomes visible once the chunks before it are stepped."""
+
+    record: Record
+    entries: list[Indexed]
+
+
+Action = Chunk | Replay | Finish
+
+
+@dataclass(slots=True)
+class _Queue:
+    """One tenant's actions."""
+
+    lane: Lane
+    since: float
+    """When the first of them came."""
+    actions: deque[Action] = field(default_factory=deque)
+    tokens: int = 0
+    due: bool = False
+    """Whether they are being worked off."""
+
+
+class Steps:
+    """Steps chunks of many tenants together.
+
+    Args:
+        runner: steps them.
+        finish: makes a record visible; returns whether its tenant can go on.
+        drained: called when a tenant has nothing left here.
+        clock: seconds; what waits with offload is measured by it.
+        offload: whether weights leave their slots between a tenant's steps, and steps wait for company.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        finish: Callable[[Lane, Finish], bool],
+        drained: Callable[[Lane], None],
+        clock: Callable[[], float],
+        *,
+        offload: bool,
+    ) -> None:
+        self._runner, self._finish_record, self._drained, self._clock = runner, finish, drained, clock
+        self._offload = offload
+        self._queues: dict[str, _Queue] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._queues
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Those that have something here."""
+        return [queue.lane for queue in self._queues.values()]
+
+    def add(self, lane: Lane, actions: Sequence[Action]) -> None:
+        """Queue a tenant's next actions."""
+        queue = self._queues.get(lane.uid)
+        if queue is None:
+            queue = self._queues[lane.uid] = _Queue(lane, self._clock())
+        queue.actions.extend(actions)
+        queue.tokens += sum(len(action.tokens) for action in actions if isinstance(action, Chunk))
+
+    def drop(self, uid: str) -> None:
+        """Forget a tenant's actions."""
+        self._queues.pop(uid, None)
+
+    def due_in(self) -> float | None:
+        """Return the seconds until there is something to do; None while there is nothing."""
+        if not self._queues:
+            return None
+        now = self._clock()
+        return min(self._due_in(queue, now) for queue in self._queues.values())
+
+    def _due_in(self, queue: _Queue, now: float) -> float:
+        if not self._offload or queue.due or queue.lane.background or queue.lane.awaited:
+            return 0.0
+        if queue.tokens >= OFFLOAD_TOKENS or isinstance(queue.actions[0], Finish):
+            return 0.0
+        return max(0.0, queue.since + OFFLOAD_WAIT_S - now)
+
+    def unit(self) -> None:
+        """Step the head chunk of as many tenants as fit, a few times over; finish what is complete."""
+        self._finish()
+        now = self._clock()
+        for queue in self._queues.values():
+            queue.due = self._due_in(queue, now) == 0.0
+        budget = STEP_CHUNKS
+        while (due := [uid for uid, queue in self._queues.items() if queue.due]) and budget > 0:
+            shape = self._runner.shape_of(due[0])
+            alike = [uid for uid in due if self._runner.shape_of(uid) == shape]
+            width = min(self._runner.width, budget)
+            uids, ahead = alike[:width], alike[width : self._runner.width]
+            budget -= len(uids)
+            heads = [(uid, self._queues[uid].actions.popleft()) for uid in uids]
+            steps = [(uid, self._chunk(uid, head)) for uid, head in heads if not isinstance(head, Finish)]
+            results = self._runner.step([uid for uid, _ in steps], [chunk for _, chunk in steps], ahead)
+            for (uid, chunk), result in zip(steps, results, strict=True):
+                self._queues[uid].lane.view.stepped(chunk, result)
+            self._finish()
+
+    def _chunk(self, uid: str, head: Chunk | Replay) -> Chunk:
+        return head if isinstance(head, Chunk) else self._queues[uid].lane.view.draw(head)
+
+    def _finish(self) -> None:
+        """Finish the records whose chunks are all stepped."""
+        for uid, queue in list(self._queues.items()):
+            while queue.actions and isinstance(head := queue.actions[0], Finish):
+                queue.actions.popleft()
+                if not self._finish_record(queue.lane, head):
+                    break
+            if not queue.actions and self._queues.pop(uid, None) is not None:
+                if self._offload:
+                    self._runner.offload(uid)
+                self._runner.measure(uid)
+                self._drained(queue.lane)
