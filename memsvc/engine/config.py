@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from memsvc.engine.machine import memory_bytes
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
 
@@ -23,6 +24,8 @@ class EngineConfig:
     """Text of one tenant that may wait to be applied."""
     queue_bytes: int = 16 << 20
     """Text of all tenants that may wait to be applied."""
+    memory_bytes: int = field(default_factory=lambda: memory_bytes() // 2)
+    """Memory for views and weights; half of the machine's unless told otherwise."""
     max_open_tenants: int = 2048
     """Tenants whose views are held in memory."""
     unload_idle_s: float = 600.0

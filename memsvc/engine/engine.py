@@ -21,6 +21,7 @@ from memsvc.engine.keeper import Keeper
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.past import Past
 from memsvc.engine.reads import Reads
+from memsvc.engine.residency import Residency
 from memsvc.engine.results import Surprise, Written
 from memsvc.engine.shards import Shards
 from memsvc.engine.thread import EngineThread
@@ -59,6 +60,7 @@ class Engine:
         self.reads = Reads(self, store)
         self.past = Past(self, store)
         self.copies = Copies(self, store)
+        self.residency = Residency(self, store, config.memory_bytes)
         self.keeper = Keeper(self, store, config)
         self.shards = Shards(self, store)
 
@@ -78,6 +80,7 @@ class Engine:
         await self.shards.stop()
         await self.eraser.stop()
         await self.keeper.stop()
+        await self.residency.stop()
         await self.past.close()
         for tenant in self.opened():
             with suppress(MemsvcError):
@@ -136,19 +139,29 @@ class Engine:
     @asynccontextmanager
     async def using(self, tenant: str) -> AsyncIterator[OpenTenant]:
         """Hold a tenant open."""
-        task = self._open.get(tenant)
-        if task is not None and task.done() and (task.exception() or task.result().failure):
-            del self._open[tenant]
-            task = None
-        if task is None:
-            task = self._open[tenant] = asyncio.create_task(self._load(tenant))
-        opened = await asyncio.shield(task)
+        opened = await asyncio.shield(self._opening(tenant))
+        while opened.closed:  # it left the memory before our turn came
+            opened = await asyncio.shield(self._opening(tenant))
         opened.users += 1
         try:
             yield opened
         finally:
             opened.users -= 1
             opened.last_used = asyncio.get_running_loop().time()
+
+    def prefetch(self, tenant: str) -> None:
+        """Begin to open a tenant: a request about it is on its way."""
+        # Whoever uses it hears what went wrong.
+        self._opening(tenant).add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    def _opening(self, tenant: str) -> "asyncio.Task[OpenTenant]":
+        task = self._open.get(tenant)
+        if task is not None and task.done() and (task.exception() or task.result().failure):
+            del self._open[tenant]
+            task = None
+        if task is None:
+            task = self._open[tenant] = asyncio.create_task(self._load(tenant))
+        return task
 
     @asynccontextmanager
     async def shadow(self, tenant: OpenTenant, without: frozenset[int] = frozenset()) -> AsyncIterator[OpenTenant]:
@@ -184,12 +197,17 @@ class Engine:
 
     async def _load(self, tenant: str) -> OpenTenant:
         try:
-            opened = OpenTenant(await self.get_tenant(tenant), self.store, self.thread, self.admission.release)
-            await opened.open()
+            opened = OpenTenant(await self.get_tenant(tenant), self.store, self.thread, self._released)
+            await self.residency.open(opened)
         except BaseException:
             self._open.pop(tenant, None)
             raise
         return opened
+
+    def _released(self, size: int) -> None:
+        """So much text was applied."""
+        self.admission.release(size)
+        self.residency.grown()
 
     def opened(self) -> list[OpenTenant]:
         """Return the tenants that are open now."""

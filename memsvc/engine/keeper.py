@@ -32,6 +32,8 @@ class Keeper:
     def __init__(self, engine: "Engine", store: Store, config: EngineConfig) -> None:
         self._engine, self._store, self._config = engine, store, config
         self._tasks: list[asyncio.Task[None]] = []
+        self.unloads = 0
+        """Tenants that left the memory."""
 
     def start(self) -> None:
         """Begin."""
@@ -49,7 +51,10 @@ class Keeper:
             await asyncio.sleep(ROUND_S)
             await self._expire()
             await self._engine.past.let_go()
-            if await self._round():
+            unloads = self.unloads
+            await self._round()
+            await self._engine.residency.round()
+            if self.unloads > unloads:
                 await asyncio.to_thread(trim)
 
     async def _expire(self) -> None:
@@ -64,8 +69,8 @@ class Keeper:
             if (tenant := by_uid.get(uid)) is not None:
                 tenant.take(record)
 
-    async def _round(self) -> bool:
-        """Look at every open tenant once; return whether some left the memory."""
+    async def _round(self) -> None:
+        """Look at every open tenant once."""
         now = asyncio.get_running_loop().time()
         opened = sorted(self._engine.opened(), key=lambda t: t.last_used)
         surplus = len(opened) - self._config.max_open_tenants
@@ -74,7 +79,6 @@ class Keeper:
                 await self._keep(tenant, now, surplus=i < surplus)
             except Exception:
                 log.exception("tenant %s: could not be snapshotted or unloaded", tenant.uid)
-        return len(self._engine.opened()) < len(opened)
 
     async def _keep(self, tenant: OpenTenant, now: float, *, surplus: bool) -> None:
         """Snapshot a tenant that has streamed enough or is written no more; unload one that nobody uses."""
@@ -89,11 +93,25 @@ class Keeper:
         # What was never saved is folded again in a moment.
         cheap = tenant.view.totals.tokens < self._config.snapshot_min_tokens
         idle_s = self._config.unload_small_idle_s if cheap else self._config.unload_idle_s
-        unused = surplus or now - tenant.last_used >= idle_s
-        if unused and tenant.idle and not tenant.saving.locked():
-            hit("evict")
-            self._engine.let_go(tenant)
-            await tenant.close()
+        if (surplus or now - tenant.last_used >= idle_s) and tenant.idle:
+            await self.unload(tenant)
+
+    async def unload(self, tenant: OpenTenant) -> bool:
+        """Have a tenant leave the memory, saved if that spares a fold worth sparing; not if someone came to use it.
+
+        Raises:
+            UnavailableError: the store cannot write, or the view failed.
+        """
+        if tenant.saving.locked():
+            return False
+        await self.snapshot(tenant)
+        if not tenant.idle or tenant.saving.locked() or self._engine.find(tenant.row.tenant) is not tenant:
+            return False
+        hit("evict")
+        self._engine.let_go(tenant)
+        await tenant.close()
+        self.unloads += 1
+        return True
 
     async def snapshot(self, tenant: OpenTenant) -> None:
         """Save the tenant's view as it stands after some record, if that spares a fold worth sparing.

@@ -16,11 +16,11 @@ from memsvc.engine.thread import EngineThread
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
-from memsvc.store.types import Appended, Payload, Record, RecordKind, TenantRow
+from memsvc.store.types import Appended, Payload, Record, RecordKind, Snapshot, TenantRow
 from memsvc.tenant.event import Event
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import decode_create, encode_numerics
-from memsvc.tenant.view import Segments, View
+from memsvc.tenant.view import VIEW_BYTES, Segments, View
 
 KEPT_NOTICES = 64
 PAGE_BYTES = 1 << 20
@@ -106,25 +106,36 @@ class OpenTenant:
         return self._heir_of is not None
 
     @property
+    def closed(self) -> bool:
+        """Whether it was let go."""
+        return isinstance(self.failure, UnavailableError) and self.failure.reason == "CLOSED"
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way for it."""
         return not (self.users or self.pending_bytes or self._waiters) and self.applied_seq >= self.head_seq
 
     # --- opening --------------------------------------------------------------------------------------------------
 
-    async def open(self, before_seq: int | None = None) -> None:
+    async def open(
+        self, before_seq: int | None = None, *, reserve: Callable[[int], Awaitable[None]] | None = None
+    ) -> None:
         """Take the newest snapshot that verifies and fold the log after it; returns once the thread has the view.
 
         Args:
             before_seq: only a snapshot before this record will do; 1 folds the whole log.
+            reserve: awaited with the bytes that the view will take, before it is put into memory.
 
         Raises:
             NotFoundError: the tenant was deleted.
             DataLossError: the log cannot be read.
+            ResourceExhaustedError: there is no room in memory.
         """
         runner = self._thread.runner
         width, encoder = runner.encoder.dim, runner.encoder.fingerprint
         loaded = await self._store.load(self.uid, before_seq)
+        if reserve is not None:
+            await reserve(_room(loaded.snapshot, self.row, width))
         self.warnings += [f"a snapshot was passed over, the log was folded instead: {why}" for why in loaded.corrupt]
         head = await self._store.head(self.uid)
         self.head_seq = self._counted_seq = head if self._until is None else min(head, self._until)
@@ -367,6 +378,13 @@ class OpenTenant:
             await self._thread.detach(self._lane.uid)
             # It names us, and we it: a circle, which would keep the view until some collection comes.
             self._lane.applied = self._lane.failed = _ignore
+
+
+def _room(snapshot: Snapshot | None, row: TenantRow, width: int) -> int:
+    """Return about what a view takes of the memory, as it was saved and with weights."""
+    if snapshot is not None:
+        return VIEW_BYTES + sum(len(blob) for blob in snapshot.blobs.values() if blob is not None)
+    return VIEW_BYTES + decode_create(row.config, width)[0].weights_bytes
 
 
 def _ignore(_: object) -> None:

@@ -1,5 +1,6 @@
 """Where the weights of the tenants of one shape are: in a slot, in host memory, or nowhere, as nothing was learnt.
 
+Where slots are host memory themselves, weights move; else a copy stays behind until those in the slot change.
 Copies between slots and host memory may still be under way. Whatever computes with a slot is ordered after the copies
 that touch it, and host memory is read once its own copy is finished.
 """
@@ -33,6 +34,7 @@ class Placement:
 
     def __init__(self, config: MemoryConfig, slots: int, device: Device) -> None:
         self.stack = MemoryStack(config, slots, device=device)
+        self._apart = device.apart
         self.loads = 0
         """Weights that were copied into slots."""
         self._table = SlotTable(slots)
@@ -40,7 +42,7 @@ class Placement:
         self._copies: dict[int, Copy] = {}
         """The last copy to or from each slot that nothing was ordered after yet."""
         self._touched: set[int] = set()
-        """Slots that take memory."""
+        """Slots that take memory of their own."""
 
     # --- slots ----------------------------------------------------------------------------------------------------
 
@@ -55,6 +57,8 @@ class Placement:
             raise RuntimeError(f"all of {len(self._table)} slots are pinned")
         self._order(lease.slot)
         self._table.loaded(lease)
+        if lease.uid in self._held and not self._apart:
+            self.changed(lease)
         return lease
 
     def release(self, lease: Lease) -> None:
@@ -64,6 +68,7 @@ class Placement:
     def changed(self, lease: Lease) -> None:
         """The weights in a slot are the newest now."""
         self._table.changed(lease)
+        self._touched.add(lease.slot)
         self._held.pop(lease.uid, None)
 
     def prefetch(self, uids: Iterable[str]) -> None:
@@ -82,6 +87,8 @@ class Placement:
             if self._table.is_dirty(uid):
                 self._save(uid, slot)
             self._table.drop(uid)
+            if not self._apart:
+                self._clear(slot)
 
     def remove(self, uid: str) -> None:
         """Forget the tenant's weights: nothing of them stays in any slot.
@@ -93,9 +100,7 @@ class Placement:
         self._table.drop(uid)
         self._held.pop(uid, None)
         if slot is not None:
-            self._order(slot)
-            self.stack.clear(slot)
-            self._touched.discard(slot)
+            self._clear(slot)
 
     def _acquire(self, uid: str) -> Lease | None:
         acquired = self._table.acquire(uid)
@@ -114,13 +119,17 @@ class Placement:
         return lease
 
     def _load(self, lease: Lease) -> None:
-        self._touched.add(lease.slot)
         if (held := self._held.get(lease.uid)) is None:
-            self._order(lease.slot)
-            self.stack.clear(lease.slot)
+            self._clear(lease.slot)
         else:
             self._copies[lease.slot] = self.stack.restore(lease.slot, held.weights)
+            self._touched.add(lease.slot)
             self.loads += 1
+
+    def _clear(self, slot: int) -> None:
+        self._order(slot)
+        self.stack.clear(slot)
+        self._touched.discard(slot)
 
     def _save(self, uid: str, slot: int) -> None:
         weights, copy = self.stack.save(slot)
@@ -163,13 +172,12 @@ class Placement:
 
     @property
     def host_bytes(self) -> int:
-        """What weights take of the host's memory; slots too, where they are in it."""
-        slots = len(self._touched) if self.stack.in_host_memory else 0
-        return (len(self._held) + slots) * self.stack.slot_bytes
+        """What weights take of the host's memory."""
+        return (len(self._held) + (0 if self._apart else len(self._touched))) * self.stack.slot_bytes
 
     def bytes_of(self, uid: str) -> int:
         """Return what one tenant's weights take of it."""
-        in_slot = self.stack.in_host_memory and self._table.find(uid) is not None
+        in_slot = not self._apart and self._table.find(uid) in self._touched
         return ((uid in self._held) + in_slot) * self.stack.slot_bytes
 
     def check_integrity(self) -> None:

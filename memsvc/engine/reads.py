@@ -14,6 +14,7 @@ from memsvc.recall.filter import Filter
 from memsvc.recall.rank import Ranked, rank
 from memsvc.store.base import Store
 from memsvc.store.types import StoredEntry
+from memsvc.tenant.chunk import Floats
 from memsvc.tenant.record import Content, decode_payload
 
 if TYPE_CHECKING:
@@ -47,10 +48,14 @@ class Reads:
             OutOfRangeError: min_seq or as_of is beyond the log's head.
             UnavailableError: the view failed; asking again folds it afresh.
         """
-        thread = self._engine.thread
+        thread, pooled = self._engine.thread, None
+        if self._engine.find(tenant) is None:
+            # It comes from the store while the query is encoded.
+            self._engine.prefetch(tenant)
+            pooled = await thread.call(lambda: thread.runner.pooled(query), read=True)
         async with self._viewed(tenant, min_seq, as_of) as (opened, view, seq):
             applied, ranked, around = await thread.call(
-                lambda: self._rank(view, query, k, filter, neighbours), read=True
+                lambda: self._rank(view, query, pooled, k=k, filter=filter, neighbours=neighbours), read=True
             )
             numbers = {n for r in ranked for n in (r.number, *r.also)}
             numbers |= {n for before, after in around for n in (*before, *after)}
@@ -98,13 +103,13 @@ class Reads:
         return None if opened is None else self._engine.past.progress(opened.uid)
 
     def _rank(
-        self, opened: OpenTenant, text: str, k: int, filter: Filter | None, neighbours: int
+        self, opened: OpenTenant, text: str, pooled: Floats | None, *, k: int, filter: Filter | None, neighbours: int
     ) -> tuple[int, list[Ranked], list[tuple[list[int], list[int]]]]:
-        """On the thread: encode the query, rank, and look up neighbours."""
+        """On the thread: encode the query, unless it is, rank, and look up neighbours."""
         view = opened.view
         if not len(view.index):
             return view.applied_seq, [], []
-        query = self._engine.thread.runner.query(opened.key, text)
+        query = self._engine.thread.runner.query(opened.key, text, pooled)
         ranked = rank(view.index, query, self._engine.config.recall, k, filter)
         around: list[tuple[list[int], list[int]]] = [
             view.index.neighbours(r.number, neighbours) if neighbours else ([], []) for r in ranked

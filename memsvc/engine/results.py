@@ -115,3 +115,22 @@ class Verified:
     seq: int
     state_hash: str
     folded_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Where the tenants of an engine are."""
+
+    hot: int
+    """With their weights in a slot."""
+    warm: int
+    """In memory, the weights outside of slots."""
+    cold: int
+    """In the store alone."""
+    used_bytes: int
+    """What hot and warm ones take of the host's memory."""
+    limit_bytes: int
+    slot_loads: int
+    """Weights that were copied into slots, since the start."""
+    unloads: int
+    """Tenants that left the memory, since the start."""

@@ -17,7 +17,7 @@ from memsvc.memory.state import MemoryStack
 from memsvc.memory.step import read, surprise, update
 from memsvc.recall.encoder import Encoded, Encoder, Passage, Split
 from memsvc.recall.rank import Query
-from memsvc.tenant.chunk import Chunk, Stepped
+from memsvc.tenant.chunk import Chunk, Floats, Stepped
 from memsvc.tenant.view import View
 
 Shape = tuple[int, int, int]
@@ -159,6 +159,11 @@ class Runner:
         """What all views and weights take of the host's memory. May be asked on any thread."""
         return self._views_total + sum(placement.host_bytes for placement in list(self._placements.values()))
 
+    def bytes_of(self, uid: str) -> int:
+        """Return what one view and its weights take of it. May be asked on any thread."""
+        weights = sum(placement.bytes_of(uid) for placement in list(self._placements.values()))
+        return self._view_bytes.get(uid, 0) + weights
+
     @property
     def loads(self) -> int:
         """How often weights were copied into a slot. May be asked on any thread."""
@@ -213,16 +218,22 @@ class Runner:
         with self._leased([uid]) as (stack, (slot,), _):
             return surprise(stack, slot, view.config, _tokens(view.tail)).numpy()
 
-    def query(self, uid: str, text: str) -> Query:
+    def pooled(self, text: str) -> Floats:
+        """Return a query encoded, [d] unit: of a text beyond the encoder's window, the mean of its passages."""
+        (split,) = self.split([text])
+        pooled: Floats = np.stack([self.encoder.encode_alone(passage).pooled for passage in split.passages]).mean(0)
+        pooled /= np.linalg.norm(pooled) or 1.0
+        return pooled
+
+    def query(self, uid: str, text: str, pooled: Floats | None = None) -> Query:
         """Return the query as encoded, and as what the tenant's memory does not expect of it, q − M(q).
 
-        A text beyond the encoder's window is the mean of its passages.
+        `pooled` spares encoding it again. Else the weights move into a slot meanwhile.
         """
-        (split,) = self.split([text])
         if stepped := self._views[uid].totals.chunks > 0:
             self._placed([uid]).prefetch([uid])
-        pooled = np.stack([self.encoder.encode_alone(passage).pooled for passage in split.passages]).mean(0)
-        pooled /= np.linalg.norm(pooled) or 1.0
+        if pooled is None:
+            pooled = self.pooled(text)
         if not stepped:
             return Query(text, pooled, pooled)
         q = torch.from_numpy(pooled)[None]

@@ -81,3 +81,8 @@ class MemoryConfig:
     def alpha(self) -> float:
         """Decay per written token: 1 - 2^(-1 / half_life)."""
         return 1 - 2 ** (-1 / self.half_life) if self.half_life else 0.0
+
+    @property
+    def weights_bytes(self) -> int:
+        """What Δ and momentum take, in float32."""
+        return 2 * self.layers * self.width**2 * 4

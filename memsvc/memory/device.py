@@ -41,6 +41,11 @@ class Device(Protocol):
         ...
 
     @property
+    def apart(self) -> bool:
+        """Whether its memory is not the host's."""
+        ...
+
+    @property
     def backend(self) -> Backend:
         """Its arithmetic."""
         ...
@@ -56,6 +61,8 @@ class Device(Protocol):
 
 class CpuDevice:
     """The host itself: a copy is done as soon as it is begun."""
+
+    apart = False
 
     def __init__(self) -> None:
         self.place = torch.device("cpu")

@@ -84,11 +84,6 @@ class MemoryStack:
         """What one memory's weights take, in a slot or in host memory."""
         return 2 * self.initial.numel() * self.initial.dtype.itemsize
 
-    @property
-    def in_host_memory(self) -> bool:
-        """Whether the slots are the host's own memory."""
-        return self.initial.device.type == "cpu"
-
     # --- between slots and host memory ----------------------------------------------------------------------------
 
     def save(self, slot: int) -> tuple[HostWeights, Copy]:

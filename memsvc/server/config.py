@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=256)
     """Compute threads."""
     slots: int = Field(ENGINE.slots, ge=1, le=65536)
+    offload: bool = ENGINE.offload
+    memory_bytes: int = Field(ENGINE.memory_bytes, ge=1 << 24)
     tenant_queue_bytes: int = Field(ENGINE.tenant_queue_bytes, ge=1 << 16)
     queue_bytes: int = Field(ENGINE.queue_bytes, ge=1 << 16)
     max_open_tenants: int = Field(ENGINE.max_open_tenants, ge=1)
@@ -107,6 +109,8 @@ class Settings(BaseSettings):
             encoder_dtype=self.encoder_dtype,
             threads=self.threads,
             slots=self.slots,
+            offload=self.offload,
+            memory_bytes=self.memory_bytes,
             tenant_queue_bytes=self.tenant_queue_bytes,
             queue_bytes=self.queue_bytes,
             max_open_tenants=self.max_open_tenants,
