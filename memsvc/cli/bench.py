@@ -36,6 +36,7 @@ def bench_app() -> typer.Typer:
         gate,
         past,
         erasure,
+        isolation,
     ):
         app.command()(command)
     return app
@@ -213,3 +214,21 @@ def erasure(*, as_json: AsJson = False) -> None:
     from memsvc_bench import erasure as benchmark  # noqa: PLC0415
 
     publish(benchmark.bench, as_json=as_json)
+
+
+def isolation(
+    *,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long.")] = 10.0,
+    tenants: Annotated[int, typer.Option(min=2, help="How many.")] = 1000,
+    slots: Annotated[int, typer.Option(min=1, help="How many of them have their weights ready.")] = 16,
+    offload: Annotated[
+        bool, typer.Option("--offload/--no-offload", help="Whether weights leave their slots between steps.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Look for one tenant's text or state in another's, while slots and memory are too few for all."""
+    from memsvc_bench import isolation as benchmark  # noqa: PLC0415
+
+    scale = benchmark.Scale(minutes=minutes, tenants=tenants, slots=slots)
+    publish(lambda: benchmark.bench(scale=scale, offload=offload, seed=seed), as_json=as_json)
