@@ -36,6 +36,11 @@ class LivingTexts:
         for number, key in entries:
             self.add(number, key)
 
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory are held."""
+        return 120 * (len(self._keys) + len(self._numbers))
+
     def add(self, number: int, key: bytes) -> int | None:
         """Take in an entry; return the newest living one that has its text, None if there is none."""
         self._keys[number] = key

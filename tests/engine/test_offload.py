@@ -20,7 +20,7 @@ from memsvc.memory.step import update
 from memsvc.recall.kmer import KmerEncoder
 from memsvc.recall.passages import Encoded
 from memsvc.store.types import Record, RecordKind, StoredEntry
-from memsvc.tenant.record import Content, encode_create, encode_payload
+from memsvc.tenant.record import Content, encode_configure, encode_create, encode_payload
 from memsvc.tenant.view import Segments, View
 from tests.engine.conftest import create, running, state, turns
 from tests.engine.fake_device import FakeDevice
@@ -140,12 +140,13 @@ def alone(log: list[Record]) -> dict[int, str]:
 
 
 TENANT = st.integers(0, TENANTS - 1).map("t{}".format)
-TEXT = st.text("acgt ", min_size=1, max_size=60)
+TEXT = st.one_of(st.sampled_from(["acgtacgtacgtacgt", "catcatcat"]), st.text("acgt ", min_size=1, max_size=60))
 ACTIONS = st.one_of(
     st.tuples(st.just("write"), TENANT, TEXT),
     st.tuples(st.just("write"), TENANT, TEXT),
     st.tuples(st.just("write"), TENANT, TEXT),
     st.tuples(st.just("query"), TENANT, TEXT),
+    st.tuples(st.just("configure"), TENANT, st.sampled_from(["keep", "merge"])),
     st.tuples(st.sampled_from(["restart", "surprise", "norms", "hurry", "hash", "reopen"]), TENANT, st.just("")),
     st.tuples(st.just("units"), st.just(""), st.integers(1, 6)),
     st.tuples(st.just("sleep"), st.just(""), st.sampled_from([0.05, 0.1, 0.25])),
@@ -173,6 +174,9 @@ def test_every_state_is_that_of_a_tenant_alone(actions, slots, offload, late) ->
                     world.write(uid, argument)
                 case "query":
                     assert np.isfinite(world.runner.query(uid, argument).surprise).all()
+                case "configure":
+                    changes = {"theta": 0.01 * (1 + len(argument))}
+                    world.add(uid, RecordKind.CONFIGURE, encode_configure(changes, {"duplicates": argument}))
                 case "restart":
                     world.add(uid, RecordKind.RESTART)
                 case "surprise":
@@ -249,6 +253,17 @@ def test_a_wait_for_what_is_applied_hurries_nothing(world) -> None:
     world.write("a", "acgtacgtacgtacgt" * 4)
     world.run()
     assert world.view("a").applied_seq == 1
+
+
+def test_what_follows_a_change_of_settings_waits_for_it_and_not_for_the_time(world) -> None:
+    world.write("a", "acgtacgtacgtacgt" * 4)
+    world.add("a", RecordKind.CONFIGURE, encode_configure({}, {"duplicates": "merge"}))
+    world.write("a", "acgtacgtacgtacgt" * 4)
+    world.run()
+    assert world.view("a").applied_seq == 4
+    assert world.view("a").index.merged == 1
+    world.note_hash("a")
+    assert world.hashes["a", 4] == alone(world.logs["a"])[4]
 
 
 def test_weights_that_are_gone_are_an_error_and_never_the_initial_ones(world) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from memsvc.errors import MemsvcError, UnavailableError
 from memsvc.store.redis.store import RedisOptions, RedisStore
 from memsvc.store.redis.url import parse
-from memsvc.store.types import Payload, RecordKind, Snapshot
+from memsvc.store.types import RecordKind, Snapshot
 from tests.conformance.stores import Clock
 from tests.conformance.test_model import StoreMachine, ids
 from tests.redis_server import RedisServer
