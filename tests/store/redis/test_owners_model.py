@@ -1,4 +1,4 @@
-"""Any sequence of calls and owners, against the same small model: whoever is deposed and does not know writes nothing."""
+"""Any sequence of calls and owners, against the same small model: who is deposed and does not know writes nothing."""
 
 from functools import partial
 from pathlib import Path
