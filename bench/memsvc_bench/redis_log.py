@@ -57,6 +57,9 @@ class Commit(NamedTuple):
     arguments: Sequence[Any]
 
 
+COMMIT_ARGUMENTS = 4
+
+
 class Recorder:
     """Remembers the commits that a store sends: of each shard in order."""
 
@@ -70,7 +73,8 @@ class Recorder:
         evalsha = connection.evalsha
 
         def remembering(sha: str, count: int, *given: Any) -> Any:
-            commits.append(Commit(given[:count], given[count:]))
+            if len(given) - count == COMMIT_ARGUMENTS:  # else the lease is renewed
+                commits.append(Commit(given[:count], given[count:]))
             return evalsha(sha, count, *given)
 
         connection.evalsha = remembering  # type: ignore[assignment,method-assign]  # of this one client
