@@ -19,7 +19,8 @@ from memsvc_client import (
 
 from memsvc_bench.fault_oracle import Oracle, text_of
 
-TIMEOUT_S = 8.0
+TIMEOUTS_S = (0.5, 2.0, 8.0)
+"""How patient a client is. The least patient give up on what is still under way, and say it again."""
 PAUSE_S = 0.05
 BATCH = 4
 """Entries in a batch, at most."""
@@ -72,7 +73,7 @@ class Load:
 
     def _run(self, rng: random.Random) -> None:
         open_batches: deque[tuple[str, list[str]]] = deque()
-        with MemoryClient(self._target, timeout=TIMEOUT_S) as client:
+        with MemoryClient(self._target, timeout=rng.choice(TIMEOUTS_S)) as client:
             caller = _Caller(client, self._oracle, rng, open_batches)
             while not self._stop.wait(rng.uniform(0, 2 * PAUSE_S)):
                 tenant = rng.choice(self._tenants)
