@@ -1,4 +1,4 @@
-"""Benchmarks make their thread ready for the arithmetic of the memory; the tests' own is made good again."""
+"""What makes the thread of the tests ready for the memory's arithmetic is made good again."""
 
 from collections.abc import Iterator
 
