@@ -48,9 +48,9 @@ def calls(monkeypatch) -> list[None]:
     calls: list[None] = []
     made = Transaction.__init__
 
-    def make(*args: object) -> None:
+    def make(*args: object, **options: object) -> None:
         calls.append(None)
-        made(*args)
+        made(*args, **options)
 
     monkeypatch.setattr(Transaction, "__init__", make)
     return calls
