@@ -22,6 +22,8 @@ class Shards:
     def __init__(self, engine: "Engine", store: Store) -> None:
         self._engine, self._store = engine, store
         self._task: asyncio.Task[None] | None = None
+        self._before: set[int] = set()
+        """Shards that were taken once: only of those can something be open from before."""
         self._catching_up: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -48,7 +50,9 @@ class Shards:
         match change.event:
             case ShardEvent.TAKEN:
                 # What is open from when it was this process's before: others may have written since.
-                await self._let_go(change.shard)
+                if change.shard in self._before:
+                    await self._let_go(change.shard)
+                self._before.add(change.shard)
                 self._engine.eraser.wake()
                 task = asyncio.create_task(self._catch_up(change.shard))
                 self._catching_up.add(task)
