@@ -54,6 +54,7 @@ def test_create_tenant_sends_its_settings(client, fake):
                 "max_entries": str(10**7),
                 "ttl": "2592000.000001s",
                 "snapshots": "SNAPSHOT_RETENTION_LOG_SPACED",
+                "duplicates": "DUPLICATE_POLICY_MERGE",
             },
         }
     }
