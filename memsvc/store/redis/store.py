@@ -134,7 +134,7 @@ class RedisStore:
 
     async def release(self, shard: int) -> None:
         """See `Store.release`."""
-        await self._deployment.ownership.release(shard)
+        await self._deployment.to_the_end(self._deployment.ownership.release(shard))
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
