@@ -123,6 +123,8 @@ class Committer:
         self._failure: MemsvcError | None = None
         self._flight: asyncio.Task[None] | None = None
         self._group = _Group()
+        self._returned: list[_Waiting] = []
+        """Those to be called once more: before whoever waits in the queue, who may rest on them."""
         self._task = asyncio.create_task(self._serve())
 
     async def run(self, operation: Callable[[Transaction], T], *, size: int = 0) -> T:
@@ -158,10 +160,15 @@ class Committer:
             await self._prepare(await self._take())
             if self._flight is None and self._group.answers and self._failure is None:
                 self._launch()
+        for each in self._returned:
+            self._group.answers.append(_Answer(each, None, self._failure))
         self._group.fail(self._failure)
 
     async def _take(self) -> list[_Waiting]:
         """Wait for work, or for the group that is on its way; return work, as much as the next group has room for."""
+        if self._returned and self._flight is None:
+            returned, self._returned = self._returned, []
+            return returned
         room = GROUP_OPERATIONS - len(self._group.answers) if self._group.size < GROUP_BYTES else 0
         getter = asyncio.ensure_future(self._queue.get()) if room > 0 else None
         try:
@@ -176,6 +183,9 @@ class Committer:
         if getter is None or not getter.done():
             return []
         taken = [getter.result()]
+        if self._returned:
+            self._returned += taken
+            return []
         size = self._group.size + taken[0].size
         while len(taken) < room and size < GROUP_BYTES and not self._queue.empty():
             taken.append(self._queue.get_nowait())
@@ -198,6 +208,9 @@ class Committer:
                     self._known = await self._read(sorted(wanted, key=str)) | self._known
             except TROUBLE as error:
                 _Group(answers=[_Answer(each, None, translate(error)) for each in blocked]).settle()
+                return
+            if self._returned:
+                self._returned += blocked
                 return
             waiting = blocked
 
@@ -276,8 +289,7 @@ class Committer:
         waiting = [answer.waiting for each in (group, self._group) for answer in each.answers]
         self._group = _Group()
         self._known.clear()
-        for each in waiting:
-            self._queue.put_nowait(each._replace(presumes=False))
+        self._returned = [each._replace(presumes=False) for each in waiting]
 
     async def _send(self, group: _Group) -> None:
         """Have writes applied, once, and be sure that they are.

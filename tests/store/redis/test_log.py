@@ -1,9 +1,11 @@
 """The log in Redis beyond what every store promises: what is read beside commits, and in how few rounds."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from memsvc.store.redis import committer
 from memsvc.store.redis.store import RedisOptions, RedisStore
 from memsvc.store.redis.transaction import Transaction
 from memsvc.store.redis.url import parse
@@ -100,3 +102,15 @@ async def test_many_revisions_are_forgotten_in_a_few_rounds(store, tenant, calls
     erasure, _ = await store.forget(tenant.uid, ids, "")
     assert erasure.entries == 2 * MANY
     assert len(calls) < 10
+
+
+async def test_writes_stay_in_order_when_some_must_be_called_again(store, tenant, monkeypatch) -> None:
+    """A writer that streams does not wait for its answers; a group of its first has another's retry."""
+    monkeypatch.setattr(committer, "GROUP_OPERATIONS", 2)
+    other = await store.create_tenant("other", b"", b"", "")
+    await write(store, other.uid, payload("known"))
+    store._lease(other.uid).committer._known.clear()
+    writes = [write(store, other.uid, payload("known")), *(write(store, tenant.uid, payload(f"{n}")) for n in range(9))]
+    retried, *streamed = await asyncio.gather(*writes)
+    assert retried.skipped == (True,)
+    assert [appended.seqs for appended in streamed] == [(2 + n,) for n in range(9)]
