@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def _cold(redis: RedisProcess, directory: Path, scale: Scale, rng: random.Random
         client.create_tenant("other")
         client.recall("other", "river stone", k=1)
         for entries in scale.entries:
-            first = _timed(lambda entries=entries: client.recall(f"cold {entries}", "river stone", k=10))  # type: ignore[misc]
-            then = _timed(lambda entries=entries: client.recall(f"cold {entries}", "garden letter", k=10))  # type: ignore[misc]
+            first = _timed(partial(client.recall, f"cold {entries}", "river stone", k=10))
+            then = _timed(partial(client.recall, f"cold {entries}", "garden letter", k=10))
             rows[f"{entries:,} entries"] = {"first_s": first, "second_s": then}
             checks.append(Check.at_most(f"{entries:,} entries: first recall of a cold tenant, s", first, COLD_S))
     return rows, checks
@@ -123,7 +124,7 @@ def _takeover(redis: RedisProcess, directory: Path, lease_s: int, *, kill: bool)
         ended = time.monotonic()
         with MemoryClient(b.target) as other:
             for name in names:
-                _until(lambda name=name: other.write(name, [Entry("something more")], timeout=1.0))  # type: ignore[misc]
+                _until(partial(other.write, name, [Entry("something more")], timeout=1.0))
                 other.recall(name, "something", k=1)
         return time.monotonic() - ended
 

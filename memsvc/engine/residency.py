@@ -132,7 +132,7 @@ class Residency:
     async def _unload(self, tenant: OpenTenant) -> bool:
         try:
             return await self._engine.keeper.unload(tenant)
-        except Exception:
+        except Exception:  # one tenant's failure is its own: the next in line may leave
             log.exception("tenant %s: could not leave the memory", tenant.uid)
             return False
 

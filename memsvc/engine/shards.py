@@ -43,7 +43,7 @@ class Shards:
             change = await self._store.next_change()
             try:
                 await self._take_in(change)
-            except Exception:
+            except Exception:  # one change that cannot be taken in must not end the following of the others
                 log.exception("shard %d: %s", change.shard, change.event)
 
     async def _take_in(self, change: ShardChange) -> None:

@@ -21,7 +21,7 @@ places it. Names are of fixed arity and hold nothing that a caller chose: number
     PREFIX:{S}:t:UID:e:N          hash: number to what becomes of an entry, for the numbers N·BUCKET and up
     PREFIX:{S}:t:UID:p:NUMBER     id, content hash and data of an entry: its payload
     PREFIX:{S}:t:UID:erasures     hash: seq to an erasure
-    PREFIX:{S}:t:UID:copies       list of what was made of the tenant
+    PREFIX:{S}:t:UID:copies       what was made of the tenant, in one value
     PREFIX:{S}:t:UID:snapshots    hash: seq to a manifest
     PREFIX:{S}:t:UID:blobs        hash: name to where a blob's bytes are
     PREFIX:{S}:t:UID:tokens       hash: token to its number of chunks, for every token that chunks were written under

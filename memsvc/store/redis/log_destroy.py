@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from memsvc.failpoints import hit
-from memsvc.store.redis.log_end import find_head, find_meta, find_row, meta_cell
+from memsvc.store.redis.log_end import find_meta, find_row, meta_cell, shrink
 from memsvc.store.redis.transaction import Transaction
 from memsvc.store.types import EntryState
 
@@ -27,6 +27,5 @@ def erase_slice(tx: Transaction, *, uid: str, numbers: Sequence[int]) -> int:
         destroyed += meta.size
         data += meta.data_size
     if data:
-        head = find_head(tx, uid)
-        tx.hset(tx.keys.heads, uid, head._replace(size=head.size - data).encode())
+        shrink(tx, uid, data)
     return destroyed

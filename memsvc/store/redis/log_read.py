@@ -34,7 +34,7 @@ PAGE_PAYLOADS = 64
 ATTEMPTS = 8
 """How often a value is read again that changed meanwhile."""
 TENANT_BYTES, ENTRY_BYTES = 1500, 350
-"""What a tenant and an entry take in Redis beside what a caller wrote, about, as measured."""
+"""What a tenant and an entry take in Redis beside what a caller wrote: an estimate, to be measured."""
 RECORD_BYTES = 64
 """What a record counts for beside its payload, so that empty ones do not make a read endless."""
 

@@ -117,7 +117,7 @@ class Ownership:
                 await self._round()
             except TROUBLE as error:
                 log.warning("the leases could not be looked after: %s", translate(error))
-            except Exception:
+            except Exception:  # whoever looks after the leases no more loses all of them: the next round tries again
                 log.exception("the leases could not be looked after")
 
     async def _round(self, predecessor: str = "") -> None:
