@@ -112,7 +112,7 @@ class Ingest:
     def _fill(self, max_tokens: int) -> None:
         """Take entries, fairly, tokenise those with a text of their own, and make batches of their passages.
 
-        All that was taken before is finished by now, but for records whose entries are not all taken yet.
+        All that was taken before is fed by now, and a change of settings among it is finished.
         """
         self._window = self._take_up(self._later or self._take())
         dim = self._runner.encoder.dim

@@ -75,7 +75,7 @@ async def test_restarts_leave_no_trace(tmp_path, expected, snapshots) -> None:
         async with running(tmp_path / "data", snapshot_min_tokens=minimum) as engine:
             if i == 0:
                 await create(engine)
-            await engine.write("t", entries[i : i + 20])
+            await engine.write("t", entries[i : i + 20], applied=True)
             if i == 40:
                 async with engine.using("t") as opened:
                     assert (opened.snapshot_seq > 0) == snapshots

@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+import pytest
 
 from memsvc.engine.engine import Engine
 from memsvc.recall.filter import Filter
@@ -87,6 +88,14 @@ async def test_what_happens_to_one_leaves_the_others(engine: Engine) -> None:
     assert verified.state_hash == verified.folded_hash
 
 
+async def test_an_entry_that_is_rated_lives_on(engine: Engine) -> None:
+    await create(engine, policies=MERGE)
+    await engine.write("t", [*turns(5), payload("a", FROZEN)])
+    await engine.changes.feedback("t", ["a"], "", useful=True)
+    await engine.write("t", [payload("b", FROZEN)])
+    assert len((await hits(engine, k=1))[0][1]) == 1
+
+
 async def test_an_entry_that_expires_leaves_its_repeats(engine: Engine) -> None:
     await create(engine, policies=MERGE)
     await engine.write("t", [*turns(5), payload("a", FROZEN, expire_us=1), payload("b", FROZEN)], applied=True)
@@ -164,15 +173,17 @@ async def test_the_policy_holds_from_its_record_on(tmp_path) -> None:
         assert verified.state_hash == verified.folded_hash
 
 
-async def test_writes_behind_a_change_of_policy_are_not_waited_for(engine: Engine) -> None:
-    """A change and what is written behind it are taken up in one go: each is decided by what holds at its place."""
-    await create(engine, policies=MERGE)
-    async with engine.using("t") as opened:
+@pytest.mark.parametrize("offload", [False, True])
+async def test_writes_behind_a_change_of_policy_are_decided_by_what_holds_at_their_place(tmp_path, offload) -> None:
+    """A change and what is written behind it are taken up in one go, while steps ahead of them may wait."""
+    async with running(tmp_path / "d", offload=offload) as engine:
+        await create(engine, policies=MERGE, chunk=16)
         for i in range(6):
             duplicates = "keep" if i % 2 == 0 else "merge"
             change = engine.changes.update_tenant("t", {}, "", {"duplicates": duplicates})
-            await asyncio.gather(change, engine.write("t", [payload(f"a{i}", FROZEN), payload(f"b{i}", FROZEN)]))
-        await opened.wait_applied(opened.head_seq)
-    verified = await engine.changes.verify("t")
-    assert verified.state_hash == verified.folded_hash
-    assert (await figures(engine)).entries == 12
+            writes = (engine.write("t", [payload(f"{id}{i}", FROZEN)]) for id in "abc")
+            await asyncio.gather(engine.write("t", turns(3, start=3 * i)), change, *writes)
+        assert await hits(engine, k=1)
+        verified = await engine.changes.verify("t")
+        assert verified.state_hash == verified.folded_hash
+        assert (await figures(engine)).entries == 36

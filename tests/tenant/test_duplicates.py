@@ -130,7 +130,7 @@ def texts_of(view: View) -> list[int]:
 
 contents = st.builds(Content, text=st.sampled_from(TEXTS), session=st.sampled_from(["", "s", "t"]), learn=st.booleans())
 steps = st.lists(
-    st.one_of(st.lists(contents, min_size=1, max_size=6), st.integers(1, 20), st.sampled_from(["keep", "merge"])),
+    st.one_of(st.lists(contents, min_size=1, max_size=6), st.integers(1, 5), st.sampled_from(["keep", "merge"])),
     max_size=12,
 )
 
