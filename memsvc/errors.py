@@ -6,6 +6,8 @@
     ├── AlreadyExistsError        the tenant or the entry exists with other content
     ├── FailedPreconditionError   not in this state of the tenant or the deployment
     ├── OutOfRangeError           past the end of the log
+    ├── UnauthenticatedError      no credential, or one that is not valid
+    ├── PermissionDeniedError     the credential does not reach so far; says nothing of what is there
     ├── ResourceExhaustedError    a limit or a quota; says when to try again
     ├── DeadlineExceededError     the wait outlived the caller's deadline
     ├── UnavailableError          the store or this process cannot serve now
@@ -66,6 +68,18 @@ class OutOfRangeError(MemsvcError):
     """A sequence number beyond the log's head."""
 
     default_reason = "OUT_OF_RANGE"
+
+
+class UnauthenticatedError(MemsvcError):
+    """There is no credential, or it is not valid."""
+
+    default_reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(MemsvcError):
+    """The credential does not reach so far. It is the same whether what was asked about exists or not."""
+
+    default_reason = "PERMISSION_DENIED"
 
 
 class ResourceExhaustedError(MemsvcError):

@@ -7,7 +7,9 @@ pass.
 from collections.abc import Sequence
 from typing import Protocol
 
+from memsvc.store.credentials import Credentials
 from memsvc.store.types import (
+    ALL_TENANTS,
     Appended,
     Changed,
     Destroyed,
@@ -20,6 +22,7 @@ from memsvc.store.types import (
     Retention,
     ShardChange,
     Snapshot,
+    Span,
     StoredEntry,
     TenantRow,
 )
@@ -43,8 +46,14 @@ class Log(Protocol):
         """Return the living tenant of that id."""
         ...
 
-    async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
-        """Return up to `limit` tenants whose id is greater than `after`, in byte order of the UTF-8 ids."""
+    async def list_tenants(self, after: str, limit: int, within: Sequence[Span] = ALL_TENANTS) -> list[TenantRow]:
+        """Return up to `limit` tenants whose id is greater than `after`, in byte order of the UTF-8 ids.
+
+        Args:
+            after: an id, of a tenant or not; empty for all.
+            limit: at most so many.
+            within: only tenants whose id lies in one of these; they are in order and do not overlap.
+        """
         ...
 
     async def delete_tenant(self, uid: str, request_id: str) -> None:
@@ -357,12 +366,13 @@ class Snapshots(Protocol):
         ...
 
 
-class Store(Log, Snapshots, Protocol):
-    """A log and its snapshots, as one deployment keeps them.
+class Store(Log, Snapshots, Credentials, Protocol):
+    """A log, its snapshots and the credentials, as one deployment keeps them.
 
     A deployment has one shard or more, each owned by one process at a time. A method that is about a tenant of a shard
     that this process does not own raises NotOwnerError, an UnavailableError whose metadata names the `owner`, if there
-    is one; what is about all tenants is about those of the shards that it owns, but for `list_tenants`.
+    is one; what is about all tenants is about those of the shards that it owns, but for `list_tenants`;
+    credentials are no shard's.
     """
 
     def shard_of(self, uid: str) -> int:

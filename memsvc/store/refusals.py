@@ -21,6 +21,11 @@ def reused() -> FailedPreconditionError:
     )
 
 
+def credentials_changed() -> FailedPreconditionError:
+    """Return what to raise for a change that rests on an older table of credentials."""
+    return FailedPreconditionError("the credentials were changed meanwhile; try again", reason="CREDENTIALS_CHANGED")
+
+
 def entry_exists(id: str, index: int) -> AlreadyExistsError:
     """Return what to raise for the entry of a batch whose id is known with other content."""
     return AlreadyExistsError(

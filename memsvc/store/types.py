@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class RecordKind(IntEnum):
@@ -54,6 +55,22 @@ class TenantRow:
     """Microseconds since the epoch."""
     config: bytes
     """As of the last record that changed it; opaque to the store."""
+
+
+class Span(NamedTuple):
+    """A range of tenants' ids, as bytes of UTF-8."""
+
+    first: bytes
+    """The first that is in it."""
+    end: bytes | None = None
+    """The first that is not any more; None for none."""
+
+    def holds(self, id: bytes) -> bool:
+        """Whether an id lies in it."""
+        return self.first <= id and (self.end is None or id < self.end)
+
+
+ALL_TENANTS = (Span(b""),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

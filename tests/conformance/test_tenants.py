@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
-from memsvc.store.types import RecordKind, Snapshot
+from memsvc.store.types import RecordKind, Snapshot, Span
 from tests.conformance.stores import DAY_US, payload, write
 
 # In byte order of UTF-8, which is neither that of UTF-16 nor of any locale.
@@ -39,6 +39,27 @@ async def test_ids_are_compared_as_bytes_and_listed_in_their_order(store) -> Non
         assert len(page) <= 3
         paged += [row.tenant for row in page]
     assert paged == IDS
+
+
+@pytest.mark.parametrize(
+    ("within", "shown"),
+    [
+        ([], []),
+        ([Span(b"a", b"a\x00")], ["a"]),
+        ([Span(b"b", b"b\x00")], []),
+        ([Span(b"a/\x00", b"a0")], ["a/b"]),
+        ([Span(b"A", b"A\x00"), Span(b"a/\x00", b"a0"), Span("é".encode())], ["A", "a/b", *IDS[6:]]),
+    ],
+)
+async def test_a_listing_keeps_to_its_spans(store, within, shown) -> None:
+    for id in IDS:
+        await store.create_tenant(id, b"", b"", "")
+    assert [row.tenant for row in await store.list_tenants("", 100, within)] == shown
+    paged: list[str] = []
+    while page := await store.list_tenants(paged[-1] if paged else "", 2, within):
+        assert len(page) <= 2
+        paged += [row.tenant for row in page]
+    assert paged == shown
 
 
 async def test_a_repeated_request_creates_nothing(store, reopen) -> None:

@@ -9,16 +9,18 @@ import functools
 import os
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from memsvc.errors import UnavailableError
 from memsvc.store import refusals
+from memsvc.store.credentials import CredentialTable
 from memsvc.store.hashes import id_hash
 from memsvc.store.requests import REQUEST_US, Operation
 from memsvc.store.retention import kept
 from memsvc.store.types import (
+    ALL_TENANTS,
     Appended,
     Changed,
     Destroyed,
@@ -33,6 +35,7 @@ from memsvc.store.types import (
     ShardChange,
     ShardEvent,
     Snapshot,
+    Span,
     StoredEntry,
     TenantRow,
 )
@@ -60,6 +63,7 @@ class Data:
     staged: set[str] = field(default_factory=set)
     requests: dict[tuple[str, str], Done] = field(default_factory=dict)
     """By the uid of the tenant that they are inside of, if any, and their id."""
+    credentials: CredentialTable = field(default_factory=lambda: CredentialTable(0, {}))
 
 
 def operation(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,9 +126,26 @@ class MemoryStore:
         return next((t.row for t in self._living() if t.name == tenant), None)
 
     @operation
-    def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
+    def list_tenants(self, after: str, limit: int, within: Sequence[Span] = ALL_TENANTS) -> list[TenantRow]:
         rows = sorted((t.row for t in self._living()), key=lambda row: row.tenant.encode())
+        rows = [row for row in rows if any(span.holds(row.tenant.encode()) for span in within)]
         return [row for row in rows if row.tenant.encode() > after.encode()][:limit]
+
+    @operation
+    def credentials(self) -> CredentialTable:
+        return self._data.credentials
+
+    @operation
+    def credentials_version(self) -> int:
+        return self._data.credentials.version
+
+    @operation
+    def change_credentials(self, version: int, put: Mapping[str, bytes], drop: Collection[str] = ()) -> int:
+        if version != self._data.credentials.version:
+            raise refusals.credentials_changed()
+        bodies = {id: body for id, body in self._data.credentials.bodies.items() if id not in drop}
+        self._data.credentials = CredentialTable(version + 1, {**bodies, **put})
+        return version + 1
 
     @operation
     def delete_tenant(self, uid: str, request_id: str) -> None:

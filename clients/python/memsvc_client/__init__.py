@@ -12,7 +12,9 @@ from memsvc_client.errors import (
     MemsvcError,
     NotFoundError,
     OutOfRangeError,
+    PermissionDeniedError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from memsvc_client.types import (
@@ -56,6 +58,7 @@ __all__ = [
     "MemsvcError",
     "NotFoundError",
     "OutOfRangeError",
+    "PermissionDeniedError",
     "Policies",
     "PolicySettings",
     "Recall",
@@ -68,6 +71,7 @@ __all__ = [
     "Tenant",
     "TenantSettings",
     "TenantStats",
+    "UnauthenticatedError",
     "UnavailableError",
     "Verification",
 ]

@@ -26,6 +26,8 @@ _CLASSES: Mapping[grpc.StatusCode, type[errors.MemsvcError]] = MappingProxyType(
             errors.AlreadyExistsError,
             errors.FailedPreconditionError,
             errors.OutOfRangeError,
+            errors.UnauthenticatedError,
+            errors.PermissionDeniedError,
             errors.ResourceExhaustedError,
             errors.DeadlineExceededError,
             errors.UnavailableError,

@@ -6,6 +6,8 @@ MemsvcError                   base, and the class of every gRPC code that has no
 ├── AlreadyExistsError        the tenant, or an entry's id with other content, exists
 ├── FailedPreconditionError   not in this state of the tenant or the deployment
 ├── OutOfRangeError           a sequence number beyond the log's head
+├── UnauthenticatedError      no credential, or one that is not valid; `reason` says which
+├── PermissionDeniedError     the credential does not reach so far
 ├── ResourceExhaustedError    a limit or a quota; `retry_after` says when there may be room
 ├── DeadlineExceededError     no answer within the timeout
 ├── UnavailableError          the server cannot be reached or cannot serve now
@@ -78,6 +80,18 @@ class OutOfRangeError(MemsvcError):
     """A sequence number beyond the log's head."""
 
     default_code = StatusCode.OUT_OF_RANGE
+
+
+class UnauthenticatedError(MemsvcError):
+    """There is no credential, or it is not valid."""
+
+    default_code = StatusCode.UNAUTHENTICATED
+
+
+class PermissionDeniedError(MemsvcError):
+    """The credential does not reach so far. It is the same whether what was asked about exists or not."""
+
+    default_code = StatusCode.PERMISSION_DENIED
 
 
 class ResourceExhaustedError(MemsvcError):

@@ -4,6 +4,7 @@ Everything of a shard lies in one hash slot, by the tag in braces, so that one s
 places it. Names are of fixed arity and hold nothing that a caller chose: numbers, uids, and hashes in hexadecimal.
 
     PREFIX:meta                   the deployment: format and number of shards
+    PREFIX:credentials            hash: id of a credential to its body, and "version" to how often they changed
     PREFIX:members                sorted set: address of each process, by when its sign of life runs out
     PREFIX:{S}:epoch              counter of owners; every write of a shard names it
     PREFIX:{S}:lease              who owns the shard now; expires
@@ -174,6 +175,11 @@ class Keys:
     def meta(self) -> str:
         """What the deployment is."""
         return f"{self.prefix}:meta"
+
+    @property
+    def credentials(self) -> str:
+        """Who may do what."""
+        return f"{self.prefix}:credentials"
 
     @property
     def members(self) -> str:

@@ -25,7 +25,7 @@ from memsvc.store.redis.rows import (
 from memsvc.store.redis.url import Connection
 from memsvc.store.refusals import forgotten, gone, no_tenant
 from memsvc.store.requests import REQUEST_US, Operation, Outcome
-from memsvc.store.types import EntryState, Erasure, Origin, Record, StoredEntry, TenantRow
+from memsvc.store.types import EntryState, Erasure, Origin, Record, Span, StoredEntry, TenantRow
 
 PAGE_RECORDS = 256
 PAGE_BUCKETS = 8
@@ -75,10 +75,18 @@ class Reader:
         row = await self.living(uid.decode())
         return None if row is None else row.tenant(uid.decode())
 
-    async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
-        """Return up to `limit` living tenants in byte order."""
-        low = b"(" + after.encode() if after else b"-"
-        names = await self._connection.zrangebylex(self._keys.names, low, b"+", start=0, num=limit)
+    async def list_tenants(self, after: str, limit: int, within: Sequence[Span]) -> list[TenantRow]:
+        """Return up to `limit` living tenants in byte order, of those within the spans."""
+        names: list[bytes] = []
+        for span in within:
+            if span.end is not None and span.end <= after.encode():
+                continue
+            low = b"(" + after.encode() if after.encode() >= span.first else b"[" + span.first
+            high = b"+" if span.end is None else b"(" + span.end
+            room = limit - len(names)
+            names += await self._connection.zrangebylex(self._keys.names, low, high, start=0, num=room)
+            if len(names) == limit:
+                break
         rows = [await self.get_tenant(name.decode()) for name in names]
         return [row for row in rows if row is not None]
 

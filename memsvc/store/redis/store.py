@@ -12,14 +12,16 @@ NotOwnerError, which names who does.
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from memsvc.errors import MemsvcError
 from memsvc.store.clock import wall_clock_us
+from memsvc.store.credentials import CredentialTable
 from memsvc.store.redis import log_change, log_stage, log_write, promises
+from memsvc.store.redis.credentials import RedisCredentials
 from memsvc.store.redis.deployment import Deployment, disconnect, found
 from memsvc.store.redis.destruction import Destruction
 from memsvc.store.redis.faults import TROUBLE, translate
@@ -30,6 +32,7 @@ from memsvc.store.redis.transaction import Transaction
 from memsvc.store.redis.url import Address, connect
 from memsvc.store.refusals import no_tenant
 from memsvc.store.types import (
+    ALL_TENANTS,
     Appended,
     Changed,
     Destroyed,
@@ -42,6 +45,7 @@ from memsvc.store.types import (
     Retention,
     ShardChange,
     Snapshot,
+    Span,
     StoredEntry,
     TenantRow,
 )
@@ -80,6 +84,7 @@ class RedisStore:
         self._destruction = Destruction(self._deployment)
         self._read, self._write = self._deployment.read, self._deployment.write
         self._lease, self._reader = self._deployment.lease, self._deployment.reader
+        self._credentials = RedisCredentials(process.connections.reads, process.connections.leases, keys)
 
     @classmethod
     async def open(cls, address: Address, options: RedisOptions | None = None) -> "RedisStore":
@@ -147,12 +152,12 @@ class RedisStore:
         """See `Log.get_tenant`."""
         return await self._read(self._reader(self._deployment.lease_of_name(tenant)).get_tenant(tenant))
 
-    async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
+    async def list_tenants(self, after: str, limit: int, within: Sequence[Span] = ALL_TENANTS) -> list[TenantRow]:
         """See `Log.list_tenants`. Tenants of all shards, whoever owns them."""
         self._deployment.check_open()
         reads, keys = self._deployment.connections.reads, self._deployment.keys
         readers = [Reader(reads, keys.shard(shard)) for shard in range(self._deployment.shards)]
-        pages = await self._read(asyncio.gather(*(reader.list_tenants(after, limit) for reader in readers)))
+        pages = await self._read(asyncio.gather(*(reader.list_tenants(after, limit, within) for reader in readers)))
         rows = [row for page in pages for row in page]
         return sorted(rows, key=lambda row: row.tenant.encode())[:limit]
 
@@ -393,6 +398,24 @@ class RedisStore:
                 pipe.hkeys(lease.keys.tenant(uid).snapshots)
             found = await pipe.execute()
         return {uid: max(map(int, seqs)) for uid, seqs in zip(uids, found, strict=True) if seqs}
+
+    # --- credentials ----------------------------------------------------------------------------------------------
+
+    async def credentials(self) -> CredentialTable:
+        """See `Credentials.credentials`."""
+        self._deployment.check_open()
+        return await self._credentials.credentials()
+
+    async def credentials_version(self) -> int:
+        """See `Credentials.credentials_version`."""
+        self._deployment.check_open()
+        return await self._credentials.credentials_version()
+
+    async def change_credentials(self, version: int, put: Mapping[str, bytes], drop: Collection[str] = ()) -> int:
+        """See `Credentials.change_credentials`."""
+        self._deployment.check_open()
+        change = self._credentials.change_credentials(version, dict(put), tuple(drop))
+        return await self._deployment.to_the_end(change)
 
     # --- the store itself -----------------------------------------------------------------------------------------
 

@@ -108,6 +108,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, database: Database) -> 
     if new:
         header = f"PRAGMA application_id = {database.application_id}; PRAGMA user_version = {FORMAT};"
         connection.executescript(f"BEGIN; {database.tables} {header} COMMIT;")
+    if database.additions:
+        connection.executescript(f"BEGIN; {database.additions} COMMIT;")
 
 
 def _verify(connection: sqlite3.Connection, path: Path, database: Database, verify_bytes: int) -> None:

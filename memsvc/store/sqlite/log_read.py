@@ -11,7 +11,7 @@ from memsvc.store.hashes import id_hash, tenant_hash
 from memsvc.store.refusals import gone, no_tenant
 from memsvc.store.requests import REQUEST_US, Operation
 from memsvc.store.sqlite.log_about import unpack
-from memsvc.store.types import EntryState, Erasure, Origin, Payload, Record, RecordKind, StoredEntry, TenantRow
+from memsvc.store.types import EntryState, Erasure, Origin, Payload, Record, RecordKind, Span, StoredEntry, TenantRow
 
 TENANT_BYTES = 1024
 ENTRY_BYTES = 160
@@ -34,15 +34,16 @@ def get_tenant(connection: sqlite3.Connection, tenant: str) -> TenantRow | None:
     return None if row is None else _tenant(row)
 
 
-def list_tenants(connection: sqlite3.Connection, after: str, limit: int) -> list[TenantRow]:
-    """Return up to `limit` living tenants in byte order.
+def list_tenants(connection: sqlite3.Connection, after: str, limit: int, within: Sequence[Span]) -> list[TenantRow]:
+    """Return up to `limit` living tenants in byte order, of those within the spans.
 
     It reads them all: an index of their ids would leave copies of them behind.
     """
+    spans = " OR ".join("n.name >= ?" if span.end is None else "n.name >= ? AND n.name < ?" for span in within)
     rows = connection.execute(
-        "SELECT t.uid, n.name, t.created_us, t.config FROM names n CROSS JOIN tenants t ON t.no = n.tenant "
-        "WHERE n.name > ? ORDER BY n.name LIMIT ?",
-        (after.encode(), limit),
+        "SELECT t.uid, n.name, t.created_us, t.config FROM names n CROSS JOIN tenants t ON t.no = n.tenant "  # noqa: S608  # marks alone
+        f"WHERE n.name > ? AND ({spans or '0'}) ORDER BY n.name LIMIT ?",
+        (after.encode(), *(bound for span in within for bound in span if bound is not None), limit),
     )
     return [_tenant(row) for row in rows.fetchall()]
 

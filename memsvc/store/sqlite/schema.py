@@ -30,6 +30,8 @@ class Database(NamedTuple):
     name: str
     application_id: int
     tables: str
+    additions: str
+    """Tables that came later, each made where it is missing. An older version of memsvc passes over them."""
     small_tables: tuple[str, ...]
     """Checked at every start-up, however large the file is."""
     synchronous: str
@@ -107,6 +109,12 @@ CREATE VIEW due AS
     CROSS JOIN living l ON l.no = e.tenant WHERE e.state = 0 AND e.expire_us IS NOT NULL;
 """
 
+_LOG_ADDITIONS = """
+-- No tenant's text: a body has hashes of secrets, and names and patterns that an administrator chose.
+CREATE TABLE IF NOT EXISTS credentials (id TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES ('credentials_version', 0);
+"""
+
 _VIEWS_TABLES = """
 CREATE TABLE chunks (no INTEGER PRIMARY KEY, pad BLOB NOT NULL, data BLOB NOT NULL) STRICT;
 CREATE TABLE snapshots (
@@ -117,6 +125,11 @@ CREATE TABLE blobs (
 """
 
 LOG = Database(
-    "log.db", 0x6D656D4C, _LOG_TABLES, ("tenants", "names", "parked", "heads", "requests", "erasures"), "FULL"
+    "log.db",
+    0x6D656D4C,
+    _LOG_TABLES,
+    _LOG_ADDITIONS,
+    ("tenants", "names", "parked", "heads", "requests", "erasures", "credentials"),
+    "FULL",
 )
-VIEWS = Database("views.db", 0x6D656D56, _VIEWS_TABLES, ("snapshots", "blobs"), "NORMAL")
+VIEWS = Database("views.db", 0x6D656D56, _VIEWS_TABLES, "", ("snapshots", "blobs"), "NORMAL")

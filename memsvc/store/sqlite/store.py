@@ -12,7 +12,7 @@ Each has a connection and a thread of its own. A cancelled caller disturbs none 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from memsvc.errors import MemsvcError, UnavailableError
 from memsvc.store.clock import wall_clock_us
-from memsvc.store.sqlite import log_change, log_destroy, log_expiry, log_park, log_read, log_stage, log_write, views
+from memsvc.store.credentials import CredentialTable
+from memsvc.store.sqlite import (
+    credentials,
+    log_change,
+    log_destroy,
+    log_expiry,
+    log_park,
+    log_read,
+    log_stage,
+    log_write,
+    views,
+)
 from memsvc.store.sqlite.checkpoint import EVERY_BYTES, Checkpointer
 from memsvc.store.sqlite.committer import Committer
 from memsvc.store.sqlite.compact import MIN_DEAD_BYTES
@@ -32,6 +43,7 @@ from memsvc.store.sqlite.recovery import recover
 from memsvc.store.sqlite.schema import LOG, PAGE_BYTES, VIEWS
 from memsvc.store.sqlite.worker import Worker
 from memsvc.store.types import (
+    ALL_TENANTS,
     Appended,
     Changed,
     Destroyed,
@@ -45,6 +57,7 @@ from memsvc.store.types import (
     ShardChange,
     ShardEvent,
     Snapshot,
+    Span,
     StoredEntry,
     TenantRow,
 )
@@ -143,9 +156,9 @@ class SqliteStore:
         """See `Log.get_tenant`."""
         return await self._read(log_read.get_tenant, tenant)
 
-    async def list_tenants(self, after: str, limit: int) -> list[TenantRow]:
+    async def list_tenants(self, after: str, limit: int, within: Sequence[Span] = ALL_TENANTS) -> list[TenantRow]:
         """See `Log.list_tenants`."""
-        return await self._read(log_read.list_tenants, after, limit)
+        return await self._read(log_read.list_tenants, after, limit, within)
 
     async def delete_tenant(self, uid: str, request_id: str) -> None:
         """See `Log.delete_tenant`. When it returns, the tenant's text is in no file of the directory any more.
@@ -376,6 +389,19 @@ class SqliteStore:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
+
+    async def credentials(self) -> CredentialTable:
+        """See `Credentials.credentials`."""
+        return await self._read(credentials.table)
+
+    async def credentials_version(self) -> int:
+        """See `Credentials.credentials_version`. Nobody else changes them while this store is open."""
+        return await self._read(credentials.version)
+
+    async def change_credentials(self, version: int, put: Mapping[str, bytes], drop: Collection[str] = ()) -> int:
+        """See `Credentials.change_credentials`."""
+        change = partial(credentials.change, expected=version, put=dict(put), drop=tuple(drop))
+        return await self._write(change, size=sum(map(len, put.values())))
 
     async def _delete(self, uid: str, request_id: str) -> None:
         await self._purge(*await self._write(partial(log_write.condemn_tenant, uid=uid, request_id=request_id)))

@@ -178,3 +178,16 @@ async def test_an_empty_tenant_takes_little(directory) -> None:
     await asyncio.gather(*(store.create_tenant(f"tenant-{i}", config, config, f"request-{i}") for i in range(1_000)))
     await store.close()
     assert sum(path.stat().st_size for path in directory.iterdir()) / 1_000 <= 16 * 1024
+
+
+async def test_the_log_of_a_version_without_credentials_gets_their_table(directory) -> None:
+    uid = await filled(directory)
+    execute(directory / "log.db", "DROP TABLE credentials", "DELETE FROM meta WHERE name = 'credentials_version'")
+    store = SqliteStore.open(directory)
+    assert await store.credentials() == (0, {})
+    assert await store.change_credentials(0, {"id": b"body"}) == 1
+    assert await store.head(uid) == 2, "and what it has stays"
+    await store.close()
+    store = SqliteStore.open(directory)
+    assert await store.credentials() == (1, {"id": b"body"})
+    await store.close()
