@@ -10,7 +10,7 @@ from types import TracebackType
 import grpc
 from memsvc_client import MemoryClient
 
-from memsvc.v1 import memory_pb2_grpc, tenants_pb2_grpc
+from memsvc.v1 import auth_pb2_grpc, memory_pb2_grpc, tenants_pb2_grpc
 
 START_S = 120
 
@@ -73,13 +73,32 @@ class Server:
             self._reap()
 
 
+class Credential(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    """Sends a credential with every call."""
+
+    def __init__(self, key: str) -> None:
+        self._sent = ("authorization", f"Bearer {key}")
+
+    def _call(self, continuation, details, request):
+        return continuation(details._replace(metadata=[*(details.metadata or ()), self._sent]), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = intercept_stream_stream = _call
+
+
 class Stubs:
     """The raw services, for what the client would not let through."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, key: str = "") -> None:
         self.channel = grpc.insecure_channel(target)
-        self.memory = memory_pb2_grpc.MemoryServiceStub(self.channel)
-        self.tenants = tenants_pb2_grpc.TenantServiceStub(self.channel)
+        asks = grpc.intercept_channel(self.channel, Credential(key)) if key else self.channel
+        self.memory = memory_pb2_grpc.MemoryServiceStub(asks)
+        self.tenants = tenants_pb2_grpc.TenantServiceStub(asks)
+        self.auth = auth_pb2_grpc.AuthServiceStub(asks)
 
     def __enter__(self) -> "Stubs":
         return self

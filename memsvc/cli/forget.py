@@ -52,7 +52,7 @@ def forget(
         typer.confirm(f"Erase {_words(ids or [], filters)} from tenant {clean(tenant)}?", abort=True, err=True)
     with connect(target) as client:
         receipt = client.forget(tenant, ids or None, **filters, wait=False)
-        receipt = _follow(client, receipt, hidden=as_json)
+        receipt = _follow(client, tenant, receipt, hidden=as_json)
     if as_json:
         print_json(receipt)
         return
@@ -85,7 +85,7 @@ def delete(
     stdout().print(Text(f"entry {clean(id)} is deleted (record {show(deletion.seq)}); {fate}"))
 
 
-def _follow(client: MemoryClient, receipt: ForgetReceipt, *, hidden: bool) -> ForgetReceipt:
+def _follow(client: MemoryClient, tenant: str, receipt: ForgetReceipt, *, hidden: bool) -> ForgetReceipt:
     """Show how far an erasure is until it is done."""
     progress = Progress(
         TextColumn("forget"),
@@ -103,7 +103,7 @@ def _follow(client: MemoryClient, receipt: ForgetReceipt, *, hidden: bool) -> Fo
                 progress.update(task, total=receipt.total_records or None, completed=receipt.folded_records)
                 time.sleep(POLL_S)
                 with suppress(DeadlineExceededError):  # a busy server; the erasure goes on, and nothing else is due
-                    receipt = client.get_erasure(receipt.operation)
+                    receipt = client.get_erasure(receipt.operation, tenant)
             progress.update(task, total=receipt.total_records, completed=receipt.total_records)
     except (MemsvcError, KeyboardInterrupt):
         note(f"the erasure {receipt.operation} goes on: its entries are hidden, and the server does the rest")

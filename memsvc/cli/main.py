@@ -11,6 +11,7 @@ from memsvc.cli.doctor import doctor
 from memsvc.cli.feedback import feedback
 from memsvc.cli.forget import delete, forget
 from memsvc.cli.ingest import ingest
+from memsvc.cli.keys import keys_app
 from memsvc.cli.memory import restart, verify
 from memsvc.cli.recall import recall
 from memsvc.cli.restore import restore
@@ -57,6 +58,7 @@ def make_app() -> typer.Typer:
     app.command()(demo)
     app.command()(doctor)
     app.add_typer(tenants_app(), name="tenants")
+    app.add_typer(keys_app(), name="keys")
     app.add_typer(bench_app(), name="bench")
     return app
 

@@ -48,6 +48,9 @@ def serve(
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error (default info).", show_default=False)
     ] = None,
+    auth: Annotated[
+        bool, typer.Option("--auth", help="Serve those alone who have a credential; see docs/security.md.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="TOML file with these settings and more.")
     ] = None,
@@ -69,6 +72,7 @@ def serve(
         "threads": threads,
         "log_level": log_level,
         "log_json": as_json or None,
+        "auth": auth or None,
     }
     # The server brings torch and the encoder's libraries: seconds that no other command should pay.
     from pydantic import ValidationError  # noqa: PLC0415

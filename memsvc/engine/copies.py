@@ -5,7 +5,7 @@ A copy is staged, a tenant that no one sees, and gets its name when it is whole;
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -200,7 +200,13 @@ class Copies:
             yield writer.end()
 
     async def import_(
-        self, parts: AsyncIterator[bytes], as_tenant: str, request_id: str, *, rebuild: bool = False
+        self,
+        parts: AsyncIterator[bytes],
+        as_tenant: str,
+        request_id: str,
+        check_name: Callable[[str], None],
+        *,
+        rebuild: bool = False,
     ) -> Imported:
         """Make a tenant of an exported file; it is folded on return.
 
@@ -209,21 +215,31 @@ class Copies:
             as_tenant: the new tenant's id; empty for the one in the file.
             request_id: one with which a tenant of that id was made within 24 hours returns that one, and reads no
                 further.
+            check_name: raises for an id that the caller may not give; called before anything is looked up under it.
             rebuild: fold the log afresh, whatever snapshot is in the file.
 
         Raises:
             InvalidArgumentError: the file is damaged, cut short, of a newer format, or none of ours; nothing is left.
             AlreadyExistsError: there is a tenant of that id.
         """
-        row = await self._store.published(as_tenant, request_id) if as_tenant else None
+        row = None
+        if as_tenant:
+            check_name(as_tenant)
+            row = await self._store.published(as_tenant, request_id)
         if row is None:
-            row = await self._import(parts, as_tenant, request_id, rebuild=rebuild)
+            row = await self._import(parts, as_tenant, request_id, check_name, rebuild=rebuild)
         async with self._engine.using(row.tenant) as opened:
             await opened.wait_applied(opened.head_seq)
             return Imported(row=row, head_seq=opened.head_seq, adopted=opened.adopted_numerics)
 
     async def _import(
-        self, parts: AsyncIterator[bytes], as_tenant: str, request_id: str, *, rebuild: bool
+        self,
+        parts: AsyncIterator[bytes],
+        as_tenant: str,
+        request_id: str,
+        check_name: Callable[[str], None],
+        *,
+        rebuild: bool,
     ) -> TenantRow:
         reader, staged, tenant, head_seq, numerics = Reader(), "", as_tenant, 0, ""
         last: Record | None = None
@@ -234,6 +250,7 @@ class Copies:
                     if isinstance(item, Header):
                         numerics = _check_header(item, self._width)
                         tenant, head_seq = as_tenant or item.tenant, item.head_seq
+                        check_name(tenant)
                         if (made := await self._store.published(tenant, request_id)) is not None:
                             return made
                         staged = await self._store.stage(item.origin, tenant)

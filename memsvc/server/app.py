@@ -13,17 +13,22 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from memsvc import failpoints, limits
+from memsvc.auth.keyring import KeyRing
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
+from memsvc.server.audit import Audit
+from memsvc.server.auth_service import AuthService
+from memsvc.server.authentication import AuthInterceptor
 from memsvc.server.config import Settings
+from memsvc.server.credentials import followed_keys, make_authenticator
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
 from memsvc.store.base import Store
-from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
+from memsvc.v1 import auth_pb2, auth_pb2_grpc, memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
 
 log = structlog.get_logger("memsvc.server")
 
@@ -58,13 +63,15 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    calls = CallInterceptor()
-    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
+    calls, auth = CallInterceptor(), AuthInterceptor(Audit())
+    server = grpc.aio.server(interceptors=[calls, auth], options=OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)
     store = await open_store(settings, address)
     try:
-        await _serve(settings, server, calls, store, stop, address=address)
+        async with followed_keys(settings, store) as keys:
+            auth.open(None if keys is None else make_authenticator(settings, keys))
+            await _serve(settings, server, calls, store, stop, keys=keys, address=address)
     finally:
         await store.close()
 
@@ -90,6 +97,7 @@ async def _serve(
     store: Store,
     stop: asyncio.Event,
     *,
+    keys: KeyRing | None,
     address: str,
 ) -> None:
     engine = Engine(store, settings.engine())
@@ -97,10 +105,12 @@ async def _serve(
     memory = MemoryService(engine)
     memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
+    auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthService(keys), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
-    names = [module.DESCRIPTOR.services_by_name for module in (memory_pb2, tenants_pb2, health_pb2)]
-    services = [service.full_name for by_name in names for service in by_name.values()]
-    reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server)
+    if not settings.auth:  # it would have to be asked for a credential too, and the protos are at hand elsewhere
+        names = [module.DESCRIPTOR.services_by_name for module in (memory_pb2, tenants_pb2, auth_pb2, health_pb2)]
+        services = [service.full_name for by_name in names for service in by_name.values()]
+        reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server)
     await server.start()
     await health.alive()
     try:

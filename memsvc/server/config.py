@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     log_json: bool = False
     """One JSON object a line instead of text."""
     recall: RecallSettings = RecallSettings()
+    auth: bool = False
+    """Whether callers need a credential."""
+    auth_admin_key_file: Path | None = None
+    """File with a key that may do everything, whatever keys the store has; read once, at the start."""
 
     @field_validator("host")
     @classmethod

@@ -17,7 +17,7 @@ from memsvc.store.base import Store
 log = structlog.get_logger("memsvc.health")
 
 LIVENESS = "liveness"
-READINESS = ("", "memsvc.v1.MemoryService", "memsvc.v1.TenantService")
+READINESS = ("", "memsvc.v1.MemoryService", "memsvc.v1.TenantService", "memsvc.v1.AuthService")
 CHECK_S = 5.0
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

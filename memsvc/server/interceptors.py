@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import grpc
 import structlog
@@ -13,11 +14,9 @@ from google.protobuf.message import DecodeError
 
 from memsvc.errors import InvalidArgumentError, MemsvcError, UnavailableError
 from memsvc.server.errors import abort, code
+from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
 
 log = structlog.get_logger("memsvc.rpc")
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class _Undecodable:
@@ -41,39 +40,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or not method.startswith("/memsvc."):
             return handler
-        if handler.response_streaming and not handler.request_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._feed(method, handler.unary_stream),
-                request_deserializer=_lenient(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            )
-        if handler.request_streaming and not handler.response_streaming:
-            return grpc.stream_unary_rpc_method_handler(
-                self._unary(method, handler.stream_unary),
-                request_deserializer=_lenient(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            )
-        if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler.stream_stream),
-                request_deserializer=_lenient(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary),
-            request_deserializer=_lenient(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
-        )
+        return wrapped(handler, partial(self._once, method), partial(self._many, method), _lenient)
 
-    def _unary(self, method: str, behaviour: Any) -> Callable[[Any, Context], Awaitable[Any]]:
+    def _once(self, method: str, behaviour: Once) -> Once:
         async def call(request: Any, context: Context) -> Any:
             start = time.perf_counter()
             try:
                 self._check_ready()
-                if isinstance(request, AsyncIterator):
-                    return await behaviour(_decoded(request), context)
-                _check_decoded(request)
-                return await behaviour(request, context)
+                return await behaviour(_decoded(request), context)
             except Exception as error:
                 await _fail(method, context, error)
             finally:
@@ -81,23 +55,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _stream(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def call(requests: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                self._check_ready()
-                async for response in behaviour(_decoded(requests), context):
-                    yield response
-            except Exception as error:
-                await _fail(method, context, error)
-
-        return call
-
-    def _feed(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    def _many(self, method: str, behaviour: Many) -> Many:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 self._check_ready()
-                _check_decoded(request)
-                async for response in behaviour(request, context):
+                async for response in behaviour(_decoded(request), context):
                     yield response
             except Exception as error:
                 await _fail(method, context, error)
@@ -130,15 +92,18 @@ def _lenient(deserialize: Any) -> Callable[[bytes], Any]:
     return parse
 
 
-def _check_decoded(request: Any) -> None:
+def _decoded(request: Any) -> Any:
+    """Return a request, or an iterator of them, that is what it should be."""
+    if isinstance(request, AsyncIterator):
+        return _each_decoded(request)
     if isinstance(request, _Undecodable):
         raise InvalidArgumentError("request", "not a message of this type; every string must be UTF-8")
+    return request
 
 
-async def _decoded(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _each_decoded(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        _check_decoded(request)
-        yield request
+        yield _decoded(request)
 
 
 async def deadline(context: Context) -> asyncio.Timeout:

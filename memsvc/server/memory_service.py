@@ -10,7 +10,7 @@ import grpc
 from memsvc import limits
 from memsvc.engine.engine import Engine
 from memsvc.engine.results import Written
-from memsvc.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+from memsvc.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.server import convert, validate
 from memsvc.server.interceptors import deadline
@@ -240,7 +240,17 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
 
     async def GetErasure(self, request: memory_pb2.GetErasureRequest, context: Context) -> memory_pb2.Erasure:
         """Return how far an erasure is."""
-        return convert.erasure(await self._engine.changes.erasure(validate.name("operation", request.operation)))
+        operation = validate.name("operation", request.operation)
+        if not request.tenant:
+            return convert.erasure(await self._engine.changes.erasure(operation))
+        tenant = validate.name("tenant", request.tenant)
+        try:
+            erased = await self._engine.changes.erasure(operation)
+        except NotFoundError:
+            erased = None
+        if erased is None or erased.tenant != tenant:  # in the same words, or it would tell of other tenants
+            raise NotFoundError("operation: the tenant has none of that name", reason="OPERATION_NOT_FOUND")
+        return convert.erasure(erased)
 
 
 async def _next(

@@ -8,11 +8,13 @@ import grpc
 from google.protobuf import empty_pb2, field_mask_pb2
 
 from memsvc import limits
+from memsvc.auth.grants import Right
+from memsvc.auth.rules import denied
 from memsvc.engine.engine import Engine
 from memsvc.errors import InvalidArgumentError
 from memsvc.memory.config import Gate, MemoryConfig
 from memsvc.memory.presets import preset
-from memsvc.server import convert, validate
+from memsvc.server import convert, principal, validate
 from memsvc.tenant.policies import Policies
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
 
@@ -95,12 +97,13 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
     async def ListTenants(
         self, request: tenants_pb2.ListTenantsRequest, context: Context
     ) -> tenants_pb2.ListTenantsResponse:
-        """List tenants."""
+        """List the tenants that the caller may read."""
         limit = validate.between("page_size", request.page_size, 1, limits.MAX_PAGE_SIZE, default=100)
         after = validate.read_page_token(request.page_token) or ""
         if not isinstance(after, str):
             raise InvalidArgumentError("page_token", "was not returned by this method")
-        rows = await self._engine.store.list_tenants(after, limit + 1)
+        # Others are not even looked at, so that neither time nor a page's token tells of them.
+        rows = await self._engine.store.list_tenants(after, limit + 1, principal.current().spans(Right.READ))
         more = len(rows) > limit
         return tenants_pb2.ListTenantsResponse(
             tenants=[convert.tenant(row, self._dim) for row in rows[:limit]],
@@ -178,7 +181,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
                         raise InvalidArgumentError(field, "is for the first message only")
                 yield request.data
 
-        made = await self._engine.copies.import_(parts(), as_tenant, request_id, rebuild=first.rebuild)
+        made = await self._engine.copies.import_(parts(), as_tenant, request_id, _check_name, rebuild=first.rebuild)
         return tenants_pb2.ImportTenantResponse(
             tenant=convert.tenant(made.row, self._dim), head_seq=made.head_seq, adopted=made.adopted
         )
@@ -212,6 +215,17 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
             folded_hash=found.folded_hash,
             equal=found.state_hash == found.folded_hash,
         )
+
+
+def _check_name(tenant: str) -> None:
+    """Return if the caller may make a tenant of that id, which may come from a file.
+
+    Raises:
+        PermissionDeniedError: it may not.
+    """
+    caller = principal.current()
+    if not (caller.may(Right.WRITE, tenant) and caller.may(Right.ADMIN, tenant)):
+        raise denied()
 
 
 async def _parts(frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

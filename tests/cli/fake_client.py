@@ -191,8 +191,8 @@ class FakeClient:
             del held[id]
         return self._erasure()
 
-    def get_erasure(self, operation: str) -> ForgetReceipt:
-        self._called("get_erasure", operation=operation)
+    def get_erasure(self, operation: str, tenant: str) -> ForgetReceipt:
+        self._called("get_erasure", operation=operation, tenant=tenant)
         self.folds -= 1
         return self._erasure()
 

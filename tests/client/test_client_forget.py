@@ -103,7 +103,7 @@ def test_forget_waits_until_all_is_done(client, held):
         total_records=4,
         copies=("export of 2026-03-01", "tenant eve"),
     )
-    assert [request.operation for request in held.asked("GetErasure")] == ["erasure-2"] * 4
+    assert [(request.operation, request.tenant) for request in held.asked("GetErasure")] == [("erasure-2", "ada")] * 4
     assert held.texts("ada") == ["three"]
 
 

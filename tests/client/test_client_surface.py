@@ -66,7 +66,7 @@ SURFACE = {
     "update_entry": "tenant entry",
     "delete_entry": "tenant id",
     "forget": "tenant ids=None session=None role=None metadata=None after=None before=None wait=True",
-    "get_erasure": "operation",
+    "get_erasure": "operation tenant=None",
     "feedback": "tenant ids useful=True",
     "stats": "tenant",
     "state_hash": "tenant",
@@ -79,6 +79,10 @@ SURFACE = {
     "undo_restore": "tenant",
     "export_tenant": "tenant path overwrite=False * progress=None",
     "import_tenant": "path as_tenant=None rebuild=False * progress=None",
+    "create_key": "name grants expire=None",
+    "list_keys": "",
+    "rotate_key": "id overlap",
+    "revoke_key": "id",
     "close": "",
 }
 

@@ -29,7 +29,7 @@ async def imported(
         for at in range(0, len(data), step):
             yield data[at : at + step]
 
-    return await engine.copies.import_(parts(), as_tenant, request_id, rebuild=rebuild)
+    return await engine.copies.import_(parts(), as_tenant, request_id, lambda tenant: None, rebuild=rebuild)
 
 
 async def fill(engine: Engine) -> None:

@@ -13,6 +13,8 @@ from memsvc_client._trip import Trip
 GRACE = 1.0
 """Seconds that a server has to end a stream in which everything is durable already."""
 
+ONE_TRY = RetryPolicy(attempts=1)
+
 
 class PageRequest(Protocol):
     """Asks for a page of a list."""
@@ -55,6 +57,6 @@ class Core:
         """Return the timeout of one call."""
         return self._timeout if timeout is None else _requests.seconds(timeout)
 
-    def trip(self, tenant: str | None, timeout: float | None) -> Trip:
-        """Return the tries of one call that starts now, about a tenant or none."""
-        return Trip(self._routes, self._policy, tenant, self.seconds(timeout))
+    def trip(self, tenant: str | None, timeout: float | None, *, once: bool = False) -> Trip:
+        """Return the tries of one call that starts now, about a tenant or none; with `once` a single one."""
+        return Trip(self._routes, ONE_TRY if once else self._policy, tenant, self.seconds(timeout))

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 import grpc
 import grpc.aio
 
+from memsvc.v1.auth_pb2_grpc import AuthServiceStub
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
 from memsvc_client._channel import open_aio_channel, open_channel
 from memsvc_client.errors import MemsvcError
 
 if TYPE_CHECKING:
+    from memsvc.v1.auth_pb2_grpc import AuthServiceAsyncStub
     from memsvc.v1.memory_pb2_grpc import MemoryServiceAsyncStub
     from memsvc.v1.tenants_pb2_grpc import TenantServiceAsyncStub
 
@@ -33,6 +35,7 @@ class Peer(NamedTuple):
     channel: grpc.Channel
     memory: MemoryServiceStub
     tenants: TenantServiceStub
+    auth: AuthServiceStub
 
 
 class AioPeer(NamedTuple):
@@ -41,6 +44,7 @@ class AioPeer(NamedTuple):
     channel: grpc.aio.Channel
     memory: MemoryServiceAsyncStub
     tenants: TenantServiceAsyncStub
+    auth: AuthServiceAsyncStub
 
 
 class Peers:
@@ -97,12 +101,12 @@ class AioPeers:
 
 def _open(address: str) -> Peer:
     channel = open_channel(address)
-    return Peer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+    return Peer(channel, MemoryServiceStub(channel), TenantServiceStub(channel), AuthServiceStub(channel))
 
 
 def _open_aio(address: str) -> AioPeer:
     channel = open_aio_channel(address)
-    return AioPeer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+    return AioPeer(channel, MemoryServiceStub(channel), TenantServiceStub(channel), AuthServiceStub(channel))
 
 
 @dataclass(slots=True)

@@ -194,9 +194,11 @@ def forget(
     return request
 
 
-def get_erasure(operation: str) -> memory_pb2.GetErasureRequest:
-    """Return the request for an erasure."""
-    return memory_pb2.GetErasureRequest(operation=_values.string("operation", operation))
+def get_erasure(operation: str, tenant_id: str | None) -> memory_pb2.GetErasureRequest:
+    """Return the request for an erasure, of a tenant or of whichever."""
+    return memory_pb2.GetErasureRequest(
+        operation=_values.string("operation", operation), tenant="" if tenant_id is None else tenant(tenant_id)
+    )
 
 
 def feedback(tenant_id: str, ids: str | Iterable[str], useful: bool) -> memory_pb2.FeedbackRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations  # gRPC's classes take type arguments in thei
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
-from memsvc_client import _aio_stream, _aio_transfer, _aio_watch, _files, _replies, _requests
+from memsvc_client import _aio_stream, _aio_transfer, _aio_watch, _files, _keys, _replies, _requests
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
 from memsvc_client._files import Progress
@@ -29,7 +29,9 @@ from memsvc_client.types import (
     ForgetReceipt,
     Imported,
     Item,
+    Key,
     Moment,
+    NewKey,
     Recall,
     Receipt,
     StoredEntry,
@@ -214,15 +216,16 @@ class AsyncMemoryClient:
         while wait and erasure.state != ERASURE_STATE_DONE:
             await asyncio.sleep(polls.delay(erasure.operation))
             with polls.asking(erasure.operation):
-                question = _requests.get_erasure(erasure.operation)
+                question = _requests.get_erasure(erasure.operation, tenant)
                 erasure = await self._call(tenant, lambda at: at.memory.GetErasure, question, polls.remaining)
         return _replies.erasure(erasure)
 
-    async def get_erasure(self, operation: str, *, timeout: float | None = None) -> ForgetReceipt:
+    async def get_erasure(
+        self, operation: str, tenant: str | None = None, *, timeout: float | None = None
+    ) -> ForgetReceipt:
         """Return how far an erasure is, as `MemoryClient.get_erasure` does."""
-        return _replies.erasure(
-            await self._call(None, lambda at: at.memory.GetErasure, _requests.get_erasure(operation), timeout)
-        )
+        request = _requests.get_erasure(operation, tenant)
+        return _replies.erasure(await self._call(tenant, lambda at: at.memory.GetErasure, request, timeout))
 
     async def feedback(
         self, tenant: str, ids: str | Iterable[str], useful: bool = True, *, timeout: float | None = None
@@ -318,14 +321,48 @@ class AsyncMemoryClient:
             for message in page.tenants:
                 yield _replies.tenant(message)
 
+    async def _each_key(self, timeout: float) -> AsyncIterator[Key]:
+        async for page in self._pages(None, lambda at: at.auth.ListKeys, _keys.list_keys(), timeout):
+            for message in page.keys:
+                yield _keys.key(message)
+
+    async def create_key(
+        self,
+        name: str,
+        grants: Mapping[str, str | Iterable[str]],
+        expire: datetime | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> NewKey:
+        """Make an API key, as `MemoryClient.create_key` does."""
+        request = _keys.create_key(name, grants, expire)
+        reply = await self._call(None, lambda at: at.auth.CreateKey, request, timeout, once=True)
+        return _keys.new_key(reply)
+
+    def list_keys(self, *, timeout: float | None = None) -> AsyncIterator[Key]:
+        """Yield the keys that the caller may administer, as `MemoryClient.list_keys` does."""
+        return self._each_key(self._core.seconds(timeout))
+
+    async def rotate_key(self, id: str, overlap: timedelta | float, *, timeout: float | None = None) -> NewKey:
+        """Give a key another secret, as `MemoryClient.rotate_key` does."""
+        request = _keys.rotate_key(id, overlap)
+        reply = await self._call(None, lambda at: at.auth.RotateKey, request, timeout, once=True)
+        return _keys.new_key(reply)
+
+    async def revoke_key(self, id: str, *, timeout: float | None = None) -> Key:
+        """Make a key worthless, as `MemoryClient.revoke_key` does."""
+        return _keys.key(await self._call(None, lambda at: at.auth.RevokeKey, _keys.revoke_key(id), timeout))
+
     async def _call(
         self,
         tenant: str | None,
         method: Callable[[AioPeer], grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply]],
         request: _Request,
         timeout: float | None,
+        *,
+        once: bool = False,
     ) -> _Reply:
-        trip = self._core.trip(tenant, timeout)
+        trip = self._core.trip(tenant, timeout, once=once)
         while True:
             try:
                 async with self._peers.at(trip.begin()) as peer:

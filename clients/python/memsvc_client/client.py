@@ -4,14 +4,14 @@ from __future__ import annotations  # gRPC's classes take type arguments in thei
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 import grpc
 
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
-from memsvc_client import _files, _replies, _requests, _stream, _transfer, _watch
+from memsvc_client import _files, _keys, _replies, _requests, _stream, _transfer, _watch
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
 from memsvc_client._files import Progress
@@ -27,7 +27,9 @@ from memsvc_client.types import (
     ForgetReceipt,
     Imported,
     Item,
+    Key,
     Moment,
+    NewKey,
     Recall,
     Receipt,
     StoredEntry,
@@ -53,7 +55,7 @@ class MemoryClient:
                 print(hit.score, hit.text)
 
     Threads may share a client. Every call may be tried again within its timeout, and none takes effect twice: entries
-    get their ids here, and what changes anything else carries a request id.
+    get their ids here, and what changes anything else carries a request id; what makes a secret is asked for once.
 
     Args:
         target: the server's address, or several: a sequence, or between commas. The first that answers is asked, and
@@ -327,19 +329,23 @@ class MemoryClient:
         while wait and erasure.state != ERASURE_STATE_DONE:
             time.sleep(polls.delay(erasure.operation))
             with polls.asking(erasure.operation):
-                question = _requests.get_erasure(erasure.operation)
+                question = _requests.get_erasure(erasure.operation, tenant)
                 erasure = self._call(tenant, lambda at: at.memory.GetErasure, question, polls.remaining)
         return _replies.erasure(erasure)
 
-    def get_erasure(self, operation: str, *, timeout: float | None = None) -> ForgetReceipt:
+    def get_erasure(self, operation: str, tenant: str | None = None, *, timeout: float | None = None) -> ForgetReceipt:
         """Return how far an erasure is.
 
+        Args:
+            operation: the erasure.
+            tenant: whose it is. A credential that does not reach all tenants has to say.
+            timeout: seconds, in place of the client's.
+
         Raises:
-            NotFoundError: no such erasure.
+            NotFoundError: no such erasure, of this tenant.
         """
-        return _replies.erasure(
-            self._call(None, lambda at: at.memory.GetErasure, _requests.get_erasure(operation), timeout)
-        )
+        request = _requests.get_erasure(operation, tenant)
+        return _replies.erasure(self._call(tenant, lambda at: at.memory.GetErasure, request, timeout))
 
     def feedback(
         self, tenant: str, ids: str | Iterable[str], useful: bool = True, *, timeout: float | None = None
@@ -526,14 +532,80 @@ class MemoryClient:
         with _files.Source(path, _requests.import_tenant(as_tenant, rebuild)) as source:
             return _replies.imported(_transfer.upload(self._peers, trip, source, progress))
 
+    def create_key(
+        self,
+        name: str,
+        grants: Mapping[str, str | Iterable[str]],
+        expire: datetime | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> NewKey:
+        """Make an API key. It is asked for once: after an error without an answer there may be a key that nobody has.
+
+        Args:
+            name: what to call it.
+            grants: how far it reaches: which of `read`, `write` and `admin` on which tenants, for example
+                `{"team/*": ["read", "write"]}`. A pattern is an id, `team/*` for all whose id begins with `team/`, or
+                `*` for all.
+            expire: when it expires, with a time zone; never when it is None.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong; `field` names it.
+            PermissionDeniedError: the caller's own credential does not have these rights, or not the right to
+                administer there.
+            FailedPreconditionError: the server asks nobody for a credential.
+        """
+        request = _keys.create_key(name, grants, expire)
+        reply = self._call(None, lambda at: at.auth.CreateKey, request, timeout, once=True)
+        return _keys.new_key(reply)
+
+    def list_keys(self, *, timeout: float | None = None) -> Iterator[Key]:
+        """Yield the keys that the caller may administer, by their ids; ended ones for 30 days. `timeout` is a page's.
+
+        Raises:
+            FailedPreconditionError: the server asks nobody for a credential.
+        """
+        pages = self._pages(None, lambda at: at.auth.ListKeys, _keys.list_keys(), self._core.seconds(timeout))
+        return (_keys.key(message) for page in pages for message in page.keys)
+
+    def rotate_key(self, id: str, overlap: timedelta | float, *, timeout: float | None = None) -> NewKey:
+        """Give a key another secret. It is asked for once, as `create_key`.
+
+        Args:
+            id: the key's.
+            overlap: how long older secrets stay valid, a number being seconds; 0 ends them at once.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            NotFoundError: no such key.
+            PermissionDeniedError: the caller may not, or, where it does not administer all tenants, no such key.
+            FailedPreconditionError: the key is revoked or expired; or the server asks nobody for a credential.
+        """
+        request = _keys.rotate_key(id, overlap)
+        reply = self._call(None, lambda at: at.auth.RotateKey, request, timeout, once=True)
+        return _keys.new_key(reply)
+
+    def revoke_key(self, id: str, *, timeout: float | None = None) -> Key:
+        """Make a key worthless, in every process within two seconds, and return it.
+
+        Raises:
+            NotFoundError: no such key.
+            PermissionDeniedError: the caller may not, or, where it does not administer all tenants, no such key.
+            FailedPreconditionError: the server asks nobody for a credential.
+        """
+        return _keys.key(self._call(None, lambda at: at.auth.RevokeKey, _keys.revoke_key(id), timeout))
+
     def _call(
         self,
         tenant: str | None,
         method: Callable[[Peer], grpc.UnaryUnaryMultiCallable[_Request, _Reply]],
         request: _Request,
         timeout: float | None,
+        *,
+        once: bool = False,
     ) -> _Reply:
-        trip = self._core.trip(tenant, timeout)
+        trip = self._core.trip(tenant, timeout, once=once)
         while True:
             try:
                 with self._peers.at(trip.begin()) as peer:

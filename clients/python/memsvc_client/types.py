@@ -372,3 +372,32 @@ class Verification:
 def _brief(text: str) -> str:
     """Return the start of a text, for a repr."""
     return repr(text) if len(text) <= 60 else f"{text[:60]!r}... ({len(text)} characters)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key, without its secret."""
+
+    id: str
+    """Assigned by the server; the second part of the key itself."""
+    name: str
+    """What its maker calls it."""
+    grants: Mapping[str, tuple[str, ...]] = field(hash=False)
+    """How far it reaches: `read`, `write`, `admin`, by pattern of tenants' ids."""
+    create_time: datetime
+    """When it was made, in UTC."""
+    expire_time: datetime | None
+    """When it expires; None for never."""
+    revoke_time: datetime | None
+    """When it was revoked; None while it is not."""
+    rotate_time: datetime | None
+    """When it got its newest secret; None while it has its first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key that was made, or has another secret. Nobody can show the secret again."""
+
+    key: Key
+    secret: str = field(repr=False)
+    """The whole key: what a client is given as its credential."""

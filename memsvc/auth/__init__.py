@@ -1,0 +1,1 @@
+"""Who calls, and how far that reaches: credentials, grants, and what each method needs."""
