@@ -2,6 +2,7 @@
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
 
 from memsvc.auth.grants import Grant, Right
 from memsvc.auth.principal import Principal
@@ -55,7 +56,7 @@ def test_no_field_that_names_a_tenant_is_left_out(method):
 
 def request_of(method: str, tenant: str):
     """A request that names a tenant where the rule looks."""
-    rule, message = RULES[method], METHODS[method].input_type._concrete_class()
+    rule, message = RULES[method], GetMessageClass(METHODS[method].input_type)()
     for path in filter(None, (rule.tenant, *rule.also)):
         *parents, last = path.split(".")
         at = message
@@ -87,7 +88,7 @@ def test_a_neighbour_is_out_of_reach(method, tenant):
 @pytest.mark.parametrize("method", [method for method, rule in RULES.items() if rule.scope is Scope.NAMED])
 def test_a_request_that_names_nobody_is_for_those_who_reach_all(method):
     everything = principal("read", "write", "admin", tenant="*")
-    nobody = METHODS[method].input_type._concrete_class()
+    nobody = GetMessageClass(METHODS[method].input_type)()
     RULES[method].check(everything, nobody, first=True)
     with pytest.raises(PermissionDeniedError):
         RULES[method].check(principal("read", "write", "admin"), nobody, first=True)

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 
-from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc, types_pb2
+from memsvc.v1 import auth_pb2, auth_pb2_grpc, memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc, types_pb2
 
 COMMIT_SECONDS = 1_700_000_000
 
@@ -54,7 +54,11 @@ Broadcast = Iterable[types_pb2.Event | Fail | threading.Event]
 
 
 @dataclass
-class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantServiceServicer):
+class FakeServer(
+    memory_pb2_grpc.MemoryServiceServicer,
+    tenants_pb2_grpc.TenantServiceServicer,
+    auth_pb2_grpc.AuthServiceServicer,
+):
     """What was asked is in `calls`; what shall happen to the next calls is in `script`, by method."""
 
     page: int = 3
@@ -81,6 +85,8 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     """How imports end at once, whatever more is on the way."""
     answered: dict[str, Any] = field(default_factory=dict)
     """Replies by request id: a repeat has no second effect."""
+    keys: dict[str, auth_pb2.Key] = field(default_factory=dict)
+    """API keys, by id."""
     erasures: dict[str, deque[memory_pb2.Erasure]] = field(default_factory=dict)
     """What to tell of each erasure, one question after the other; the last one for good."""
     folds: int = 0
@@ -101,6 +107,7 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
         self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
         memory_pb2_grpc.add_MemoryServiceServicer_to_server(self, self._server)
         tenants_pb2_grpc.add_TenantServiceServicer_to_server(self, self._server)
+        auth_pb2_grpc.add_AuthServiceServicer_to_server(self, self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
         return f"127.0.0.1:{port}"
@@ -388,6 +395,45 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
             return self._erasure(running.operation)
 
         return self._answer("Forget", request, context, do)
+
+    def CreateKey(self, request, context):  # noqa: N802
+        def do():
+            id = f"{len(self.keys):016x}"
+            self.keys[id] = auth_pb2.Key(id=id, name=request.name, grants=request.grants)
+            self.keys[id].create_time.FromSeconds(COMMIT_SECONDS)
+            if request.HasField("expire_time"):
+                self.keys[id].expire_time.CopyFrom(request.expire_time)
+            return auth_pb2.CreateKeyResponse(key=self.keys[id], secret=f"msk_{id}_first")
+
+        return self._answer("CreateKey", request, context, do)
+
+    def ListKeys(self, request, context):  # noqa: N802
+        def do():
+            ids = sorted(id for id in self.keys if id > request.page_token)
+            more = len(ids) > self.page
+            keys = [self.keys[id] for id in ids[: self.page]]
+            return auth_pb2.ListKeysResponse(keys=keys, next_page_token=keys[-1].id if more else "")
+
+        return self._answer("ListKeys", request, context, do)
+
+    def RotateKey(self, request, context):  # noqa: N802
+        def do():
+            self._key(request.id, context).rotate_time.FromSeconds(COMMIT_SECONDS + 1)
+            return auth_pb2.RotateKeyResponse(key=self.keys[request.id], secret=f"msk_{request.id}_second")
+
+        return self._answer("RotateKey", request, context, do)
+
+    def RevokeKey(self, request, context):  # noqa: N802
+        def do():
+            self._key(request.id, context).revoke_time.FromSeconds(COMMIT_SECONDS + 2)
+            return self.keys[request.id]
+
+        return self._answer("RevokeKey", request, context, do)
+
+    def _key(self, id: str, context: grpc.ServicerContext) -> auth_pb2.Key:
+        if id not in self.keys:
+            Fail(grpc.StatusCode.NOT_FOUND, "no such key").abort(context)
+        return self.keys[id]
 
     def GetErasure(self, request, context):  # noqa: N802
         def do():
