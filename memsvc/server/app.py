@@ -70,7 +70,7 @@ async def serve(settings: Settings) -> None:
     store = await open_store(settings, address)
     try:
         async with followed_keys(settings, store) as keys:
-            auth.open(None if keys is None else make_authenticator(settings, keys))
+            auth.open(None if keys is None else await make_authenticator(settings, keys))
             await _serve(settings, server, calls, store, stop, keys=keys, address=address)
     finally:
         await store.close()

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
+from memsvc.server.auth_config import ClientSettings, JwtSettings
 
 CONFIG_VARIABLE = "MEMSVC_CONFIG"
 ENGINE, RANK = EngineConfig(), RankConfig()
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
     """Whether callers need a credential."""
     auth_admin_key_file: Path | None = None
     """File with a key that may do everything, whatever keys the store has; read once, at the start."""
+    auth_jwt: JwtSettings | None = None
+    """Whose tokens are taken beside keys."""
+    auth_clients: list[ClientSettings] = []
+    """Who is known by the certificate of their connection, where the server asks for one."""
 
     @field_validator("host")
     @classmethod
