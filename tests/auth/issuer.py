@@ -72,7 +72,7 @@ class HttpsServer:
         """Ends an answer that was begun with a header `Hang`."""
         self.ca_file = directory / "issuer.crt"
         key_file = directory / "issuer.key"
-        _certify(self.ca_file, key_file)
+        certify(self.ca_file, key_file, x509.IPAddress(ipaddress.ip_address("127.0.0.1")), subject="issuer")
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -110,16 +110,16 @@ class HttpsServer:
         self._server.server_close()
 
 
-def _certify(certificate: Path, key_file: Path) -> None:
+def certify(certificate: Path, key_file: Path, *names: x509.GeneralName, subject: str) -> None:
+    """Make a certificate that is its own authority."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
