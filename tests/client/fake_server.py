@@ -85,7 +85,7 @@ class FakeServer(
     """How imports end at once, whatever more is on the way."""
     answered: dict[str, Any] = field(default_factory=dict)
     """Replies by request id: a repeat has no second effect."""
-    keys: dict[str, auth_pb2.Key] = field(default_factory=dict)
+    api_keys: dict[str, auth_pb2.Key] = field(default_factory=dict)
     """API keys, by id."""
     erasures: dict[str, deque[memory_pb2.Erasure]] = field(default_factory=dict)
     """What to tell of each erasure, one question after the other; the last one for good."""
@@ -398,20 +398,20 @@ class FakeServer(
 
     def CreateKey(self, request, context):  # noqa: N802
         def do():
-            id = f"{len(self.keys):016x}"
-            self.keys[id] = auth_pb2.Key(id=id, name=request.name, grants=request.grants)
-            self.keys[id].create_time.FromSeconds(COMMIT_SECONDS)
+            id = f"{len(self.api_keys):016x}"
+            self.api_keys[id] = auth_pb2.Key(id=id, name=request.name, grants=request.grants)
+            self.api_keys[id].create_time.FromSeconds(COMMIT_SECONDS)
             if request.HasField("expire_time"):
-                self.keys[id].expire_time.CopyFrom(request.expire_time)
-            return auth_pb2.CreateKeyResponse(key=self.keys[id], secret=f"msk_{id}_first")
+                self.api_keys[id].expire_time.CopyFrom(request.expire_time)
+            return auth_pb2.CreateKeyResponse(key=self.api_keys[id], secret=f"msk_{id}_first")
 
         return self._answer("CreateKey", request, context, do)
 
     def ListKeys(self, request, context):  # noqa: N802
         def do():
-            ids = sorted(id for id in self.keys if id > request.page_token)
+            ids = sorted(id for id in self.api_keys if id > request.page_token)
             more = len(ids) > self.page
-            keys = [self.keys[id] for id in ids[: self.page]]
+            keys = [self.api_keys[id] for id in ids[: self.page]]
             return auth_pb2.ListKeysResponse(keys=keys, next_page_token=keys[-1].id if more else "")
 
         return self._answer("ListKeys", request, context, do)
@@ -419,21 +419,21 @@ class FakeServer(
     def RotateKey(self, request, context):  # noqa: N802
         def do():
             self._key(request.id, context).rotate_time.FromSeconds(COMMIT_SECONDS + 1)
-            return auth_pb2.RotateKeyResponse(key=self.keys[request.id], secret=f"msk_{request.id}_second")
+            return auth_pb2.RotateKeyResponse(key=self.api_keys[request.id], secret=f"msk_{request.id}_second")
 
         return self._answer("RotateKey", request, context, do)
 
     def RevokeKey(self, request, context):  # noqa: N802
         def do():
             self._key(request.id, context).revoke_time.FromSeconds(COMMIT_SECONDS + 2)
-            return self.keys[request.id]
+            return self.api_keys[request.id]
 
         return self._answer("RevokeKey", request, context, do)
 
     def _key(self, id: str, context: grpc.ServicerContext) -> auth_pb2.Key:
-        if id not in self.keys:
+        if id not in self.api_keys:
             Fail(grpc.StatusCode.NOT_FOUND, "no such key").abort(context)
-        return self.keys[id]
+        return self.api_keys[id]
 
     def GetErasure(self, request, context):  # noqa: N802
         def do():
