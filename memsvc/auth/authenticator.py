@@ -104,9 +104,10 @@ class Authenticator:
         """
         scheme, _, token = value.strip().partition(" ")
         token = token.strip()
-        if scheme.lower() != SCHEME or not token or len(token) > MAX_TOKEN_BYTES:
+        if scheme.lower() != SCHEME or not token.isascii() or not 0 < len(token) <= MAX_TOKEN_BYTES:
             raise UnauthenticatedError(
-                "authorization: must be `Bearer` and a credential of at most 8 KiB", reason="CREDENTIAL_INVALID"
+                "authorization: must be `Bearer` and a credential of at most 8 KiB of ASCII",
+                reason="CREDENTIAL_INVALID",
             )
         if self._admin is not None and self._admin.is_it(token):
             return Principal(name="admin-file", grants=EVERYTHING)

@@ -43,11 +43,19 @@ class Rule:
         Raises:
             PermissionDeniedError: it may not; the same for whatever is there and for what is not.
         """
-        if not all(map(principal.holds, self.rights)):
-            raise denied()
+        self.check_rights(principal)
         for tenant in self._named(message, first=first):
             if not all(principal.may(right, tenant) for right in self.rights):
                 raise denied()
+
+    def check_rights(self, principal: Principal) -> None:
+        """Return if the principal has the rights somewhere: known before anything is sent.
+
+        Raises:
+            PermissionDeniedError: it has not.
+        """
+        if not all(map(principal.holds, self.rights)):
+            raise denied()
 
     def _named(self, message: Any, *, first: bool) -> Iterator[str]:
         """Yield the tenants that a message names; of the first also that it names none."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from jwt.exceptions import ExpiredSignatureError, InvalidTokenError
+from jwt.exceptions import ExpiredSignatureError
 
 from memsvc import names
 from memsvc.auth.grants import MAX_GRANTS, Grant, rights
@@ -63,7 +63,7 @@ class JwtTokens:
     async def _verified(self, token: str) -> Principal:
         try:
             header = jwt.get_unverified_header(token)
-        except InvalidTokenError:
+        except (jwt.PyJWTError, ValueError, RecursionError):  # the last for what is nested too deep
             raise _invalid() from None
         id, algorithm = header.get("kid"), header.get("alg")
         if not isinstance(id, str) or not isinstance(algorithm, str):
@@ -81,7 +81,7 @@ class JwtTokens:
             )
         except ExpiredSignatureError:
             raise _expired() from None
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, ValueError, RecursionError):
             raise _invalid() from None
         ends = int(claims["exp"]) + self._config.leeway_s
 

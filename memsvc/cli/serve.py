@@ -51,6 +51,9 @@ def serve(
     auth: Annotated[
         bool, typer.Option("--auth", help="Serve those alone who have a credential; see docs/security.md.")
     ] = False,
+    auth_admin_key_file: Annotated[
+        Path | None, typer.Option(help="File with a key that may do everything.", show_default=False)
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="TOML file with these settings and more.")
     ] = None,
@@ -73,6 +76,7 @@ def serve(
         "log_level": log_level,
         "log_json": as_json or None,
         "auth": auth or None,
+        "auth_admin_key_file": auth_admin_key_file,
     }
     # The server brings torch and the encoder's libraries: seconds that no other command should pay.
     from pydantic import ValidationError  # noqa: PLC0415

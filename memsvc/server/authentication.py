@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -154,6 +154,7 @@ class _Call:
     def admit(self, request: Any) -> Any:
         """Return the request, or the iterator of them, if it may be made."""
         if isinstance(request, AsyncIterator):
+            self._rule.check_rights(self.principal)  # a stream may end before it says anything
             return self._each_admitted(request)
         self._check(request, first=True)
         return request
@@ -187,9 +188,11 @@ def _many(begin: Callable[[Context], _Call], behaviour: Many) -> Many:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
         made = begin(context)
         with made.audited():
-            async for response in behaviour(made.admit(request), context):
-                made.principal.check_standing()  # a stream may outlive its credential
-                yield response
+            answers: Any = behaviour(made.admit(request), context)
+            async with aclosing(answers) as responses:
+                async for response in responses:
+                    made.principal.check_standing()  # a stream may outlive its credential
+                    yield response
 
     return call
 

@@ -22,6 +22,7 @@ RULED, UNRULED, FOREIGN = (
     "/memsvc.v1.TenantService/Unruled",
     "/other.Service/Call",
 )
+SHAPE_OF = {"/memsvc.v1.TenantService/ImportTenant": "stream_unary"}
 SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
@@ -33,7 +34,7 @@ class Services(grpc.GenericRpcHandler):
         self.called: list[str] = []
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        shape = details.method.partition("#")[2] or "unary_unary"
+        shape = details.method.partition("#")[2] or SHAPE_OF.get(details.method, "unary_unary")
 
         async def once(request, context):
             self.called.append(details.method)
@@ -67,6 +68,7 @@ async def place() -> AsyncIterator[SimpleNamespace]:
         yield SimpleNamespace(
             auth=auth,
             authenticator=Authenticator(ring),
+            ring=ring,
             services=services,
             channel=channel,
             key=[("authorization", f"Bearer {secret}")],
@@ -120,6 +122,17 @@ async def test_the_request_of_a_stranger_is_not_read(place):
     assert not place.services.parsed
     assert await code_of(place, RULED, metadata=place.key, request=large) == "OK"
     assert place.services.parsed == [large]
+
+
+async def test_a_stream_that_says_nothing_needs_the_rights_too(place):
+    place.auth.open(place.authenticator)
+    _, secret = await place.ring.create("reader", (Grant("foo", frozenset({Right.READ})),), None)
+    reader = [("authorization", f"Bearer {secret}")]
+    method = "/memsvc.v1.TenantService/ImportTenant"
+    for metadata, code in ((reader, grpc.StatusCode.PERMISSION_DENIED), (place.key, grpc.StatusCode.OK)):
+        call = place.channel.stream_unary(method)(iter(()), metadata=metadata)
+        assert await call.code() is code
+    assert place.services.called == [method]
 
 
 async def test_a_refusal_is_in_the_audit_log_whatever_the_level(place):
