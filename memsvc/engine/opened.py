@@ -35,6 +35,7 @@ class OpenTenant:
         store: where its log is.
         thread: where its view is.
         released: called with the bytes of what was applied.
+        tenure: the store's, of before its log was read.
         shadow: names a second fold of the same tenant; it runs behind live work and appends nothing.
         without: entries that a shadow leaves out.
         until: the last record that a shadow folds; None for all.
@@ -47,11 +48,12 @@ class OpenTenant:
         thread: EngineThread,
         released: Callable[[int], None],
         *,
+        tenure: int = 0,
         shadow: str = "",
         without: frozenset[int] = frozenset(),
         until: int | None = None,
     ) -> None:
-        self.row, self._store, self._thread, self._released = row, store, thread, released
+        self.row, self.tenure, self._store, self._thread, self._released = row, tenure, store, thread, released
         self.key = row.uid + shadow
         """What the thread knows its view by."""
         self.saving = asyncio.Lock()

@@ -124,9 +124,7 @@ class Past:
         ]
 
     async def _close(self, keys: list[tuple[str, int]]) -> None:
-        for key in keys:
-            task = self._views.pop(key, None)
-            if task is None:
-                continue
+        # All at once: whoever asks meanwhile folds afresh.
+        for task in [self._views.pop(key) for key in keys if key in self._views]:
             with suppress(MemsvcError):
                 await (await task).close()

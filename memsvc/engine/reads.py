@@ -180,12 +180,13 @@ class Reads:
 
     async def _evicted(self, opened: OpenTenant, entries: Sequence[StoredEntry]) -> set[int]:
         """Return the numbers of those that left the index."""
-        if not opened.view.index.evicted:
-            return set()
         numbers = [entry.number for entry in entries]
-        return await self._engine.thread.call(
-            lambda: {number for number in numbers if opened.view.index.is_evicted(number)}, read=True
-        )
+
+        def evicted() -> set[int]:  # on the thread, which makes the index grow
+            index = opened.view.index
+            return {number for number in numbers if index.is_evicted(number)} if index.evicted else set()
+
+        return await self._engine.thread.call(evicted, read=True)
 
     async def stats(self, tenant: str, *, state_hash: bool) -> Stats:
         """Return live figures, of a moment between two records.

@@ -60,11 +60,13 @@ class Shards:
             case ShardEvent.LOST:
                 await self._let_go(change.shard)
             case ShardEvent.WANTED:
-                for tenant in self._of(change.shard):
-                    with suppress(MemsvcError):  # whoever takes it folds the rest
-                        await self._engine.keeper.snapshot(tenant)
-                await self._let_go(change.shard)
-                await self._store.release(change.shard)
+                try:
+                    for tenant in self._of(change.shard):
+                        with suppress(MemsvcError):  # whoever takes it folds the rest
+                            await self._engine.keeper.snapshot(tenant)
+                    await self._let_go(change.shard)
+                finally:  # what was offered is given, or nothing is ever offered again
+                    await self._store.release(change.shard)
                 # What was opened again meanwhile.
                 await self._let_go(change.shard)
 

@@ -369,6 +369,13 @@ class Store(Log, Snapshots, Protocol):
         """Return the shard of a tenant."""
         ...
 
+    def tenure(self, uid: str) -> int:
+        """Return a number that changes when this process comes to own the tenant's shard anew.
+
+        What is open from another tenure may lack what others wrote since.
+        """
+        ...
+
     async def next_change(self) -> ShardChange:
         """Wait for the next change of what this process owns; the first tell what it owns from the start."""
         ...

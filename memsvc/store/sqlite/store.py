@@ -126,6 +126,10 @@ class SqliteStore:
         """See `Store.shard_of`. A directory is one shard."""
         return 0
 
+    def tenure(self, uid: str) -> int:
+        """See `Store.tenure`. A directory stays its process's."""
+        return 0
+
     async def next_change(self) -> ShardChange:
         """See `Store.next_change`. There is but one: it is this process's."""
         return await self._changes.get()
