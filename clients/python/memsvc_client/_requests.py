@@ -284,6 +284,13 @@ def get_stats(tenant_id: str) -> tenants_pb2.GetTenantRequest:
     return request
 
 
+def get_head(tenant_id: str) -> tenants_pb2.GetTenantRequest:
+    """Return the request for the seq of a log's last record."""
+    request = tenants_pb2.GetTenantRequest(tenant=tenant(tenant_id))
+    request.read_mask.paths.append("stats.head_seq")
+    return request
+
+
 def list_tenants() -> tenants_pb2.ListTenantsRequest:
     """Return the request for the first page of tenants."""
     return tenants_pb2.ListTenantsRequest(page_size=MAX_PAGE_SIZE)

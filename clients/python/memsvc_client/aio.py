@@ -238,6 +238,11 @@ class AsyncMemoryClient:
             (await self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_stats(tenant), timeout)).stats
         )
 
+    async def head_seq(self, tenant: str, *, timeout: float | None = None) -> int:
+        """Return the seq of the last record of a tenant's log, as `MemoryClient.head_seq` does."""
+        asked = _requests.get_head(tenant)
+        return (await self._call(tenant, lambda at: at.tenants.GetTenant, asked, timeout)).stats.head_seq
+
     async def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
         """Return the hash of a tenant's state, as `MemoryClient.state_hash` does."""
         return (await self.stats(tenant, timeout=timeout)).state_hash

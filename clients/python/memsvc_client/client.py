@@ -370,6 +370,14 @@ class MemoryClient:
             self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_stats(tenant), timeout).stats
         )
 
+    def head_seq(self, tenant: str, *, timeout: float | None = None) -> int:
+        """Return the seq of the last record of a tenant's log, without bringing the tenant into memory.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        return self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_head(tenant), timeout).stats.head_seq
+
     def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
         """Return the hash of a tenant's state, that of `stats`.
 
