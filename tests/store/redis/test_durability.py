@@ -1,4 +1,4 @@
-"""What the store appends is on Redis's disk before it is acknowledged, by a trace of system calls; else that is seen."""
+"""What the store appends is on Redis's disk before it is acknowledged, by a trace of its system calls."""
 
 import re
 import shutil
