@@ -93,6 +93,9 @@ class MemoryStore:
     def shard_of(self, uid: str) -> int:
         return 0
 
+    def term(self, uid: str) -> int:
+        return 0
+
     async def release(self, shard: int) -> None:
         pass
 
