@@ -22,7 +22,6 @@ from memsvc.engine.config import EngineConfig
 from memsvc.engine.engine import Engine
 from memsvc.engine.ingest import Ingest
 from memsvc.engine.lane import Lane
-from memsvc.engine.results import Stats
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.errors import ResourceExhaustedError
 from memsvc.memory.config import MemoryConfig
@@ -196,7 +195,7 @@ async def _run(
         seconds = time.monotonic() - start
         final = {}
         for tenant in tenants:
-            final[tenant.name] = (await _stats(engine, tenant)).state_hash
+            final[tenant.name] = (await engine.reads.stats(tenant.name, state_hash=True)).state_hash
         where = await engine.residency.whereabouts()
         await engine.thread.call(engine.thread.ingest.check_integrity)
     finally:
@@ -212,13 +211,6 @@ async def _run(
         "limit_bytes": where.limit_bytes,
     }
     return outcome, figures, final
-
-
-async def _stats(engine: Engine, tenant: _Tenant) -> Stats:
-    """Return a tenant's figures once all that it wrote is applied."""
-    async with engine.using(tenant.name) as opened:
-        await opened.wait_applied(opened.head_seq)
-        return await engine.reads.stats(tenant.name, state_hash=True)
 
 
 class _Worker:
@@ -280,7 +272,7 @@ class _Worker:
             self._outcome.wrong.append(f"{tenant.name}: lists {len(entries)} of {len(tenant.texts)} entries")
 
     async def _state(self, tenant: _Tenant) -> None:
-        stats = await _stats(self._engine, tenant)
+        stats = await self._engine.reads.stats(tenant.name, state_hash=True)
         if stats.entries != len(tenant.texts):
             self._outcome.wrong.append(f"{tenant.name}: counts {stats.entries} of {len(tenant.texts)} entries")
         if len(tenant.states) < NOTED:

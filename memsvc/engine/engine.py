@@ -136,6 +136,11 @@ class Engine:
             with suppress(MemsvcError):
                 await (await task).close(deleted=deleted)
 
+    async def shut_stale(self, opened: OpenTenant) -> None:
+        """Close a tenant that others owned since it was opened, unless another caller does."""
+        if self.find(opened.row.tenant) is opened:
+            await self.shut(opened.row.tenant)
+
     @asynccontextmanager
     async def using(self, tenant: str) -> AsyncIterator[OpenTenant]:
         """Hold a tenant open.
@@ -145,7 +150,9 @@ class Engine:
             UnavailableError: another process serves it (reason NOT_OWNER).
         """
         opened = await asyncio.shield(self._opening(tenant))
-        while opened.closed or not await self._is_current(opened):  # it left the memory before our turn came
+        while opened.closed or opened.term != self.store.term(opened.uid):
+            # It left the memory before our turn came; or others owned it meanwhile, and may have written.
+            await self.shut_stale(opened)
             opened = await asyncio.shield(self._opening(tenant))
         opened.users += 1
         try:
@@ -153,16 +160,6 @@ class Engine:
         finally:
             opened.users -= 1
             opened.last_used = asyncio.get_running_loop().time()
-
-    async def _is_current(self, opened: OpenTenant) -> bool:
-        """Whether a tenant is this process's as it was when it was opened; else it is closed."""
-        if opened.tenure == self.store.tenure(opened.uid):
-            return True
-        if self.find(opened.row.tenant) is opened:
-            self.let_go(opened)
-            await opened.close()
-            await self.past.drop(opened.uid)
-        return False
 
     def prefetch(self, tenant: str) -> None:
         """Begin to open a tenant: a request about it is on its way."""
@@ -212,9 +209,7 @@ class Engine:
 
     async def _load(self, tenant: str) -> OpenTenant:
         try:
-            row = await self.get_tenant(tenant)
-            tenure = self.store.tenure(row.uid)
-            opened = OpenTenant(row, self.store, self.thread, self._released, tenure=tenure)
+            opened = OpenTenant(await self.get_tenant(tenant), self.store, self.thread, self._released)
             await self.residency.open(opened)
         except BaseException:
             self._open.pop(tenant, None)

@@ -132,6 +132,8 @@ class Keeper:
             return saved, view.totals.tokens
 
         snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
+        if tenant.term != self._store.term(tenant.uid):
+            return  # others owned it meanwhile, and may have erased what this view still has
         await self._store.save(tenant.uid, snapshot, view.policies.retention)
         tenant.segments, tenant.snapshot_seq, tenant.snapshot_tokens = segments, snapshot.seq, tokens
         written = sum(len(data) for data in snapshot.blobs.values() if data is not None)

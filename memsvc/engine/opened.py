@@ -35,7 +35,6 @@ class OpenTenant:
         store: where its log is.
         thread: where its view is.
         released: called with the bytes of what was applied.
-        tenure: the store's, of before its log was read.
         shadow: names a second fold of the same tenant; it runs behind live work and appends nothing.
         without: entries that a shadow leaves out.
         until: the last record that a shadow folds; None for all.
@@ -48,12 +47,11 @@ class OpenTenant:
         thread: EngineThread,
         released: Callable[[int], None],
         *,
-        tenure: int = 0,
         shadow: str = "",
         without: frozenset[int] = frozenset(),
         until: int | None = None,
     ) -> None:
-        self.row, self.tenure, self._store, self._thread, self._released = row, tenure, store, thread, released
+        self.row, self._store, self._thread, self._released = row, store, thread, released
         self.key = row.uid + shadow
         """What the thread knows its view by."""
         self.saving = asyncio.Lock()
@@ -72,6 +70,8 @@ class OpenTenant:
         self.view: View
         self.segments = Segments(names=[], entries=0)
         self.warnings: list[str] = []
+        self.term = 0
+        """The store's, as of when it was opened: under another one, what is open here may be behind the log."""
         self.head_seq = 0
         self.applied_seq = 0
         self.snapshot_seq = 0
@@ -135,6 +135,7 @@ class OpenTenant:
         """
         runner = self._thread.runner
         width, encoder = runner.encoder.dim, runner.encoder.fingerprint
+        self.term = self._store.term(self.uid)
         loaded = await self._store.load(self.uid, before_seq)
         if reserve is not None:
             await reserve(_room(loaded.snapshot, self.row, width))

@@ -63,6 +63,10 @@ class Past:
         if task is not None and task.done() and (task.exception() or task.result().failure):
             del self._views[key]
             task = None
+        elif task is not None and task.done() and task.result().term != tenant.term:
+            # Others owned the tenant meanwhile, and may have made it forget.
+            await self._close([key])
+            task = self._views.get(key)
         if task is None:
             task = self._views[key] = asyncio.create_task(self._open(tenant, seq))
         self._views.move_to_end(key)

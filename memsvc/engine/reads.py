@@ -191,10 +191,18 @@ class Reads:
     async def stats(self, tenant: str, *, state_hash: bool) -> Stats:
         """Return live figures, of a moment between two records.
 
+        Args:
+            tenant: its id.
+            state_hash: whether to hash the state, too, and first wait for all that is committed now, as `recall` does:
+                a hash of a part of the log would be like no other.
+
         Raises:
             NotFoundError: no such tenant.
+            UnavailableError: the view failed; asking again folds it afresh.
         """
         async with self._engine.using(tenant) as opened:
+            if state_hash:
+                await opened.wait_applied(opened.head_seq)
             kept, parked = await self._store.kept(opened.uid), await self._store.parked(opened.uid)
             return await self._engine.thread.call_at_boundary(
                 lambda: opened.key,

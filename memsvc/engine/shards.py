@@ -22,8 +22,6 @@ class Shards:
     def __init__(self, engine: "Engine", store: Store) -> None:
         self._engine, self._store = engine, store
         self._task: asyncio.Task[None] | None = None
-        self._before: set[int] = set()
-        """Shards that were taken once: only of those can something be open from before."""
         self._catching_up: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -49,10 +47,11 @@ class Shards:
     async def _take_in(self, change: ShardChange) -> None:
         match change.event:
             case ShardEvent.TAKEN:
-                # What is open from when it was this process's before: others may have written since.
-                if change.shard in self._before:
-                    await self._let_go(change.shard)
-                self._before.add(change.shard)
+                with suppress(MemsvcError):  # it is lost again: the next change says so
+                    for tenant in self._of(change.shard):
+                        # Others have owned it since: they may have written.
+                        if tenant.term != self._store.term(tenant.uid):
+                            await self._engine.shut_stale(tenant)
                 self._engine.eraser.wake()
                 task = asyncio.create_task(self._catch_up(change.shard))
                 self._catching_up.add(task)

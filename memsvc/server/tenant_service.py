@@ -9,10 +9,11 @@ from google.protobuf import empty_pb2, field_mask_pb2
 
 from memsvc import limits
 from memsvc.engine.engine import Engine
-from memsvc.errors import InvalidArgumentError
+from memsvc.errors import DeadlineExceededError, InvalidArgumentError
 from memsvc.memory.config import Gate, MemoryConfig
 from memsvc.memory.presets import preset
 from memsvc.server import convert, validate
+from memsvc.server.interceptors import deadline
 from memsvc.tenant.policies import Policies
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
 
@@ -87,13 +88,25 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
             message.stats.head_seq = await self._engine.store.head(row.uid)
         elif any(path.split(".")[0] in {"*", "stats"} for path in paths):
             hashed = any(path in {"*", "stats", "stats.state_hash"} for path in paths)
-            stats = await self._engine.reads.stats(tenant, state_hash=hashed)
+            try:
+                async with await deadline(context):
+                    stats = await self._engine.reads.stats(tenant, state_hash=hashed)
+            except TimeoutError:
+                raise self._late(tenant) from None
             message.stats.CopyFrom(convert.stats(stats))
         if paths == ["*"]:
             return message
         masked = types_pb2.Tenant()
         mask.MergeMessage(message, masked)
         return masked
+
+    def _late(self, tenant: str) -> DeadlineExceededError:
+        applied = self._engine.reads.applied_seq(tenant)
+        return DeadlineExceededError(
+            "the deadline passed before the tenant's view reached the log's head; without stats.state_hash in the "
+            "read_mask the figures wait for nothing",
+            metadata={} if applied is None else {"applied_seq": str(applied)},
+        )
 
     async def ListTenants(
         self, request: tenants_pb2.ListTenantsRequest, context: Context

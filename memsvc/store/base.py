@@ -369,10 +369,11 @@ class Store(Log, Snapshots, Protocol):
         """Return the shard of a tenant."""
         ...
 
-    def tenure(self, uid: str) -> int:
-        """Return a number that changes when this process comes to own the tenant's shard anew.
+    def term(self, uid: str) -> int:
+        """Return the number of this process's ownership of a tenant: another one where it was lost in between.
 
-        What is open from another tenure may lack what others wrote since.
+        Raises:
+            NotOwnerError: it is another process's, or nobody's just now.
         """
         ...
 

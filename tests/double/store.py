@@ -93,7 +93,7 @@ class MemoryStore:
     def shard_of(self, uid: str) -> int:
         return 0
 
-    def tenure(self, uid: str) -> int:
+    def term(self, uid: str) -> int:
         return 0
 
     async def release(self, shard: int) -> None:

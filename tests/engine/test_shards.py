@@ -22,7 +22,7 @@ class LentStore(MemoryStore):
         super().__init__(Data(), wall_clock_us)
         self.epoch, self.elsewhere, self.released = 1, False, asyncio.Event()
 
-    def tenure(self, uid: str) -> int:
+    def term(self, uid: str) -> int:
         if self.elsewhere:
             raise NotOwnerError("there:1")
         return self.epoch

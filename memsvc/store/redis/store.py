@@ -132,8 +132,8 @@ class RedisStore:
         """See `Store.shard_of`."""
         return self._deployment.shard_of(uid)
 
-    def tenure(self, uid: str) -> int:
-        """See `Store.tenure`: the epoch."""
+    def term(self, uid: str) -> int:
+        """See `Store.term`. It is the epoch of the lease."""
         return self._lease(uid).epoch
 
     async def release(self, shard: int) -> None:

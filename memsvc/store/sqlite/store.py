@@ -126,8 +126,8 @@ class SqliteStore:
         """See `Store.shard_of`. A directory is one shard."""
         return 0
 
-    def tenure(self, uid: str) -> int:
-        """See `Store.tenure`. A directory stays its process's."""
+    def term(self, uid: str) -> int:
+        """See `Store.term`. Nobody else can own the directory meanwhile."""
         return 0
 
     async def next_change(self) -> ShardChange:
