@@ -13,6 +13,7 @@ from memsvc.errors import MemsvcError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
 from memsvc.store.types import Snapshot
+from memsvc.tasks import end
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
@@ -41,10 +42,7 @@ class Keeper:
 
     async def stop(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(*self._tasks)
 
     async def _rounds(self) -> None:
         while True:

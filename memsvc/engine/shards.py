@@ -9,6 +9,7 @@ from memsvc.engine.opened import OpenTenant
 from memsvc.errors import MemsvcError
 from memsvc.store.base import Store
 from memsvc.store.types import ShardChange, ShardEvent
+from memsvc.tasks import end
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
@@ -30,11 +31,8 @@ class Shards:
 
     async def stop(self) -> None:
         """End."""
-        for task in (self._task, *self._catching_up):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await end(self._task)
+        await end(*self._catching_up)
 
     async def _follow(self) -> None:
         while True:

@@ -381,6 +381,10 @@ class Store(Log, Snapshots, Protocol):
         """Wait for the next change of what this process owns; the first tell what it owns from the start."""
         ...
 
+    def retire(self) -> None:
+        """Take no further shards: this process is about to end."""
+        ...
+
     async def release(self, shard: int) -> None:
         """Hand a shard over: another process may have it at once."""
         ...

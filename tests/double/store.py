@@ -96,6 +96,9 @@ class MemoryStore:
     def term(self, uid: str) -> int:
         return 0
 
+    def retire(self) -> None:
+        pass
+
     async def release(self, shard: int) -> None:
         pass
 
