@@ -128,7 +128,7 @@ def wait_for_snapshot(client: MemoryClient, tenant: str, seconds: float) -> None
     """Wait until the tenant is saved as it stands, for so many seconds at most: saving would slow what is measured."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        stats = client.stats(tenant)
+        stats = client.stats(tenant, live=True)
         if stats.snapshot_seq == stats.head_seq:
             return
         time.sleep(WATCH_S)

@@ -96,18 +96,18 @@ def write_documents(
     Raises:
         MemsvcError: from the client; what was counted is durable.
     """
-    began, tokens = time.monotonic(), client.stats(done.tenant).tokens
+    began, tokens = time.monotonic(), client.stats(done.tenant, live=True).tokens
     for document in documents:
         done.documents += 1
         for batch in _batches(entries(document)):
             done.passages += len(batch)
             _write_new(client, done, batch)
             progress.sent(sum(_size(entry) for entry in batch))
-    stats = client.stats(done.tenant)
+    stats = client.stats(done.tenant, live=True)
     while wait and stats.applied_seq < done.seq:
         time.sleep(WAIT_S)
         with suppress(DeadlineExceededError):  # a busy server; the text is safe, and nothing else is due
-            stats = client.stats(done.tenant)
+            stats = client.stats(done.tenant, live=True)
     done.seconds = time.monotonic() - began
     done.tokens = stats.tokens - tokens
     done.tokens_per_second = done.tokens / done.seconds

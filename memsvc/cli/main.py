@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from memsvc.cli.backup import backup_app
 from memsvc.cli.bench import bench_app
 from memsvc.cli.demo import demo
 from memsvc.cli.doctor import doctor
@@ -59,6 +60,7 @@ def make_app() -> typer.Typer:
     app.command()(doctor)
     app.add_typer(tenants_app(), name="tenants")
     app.add_typer(keys_app(), name="keys")
+    app.add_typer(backup_app(), name="backup")
     app.add_typer(bench_app(), name="bench")
     return app
 

@@ -70,7 +70,7 @@ class IngestProgress:
         while not self._ended.wait(POLL_S):
             # A figure that comes late is no reason to end an ingest; the writer meets what is.
             with suppress(MemsvcError):
-                stats = self._client.stats(self._tenant, timeout=5.0)
+                stats = self._client.stats(self._tenant, live=True, timeout=5.0)
                 first = stats.tokens if first is None else first
                 self._draw(stats, (stats.tokens - first) / (time.monotonic() - began))
 

@@ -25,10 +25,18 @@ from memsvc.cli.options import (
 from memsvc.cli.output import clean, note, pairs, plain, print_json, show, stderr, stdout, table
 
 
-def stats(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
-    """Show a tenant's live figures."""
+def stats(
+    tenant: TenantId,
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="As they are now: do not wait for what is not applied yet; no hash.")
+    ] = False,
+    target: Target = DEFAULT_TARGET,
+    as_json: AsJson = False,
+) -> None:
+    """Show a tenant's figures."""
     with connect(target) as client:
-        found = client.stats(tenant)
+        found = client.stats(tenant, live=live)
     if as_json:
         print_json(found)
         return

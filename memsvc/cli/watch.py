@@ -64,7 +64,7 @@ def _watch_live(client: MemoryClient, tenant: str, from_seq: int | None, console
         while not feed.over:
             # Figures that come late are no reason to end; the feed meets what is.
             with suppress(MemsvcError):
-                figures.add(client.stats(tenant, timeout=5.0))
+                figures.add(client.stats(tenant, live=True, timeout=5.0))
             live.update(figures, refresh=True)
             until = time.monotonic() + POLL_S
             while (event := feed.next(until - time.monotonic())) is not None:

@@ -63,7 +63,8 @@ class Copies:
                 return done
             taken = bool(as_tenant) and await self._store.get_tenant(as_tenant) is not None
         except UnavailableError as error:
-            if as_tenant and error.reason == "NOT_OWNER":
+            # Where no process has that one just now, it may well be this one's in a moment.
+            if as_tenant and error.reason == "NOT_OWNER" and "owner" in error.metadata:
                 raise FailedPreconditionError(
                     "as_tenant: a tenant of that id would be another process's; choose another id, or export the "
                     "tenant and import it under this one",

@@ -136,11 +136,23 @@ class Engine:
             with suppress(MemsvcError):
                 await (await task).close(deleted=deleted)
 
+    async def shut_stale(self, opened: OpenTenant) -> None:
+        """Close a tenant that others owned since it was opened, unless another caller does."""
+        if self.find(opened.row.tenant) is opened:
+            await self.shut(opened.row.tenant)
+
     @asynccontextmanager
     async def using(self, tenant: str) -> AsyncIterator[OpenTenant]:
-        """Hold a tenant open."""
+        """Hold a tenant open.
+
+        Raises:
+            NotFoundError: there is none of that id.
+            UnavailableError: another process serves it (reason NOT_OWNER).
+        """
         opened = await asyncio.shield(self._opening(tenant))
-        while opened.closed:  # it left the memory before our turn came
+        while opened.closed or opened.term != self.store.term(opened.uid):
+            # It left the memory before our turn came; or others owned it meanwhile, and may have written.
+            await self.shut_stale(opened)
             opened = await asyncio.shield(self._opening(tenant))
         opened.users += 1
         try:

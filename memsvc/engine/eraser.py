@@ -17,6 +17,7 @@ import msgpack
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.store.base import Store
 from memsvc.store.types import Erasure
+from memsvc.tasks import end
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
@@ -65,9 +66,7 @@ class Eraser:
 
     async def stop(self) -> None:
         """End; what is under way is begun again at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def wake(self) -> None:
         """There is a new erasure."""

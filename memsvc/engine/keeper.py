@@ -13,6 +13,7 @@ from memsvc.errors import MemsvcError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
 from memsvc.store.types import Snapshot
+from memsvc.tasks import end
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
@@ -41,10 +42,7 @@ class Keeper:
 
     async def stop(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(*self._tasks)
 
     async def _rounds(self) -> None:
         while True:
@@ -132,6 +130,8 @@ class Keeper:
             return saved, view.totals.tokens
 
         snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
+        if tenant.term != self._store.term(tenant.uid):
+            return  # others owned it meanwhile, and may have erased what this view still has
         await self._store.save(tenant.uid, snapshot, view.policies.retention)
         tenant.segments, tenant.snapshot_seq, tenant.snapshot_tokens = segments, snapshot.seq, tokens
         written = sum(len(data) for data in snapshot.blobs.values() if data is not None)

@@ -70,6 +70,8 @@ class OpenTenant:
         self.view: View
         self.segments = Segments(names=[], entries=0)
         self.warnings: list[str] = []
+        self.term = 0
+        """The store's, as of when it was opened: under another one, what is open here may be behind the log."""
         self.head_seq = 0
         self.applied_seq = 0
         self.snapshot_seq = 0
@@ -133,6 +135,7 @@ class OpenTenant:
         """
         runner = self._thread.runner
         width, encoder = runner.encoder.dim, runner.encoder.fingerprint
+        self.term = self._store.term(self.uid)
         loaded = await self._store.load(self.uid, before_seq)
         if reserve is not None:
             await reserve(_room(loaded.snapshot, self.row, width))

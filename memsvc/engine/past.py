@@ -63,6 +63,10 @@ class Past:
         if task is not None and task.done() and (task.exception() or task.result().failure):
             del self._views[key]
             task = None
+        elif task is not None and task.done() and task.result().term != tenant.term:
+            # Others owned the tenant meanwhile, and may have made it forget.
+            await self._close([key])
+            task = self._views.get(key)
         if task is None:
             task = self._views[key] = asyncio.create_task(self._open(tenant, seq))
         self._views.move_to_end(key)
@@ -124,9 +128,7 @@ class Past:
         ]
 
     async def _close(self, keys: list[tuple[str, int]]) -> None:
-        for key in keys:
-            task = self._views.pop(key, None)
-            if task is None:
-                continue
+        # All at once: whoever asks meanwhile folds afresh.
+        for task in [self._views.pop(key) for key in keys if key in self._views]:
             with suppress(MemsvcError):
                 await (await task).close()

@@ -180,20 +180,29 @@ class Reads:
 
     async def _evicted(self, opened: OpenTenant, entries: Sequence[StoredEntry]) -> set[int]:
         """Return the numbers of those that left the index."""
-        if not opened.view.index.evicted:
-            return set()
         numbers = [entry.number for entry in entries]
-        return await self._engine.thread.call(
-            lambda: {number for number in numbers if opened.view.index.is_evicted(number)}, read=True
-        )
+
+        def evicted() -> set[int]:  # on the thread, which makes the index grow
+            index = opened.view.index
+            return {number for number in numbers if index.is_evicted(number)} if index.evicted else set()
+
+        return await self._engine.thread.call(evicted, read=True)
 
     async def stats(self, tenant: str, *, state_hash: bool) -> Stats:
         """Return live figures, of a moment between two records.
 
+        Args:
+            tenant: its id.
+            state_hash: whether to hash the state, too, and first wait for all that is committed now, as `recall` does:
+                a hash of a part of the log would be like no other.
+
         Raises:
             NotFoundError: no such tenant.
+            UnavailableError: the view failed; asking again folds it afresh.
         """
         async with self._engine.using(tenant) as opened:
+            if state_hash:
+                await opened.wait_applied(opened.head_seq)
             kept, parked = await self._store.kept(opened.uid), await self._store.parked(opened.uid)
             return await self._engine.thread.call_at_boundary(
                 lambda: opened.key,

@@ -13,6 +13,7 @@ from memsvc.engine.opened import OpenTenant
 from memsvc.engine.results import Whereabouts
 from memsvc.errors import MemsvcError, ResourceExhaustedError
 from memsvc.store.base import Store
+from memsvc.tasks import end
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
@@ -93,9 +94,7 @@ class Residency:
 
     async def stop(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def round(self) -> None:
         """Make up for what has grown, as far as tenants are not in use."""

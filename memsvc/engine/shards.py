@@ -9,6 +9,7 @@ from memsvc.engine.opened import OpenTenant
 from memsvc.errors import MemsvcError
 from memsvc.store.base import Store
 from memsvc.store.types import ShardChange, ShardEvent
+from memsvc.tasks import end
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
@@ -22,8 +23,6 @@ class Shards:
     def __init__(self, engine: "Engine", store: Store) -> None:
         self._engine, self._store = engine, store
         self._task: asyncio.Task[None] | None = None
-        self._before: set[int] = set()
-        """Shards that were taken once: only of those can something be open from before."""
         self._catching_up: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -32,11 +31,8 @@ class Shards:
 
     async def stop(self) -> None:
         """End."""
-        for task in (self._task, *self._catching_up):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await end(self._task)
+        await end(*self._catching_up)
 
     async def _follow(self) -> None:
         while True:
@@ -49,10 +45,11 @@ class Shards:
     async def _take_in(self, change: ShardChange) -> None:
         match change.event:
             case ShardEvent.TAKEN:
-                # What is open from when it was this process's before: others may have written since.
-                if change.shard in self._before:
-                    await self._let_go(change.shard)
-                self._before.add(change.shard)
+                with suppress(MemsvcError):  # it is lost again: the next change says so
+                    for tenant in self._of(change.shard):
+                        # Others have owned it since: they may have written.
+                        if tenant.term != self._store.term(tenant.uid):
+                            await self._engine.shut_stale(tenant)
                 self._engine.eraser.wake()
                 task = asyncio.create_task(self._catch_up(change.shard))
                 self._catching_up.add(task)
@@ -60,11 +57,13 @@ class Shards:
             case ShardEvent.LOST:
                 await self._let_go(change.shard)
             case ShardEvent.WANTED:
-                for tenant in self._of(change.shard):
-                    with suppress(MemsvcError):  # whoever takes it folds the rest
-                        await self._engine.keeper.snapshot(tenant)
-                await self._let_go(change.shard)
-                await self._store.release(change.shard)
+                try:
+                    for tenant in self._of(change.shard):
+                        with suppress(MemsvcError):  # whoever takes it folds the rest
+                            await self._engine.keeper.snapshot(tenant)
+                    await self._let_go(change.shard)
+                finally:  # what was offered is given, or nothing is ever offered again
+                    await self._store.release(change.shard)
                 # What was opened again meanwhile.
                 await self._let_go(change.shard)
 

@@ -5,7 +5,6 @@ import gc
 import logging
 import signal
 import sys
-from contextlib import suppress
 
 import grpc
 import structlog
@@ -28,6 +27,7 @@ from memsvc.server.memory_service import MemoryService
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
 from memsvc.store.base import Store
+from memsvc.tasks import end
 from memsvc.v1 import auth_pb2, auth_pb2_grpc, memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
 
 log = structlog.get_logger("memsvc.server")
@@ -129,9 +129,8 @@ async def _serve(
 
     await stop.wait()
     log.info("draining")
-    watch.cancel()
-    with suppress(asyncio.CancelledError):
-        await watch
+    store.retire()
+    await end(watch)
     await health.drain()
     memory.draining.set()
     await server.stop(settings.drain_s)

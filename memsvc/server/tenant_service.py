@@ -11,10 +11,11 @@ from memsvc import limits
 from memsvc.auth.grants import Right
 from memsvc.auth.rules import denied
 from memsvc.engine.engine import Engine
-from memsvc.errors import InvalidArgumentError
+from memsvc.errors import DeadlineExceededError, InvalidArgumentError
 from memsvc.memory.config import Gate, MemoryConfig
 from memsvc.memory.presets import preset
 from memsvc.server import convert, principal, validate
+from memsvc.server.interceptors import deadline
 from memsvc.tenant.policies import Policies
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
 
@@ -83,16 +84,31 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         known = types_pb2.Tenant.DESCRIPTOR
         if paths != ["*"] and not field_mask_pb2.FieldMask(paths=paths).IsValidForDescriptor(known):
             raise InvalidArgumentError("read_mask", "names a field that a tenant does not have")
-        message = convert.tenant(await self._engine.get_tenant(tenant), self._dim)
-        if any(path.split(".")[0] in {"*", "stats"} for path in paths):
+        row = await self._engine.get_tenant(tenant)
+        message = convert.tenant(row, self._dim)
+        if paths == ["stats.head_seq"]:  # the store knows: nothing need be opened
+            message.stats.head_seq = await self._engine.store.head(row.uid)
+        elif any(path.split(".")[0] in {"*", "stats"} for path in paths):
             hashed = any(path in {"*", "stats", "stats.state_hash"} for path in paths)
-            stats = await self._engine.reads.stats(tenant, state_hash=hashed)
+            try:
+                async with await deadline(context):
+                    stats = await self._engine.reads.stats(tenant, state_hash=hashed)
+            except TimeoutError:
+                raise self._late(tenant) from None
             message.stats.CopyFrom(convert.stats(stats))
         if paths == ["*"]:
             return message
         masked = types_pb2.Tenant()
         mask.MergeMessage(message, masked)
         return masked
+
+    def _late(self, tenant: str) -> DeadlineExceededError:
+        applied = self._engine.reads.applied_seq(tenant)
+        return DeadlineExceededError(
+            "the deadline passed before the tenant's view reached the log's head; without stats.state_hash in the "
+            "read_mask the figures wait for nothing",
+            metadata={} if applied is None else {"applied_seq": str(applied)},
+        )
 
     async def ListTenants(
         self, request: tenants_pb2.ListTenantsRequest, context: Context

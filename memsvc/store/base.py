@@ -379,8 +379,20 @@ class Store(Log, Snapshots, Credentials, Protocol):
         """Return the shard of a tenant."""
         ...
 
+    def term(self, uid: str) -> int:
+        """Return the number of this process's ownership of a tenant: another one where it was lost in between.
+
+        Raises:
+            NotOwnerError: it is another process's, or nobody's just now.
+        """
+        ...
+
     async def next_change(self) -> ShardChange:
         """Wait for the next change of what this process owns; the first tell what it owns from the start."""
+        ...
+
+    def retire(self) -> None:
+        """Take no further shards: this process is about to end."""
         ...
 
     async def release(self, shard: int) -> None:

@@ -206,7 +206,7 @@ class FakeClient:
         ]
         return Recall(tuple(hits), self.seq, "CONTEXT" if asked.get("max_tokens") else "")
 
-    def stats(self, tenant: str, timeout: float | None = None) -> TenantStats:
+    def stats(self, tenant: str, live: bool = False, timeout: float | None = None) -> TenantStats:
         held = self._tenant(tenant)
         self._fail("stats")
         self.lag -= 1

@@ -98,7 +98,7 @@ def test_a_terminal_shows_events_and_live_figures(ada, memsvc, terminal):
             time.sleep(0.01)
         yield EVENTS[1]
 
-    def stats(tenant, timeout):
+    def stats(tenant, live, timeout):
         ada.figures = {
             "surprise_recent": 1.0 + len(polled),
             "gate_share": 0.5,
@@ -126,7 +126,7 @@ def test_figures_that_come_late_are_no_reason_to_end(ada, memsvc, terminal):
         done.wait(10)
         yield EVENTS[0]
 
-    def stats(tenant, timeout):
+    def stats(tenant, live, timeout):
         assert timeout <= 10
         done.set()
         raise UnavailableError("busy")
@@ -148,7 +148,7 @@ def test_ctrl_c_ends_a_live_watch_well(ada, memsvc, terminal):
         yield EVENTS[0]
         threading.Event().wait()
 
-    def stats(tenant, timeout):
+    def stats(tenant, live, timeout):
         if "drift" in terminal.getvalue():
             raise KeyboardInterrupt
         return type(ada).stats(ada, tenant)

@@ -249,6 +249,14 @@ def test_every_code_has_its_error(client, fake, code):
     assert (raised.value.code, raised.value.reason, str(raised.value)) == (code, "WHY", "it says why")
 
 
+def test_what_a_server_that_stops_cuts_off_is_tried_again(client, fake):
+    """gRPC then says that the call was cancelled, which nobody did."""
+    fake.fail("Write", Fail(StatusCode.CANCELLED, "CANCELLED"))
+    client.write("ada", [Entry("the text", id="1")])
+    assert set(fake.tenants["ada"]) == {"1"}
+    assert len(fake.asked("Write")) == 2
+
+
 def test_an_error_carries_what_the_server_says(client, fake):
     details = [
         Help(links=[{"url": "unknown kinds are skipped"}]),

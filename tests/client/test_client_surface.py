@@ -68,7 +68,7 @@ SURFACE = {
     "forget": "tenant ids=None session=None role=None metadata=None after=None before=None wait=True",
     "get_erasure": "operation tenant=None",
     "feedback": "tenant ids useful=True",
-    "stats": "tenant",
+    "stats": "tenant * live=False",
     "state_hash": "tenant",
     "verify": "tenant",
     "watch": "tenant from_seq=None",

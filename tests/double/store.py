@@ -97,6 +97,12 @@ class MemoryStore:
     def shard_of(self, uid: str) -> int:
         return 0
 
+    def term(self, uid: str) -> int:
+        return 0
+
+    def retire(self) -> None:
+        pass
+
     async def release(self, shard: int) -> None:
         pass
 

@@ -1,6 +1,7 @@
 """What a caller of the server relies on, over the wire."""
 
 import asyncio
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -155,6 +156,14 @@ def test_a_read_mask_leaves_out_the_figures(client, stubs) -> None:
     assert masked.HasField("stats")
     assert not masked.stats.state_hash
     assert stubs.tenants.GetTenant(GetTenantRequest(tenant="mask")).stats.state_hash
+
+
+def test_live_figures_are_the_same_without_a_hash(client) -> None:
+    client.create_tenant("live")
+    client.write("live", ["something to count"], wait="applied")
+    figures = client.stats("live")
+    assert figures.state_hash
+    assert client.stats("live", live=True) == dataclasses.replace(figures, state_hash="")
 
 
 def test_a_stream_acknowledges_in_order_and_answers_the_flush_last(client, stubs) -> None:

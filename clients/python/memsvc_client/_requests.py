@@ -279,10 +279,19 @@ def import_tenant(as_tenant: str | None, rebuild: bool) -> tenants_pb2.ImportTen
     )
 
 
-def get_stats(tenant_id: str) -> tenants_pb2.GetTenantRequest:
-    """Return the request for a tenant's figures."""
+def get_stats(tenant_id: str, live: bool) -> tenants_pb2.GetTenantRequest:
+    """Return the request for a tenant's figures; `live` ones have no hash, for which the server would wait."""
     request = tenants_pb2.GetTenantRequest(tenant=tenant(tenant_id))
-    request.read_mask.paths.append("stats")
+    fields = types_pb2.TenantStats.DESCRIPTOR.fields_by_name
+    paths = [f"stats.{name}" for name in fields if name != "state_hash"] if live else ["stats"]
+    request.read_mask.paths.extend(paths)
+    return request
+
+
+def get_head(tenant_id: str) -> tenants_pb2.GetTenantRequest:
+    """Return the request for the seq of a log's last record."""
+    request = tenants_pb2.GetTenantRequest(tenant=tenant(tenant_id))
+    request.read_mask.paths.append("stats.head_seq")
     return request
 
 

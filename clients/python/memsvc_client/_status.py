@@ -36,6 +36,9 @@ _CLASSES: Mapping[grpc.StatusCode, type[errors.MemsvcError]] = MappingProxyType(
     }
 )
 
+_CUT_OFF = "CANCELLED"
+"""gRPC's words for a call that the other side ended without a status. For what ends on this side it has others."""
+
 
 def to_error(failure: grpc.RpcError, target: str) -> errors.MemsvcError:
     """Return what a failed call to `target` means, with all that the server says of it."""
@@ -46,6 +49,9 @@ def to_error(failure: grpc.RpcError, target: str) -> errors.MemsvcError:
     info = _find(status, details.ErrorInfo)
     violations = _find(status, details.BadRequest).field_violations
     reason = info.reason
+    if code is grpc.StatusCode.CANCELLED and message == _CUT_OFF and not reason:
+        # A server that stops cuts off what it has not begun (grpc/grpc#41785): nobody cancelled anything.
+        code = grpc.StatusCode.UNAVAILABLE
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
         # gRPC's own words: no server of ours wrote this status.
         reason, message = "UNREACHABLE", _unreachable(message, target)

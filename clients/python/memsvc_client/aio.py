@@ -235,11 +235,15 @@ class AsyncMemoryClient:
             await self._call(tenant, lambda at: at.memory.Feedback, _requests.feedback(tenant, ids, useful), timeout)
         ).seq
 
-    async def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
-        """Return a tenant's live figures, as `MemoryClient.stats` does."""
-        return _replies.stats(
-            (await self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_stats(tenant), timeout)).stats
-        )
+    async def stats(self, tenant: str, *, live: bool = False, timeout: float | None = None) -> TenantStats:
+        """Return a tenant's figures, as `MemoryClient.stats` does."""
+        request = _requests.get_stats(tenant, live)
+        return _replies.stats((await self._call(tenant, lambda at: at.tenants.GetTenant, request, timeout)).stats)
+
+    async def head_seq(self, tenant: str, *, timeout: float | None = None) -> int:
+        """Return the seq of the last record of a tenant's log, as `MemoryClient.head_seq` does."""
+        asked = _requests.get_head(tenant)
+        return (await self._call(tenant, lambda at: at.tenants.GetTenant, asked, timeout)).stats.head_seq
 
     async def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
         """Return the hash of a tenant's state, as `MemoryClient.state_hash` does."""

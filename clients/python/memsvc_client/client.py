@@ -366,15 +366,28 @@ class MemoryClient:
         """
         return self._call(tenant, lambda at: at.memory.Feedback, _requests.feedback(tenant, ids, useful), timeout).seq
 
-    def stats(self, tenant: str, *, timeout: float | None = None) -> TenantStats:
-        """Return a tenant's live figures.
+    def stats(self, tenant: str, *, live: bool = False, timeout: float | None = None) -> TenantStats:
+        """Return a tenant's figures, once all that is committed when the call arrives is applied.
+
+        Args:
+            tenant: its id.
+            live: as they are now, which waits for nothing; `state_hash` is empty then.
+            timeout: seconds, in place of the client's.
 
         Raises:
             NotFoundError: no such tenant.
         """
         return _replies.stats(
-            self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_stats(tenant), timeout).stats
+            self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_stats(tenant, live), timeout).stats
         )
+
+    def head_seq(self, tenant: str, *, timeout: float | None = None) -> int:
+        """Return the seq of the last record of a tenant's log, without bringing the tenant into memory.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        return self._call(tenant, lambda at: at.tenants.GetTenant, _requests.get_head(tenant), timeout).stats.head_seq
 
     def state_hash(self, tenant: str, *, timeout: float | None = None) -> str:
         """Return the hash of a tenant's state, that of `stats`.

@@ -7,7 +7,6 @@ who comes while one runs waits for the next.
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
@@ -16,6 +15,7 @@ from memsvc.failpoints import hit
 from memsvc.store.redis.faults import TROUBLE
 from memsvc.store.redis.nodes import Node, primaries
 from memsvc.store.redis.url import Connection
+from memsvc.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,7 @@ class Files:
 
     async def close(self) -> None:
         """Wait for nothing any more."""
-        for task in (self._running, self._next):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await end(self._running, self._next)
 
     async def _after(self, running: asyncio.Task[bool] | None) -> bool:
         if running is not None:

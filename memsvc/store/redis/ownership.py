@@ -13,6 +13,7 @@ from memsvc.store.redis.keys import Keys, shard_of_uid
 from memsvc.store.redis.lease import Lease, Process, acquire, address_of
 from memsvc.store.redis.scripts import script
 from memsvc.store.types import ShardChange, ShardEvent
+from memsvc.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Ownership:
         """Who owns the others, as last seen."""
         self._offered: set[int] = set()
         self._share = shards
+        self._retiring = False
         self.changes: asyncio.Queue[ShardChange] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -80,6 +82,10 @@ class Ownership:
         """Return the lease of a tenant's shard; see `lease`."""
         return self.lease(shard_of_uid(uid))
 
+    def retire(self) -> None:
+        """Take and offer nothing any more, and count as gone, so that the others take what becomes free."""
+        self._retiring = True
+
     async def release(self, shard: int) -> None:
         """Hand a shard over to whoever takes it."""
         self._offered.discard(shard)
@@ -89,10 +95,7 @@ class Ownership:
 
     async def close(self) -> None:
         """Release all and say farewell."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
         try:
             async with asyncio.timeout(self._process.lease_s):
                 await asyncio.gather(*self._ending, *(self.release(shard) for shard in list(self._leases)))
@@ -124,11 +127,12 @@ class Ownership:
         """Do all once. A predecessor is a process of that address that is gone: its port is ours."""
         due = [lease for lease in self._leases.values() if lease.is_due]
         await asyncio.gather(*(lease.renew() for lease in due))
-        members = await self._beat(self._process.lease_ms)
+        members = await self._beat(0 if self._retiring else self._process.lease_ms)
         self._share = -(-self.shards // max(1, members))
         await self._look()
-        await self._take(predecessor)
-        self._offer()
+        if not self._retiring:
+            await self._take(predecessor)
+            self._offer()
 
     async def _beat(self, lasting_ms: int) -> int:
         return len(

@@ -137,6 +137,14 @@ class RedisStore:
         """See `Store.shard_of`."""
         return self._deployment.shard_of(uid)
 
+    def term(self, uid: str) -> int:
+        """See `Store.term`. It is the epoch of the lease."""
+        return self._lease(uid).epoch
+
+    def retire(self) -> None:
+        """See `Store.retire`."""
+        self._deployment.ownership.retire()
+
     async def release(self, shard: int) -> None:
         """See `Store.release`."""
         await self._deployment.to_the_end(self._deployment.ownership.release(shard))

@@ -139,6 +139,13 @@ class SqliteStore:
         """See `Store.shard_of`. A directory is one shard."""
         return 0
 
+    def term(self, uid: str) -> int:
+        """See `Store.term`. Nobody else can own the directory meanwhile."""
+        return 0
+
+    def retire(self) -> None:
+        """See `Store.retire`. There is nothing to take."""
+
     async def next_change(self) -> ShardChange:
         """See `Store.next_change`. There is but one: it is this process's."""
         return await self._changes.get()

@@ -1,16 +1,15 @@
-"""On Redis's disk before the answer, by a trace of its system calls; and what is not so is told apart."""
+"""What the store appends is on Redis's disk before it is acknowledged, by a trace of its system calls."""
 
 import re
 import shutil
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import pytest
 from memsvc_bench.redis_process import RedisProcess
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
+from memsvc.store.redis.store import RedisOptions, RedisStore
+from memsvc.store.redis.url import parse
+from tests.conformance.stores import payload, write
 from tests.tracing import strace_works
 
 pytestmark = [
@@ -19,9 +18,6 @@ pytestmark = [
 ]
 
 APPENDS = 5
-SCRIPT = "return redis.call('XADD', KEYS[1], ARGV[1], 'record', ARGV[2])"
-
-Append = Callable[[Redis, int], Awaitable[object]]
 
 
 class Call(NamedTuple):
@@ -63,22 +59,16 @@ def synced_before_the_answer(trace: str, mark: str) -> bool:
     return bool(written and synced) and written[-1].returns < synced[-1].begins
 
 
-async def xadd(redis: Redis, i: int) -> object:
-    return await redis.xadd("log", {"record": f"mark {i}"}, id=f"1-{i}")
-
-
-async def script(redis: Redis, i: int) -> object:
-    return await redis.evalsha(await redis.script_load(SCRIPT), 1, "log", f"1-{i}", f"mark {i}")
-
-
 @pytest.mark.parametrize(("fsync", "durable"), [("always", True), ("everysec", False)])
-@pytest.mark.parametrize("append", [xadd, script])
-async def test_redis_syncs_its_log_before_the_answer(tmp_path, append: Append, fsync: str, durable: bool) -> None:
+async def test_an_append_is_on_the_disk_of_redis_before_it_is_acknowledged(tmp_path, fsync: str, durable: bool) -> None:
     trace = tmp_path / "trace"
     strace = ["strace", "-f", "-y", "-s", "4096", "-e", "trace=read,write,fdatasync,fsync", "-o", str(trace)]
+    options = RedisOptions(address="here:1", shards=1, allow_weak=not durable)
     with RedisProcess(tmp_path / "redis", {"appendfsync": fsync}, under=strace) as server:
-        async with Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as redis:
-            for i in range(1, APPENDS + 1):
-                await append(redis, i)
+        store = await RedisStore.open(parse(server.url), options)
+        tenant = await store.create_tenant("tenant", b"", b"", "")
+        for i in range(1, APPENDS + 1):
+            await write(store, tenant.uid, payload(f"id {i}", f"mark {i}"))
+        await store.close()
     seen = trace.read_text(errors="replace")
     assert [synced_before_the_answer(seen, f"mark {i}") for i in range(1, APPENDS + 1)] == [durable] * APPENDS

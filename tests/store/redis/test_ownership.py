@@ -82,6 +82,17 @@ async def test_who_comes_gets_a_fair_share_and_who_leaves_gives_it_back(server) 
             assert await bodies(one.store, row.uid) == [b"after"]
 
 
+async def test_who_is_about_to_end_takes_nothing_and_leaves_room_for_the_others(server) -> None:
+    async with owner(server.url, "one:1", lease_s=LONG_S) as one, owner(server.url, "two:2", lease_s=LONG_S) as two:
+        await until(lambda: len(one.owned) == len(two.owned) == SHARDS // 2)
+        one.store.retire()
+        for shard in sorted(one.owned):
+            one.owned.discard(shard)
+            await one.store.release(shard)
+        await until(lambda: two.owned == ALL)
+        assert one.owned == set()
+
+
 async def test_what_is_not_handed_over_stays(server) -> None:
     async with owner(server.url, "one:1", gives=False) as one, owner(server.url, "two:2") as two:
         await asyncio.sleep(2 * LEASE_S)

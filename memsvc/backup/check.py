@@ -1,0 +1,58 @@
+"""Reads a tenant's file as an import would, and believes nothing."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from memsvc.backup.directory import Directory
+from memsvc.backup.error import BackupError
+from memsvc.backup.manifest import Manifest, Saved
+from memsvc.errors import InvalidArgumentError
+from memsvc.tenant.archive import Header, Reader
+
+PART_BYTES = 1 << 20
+
+
+class Problem(NamedTuple):
+    """What is wrong with a tenant's file."""
+
+    tenant: str
+    what: str
+
+
+def read(path: Path, uid: str) -> Saved:
+    """Read a file from its beginning to its end; return what it holds.
+
+    Raises:
+        BackupError: it is damaged, cut short, or no export.
+        OSError: it cannot be read.
+    """
+    reader, digest, size = Reader(), hashlib.sha256(), 0
+    header: Header | None = None
+    try:
+        with path.open("rb") as file:
+            while data := file.read(PART_BYTES):
+                size += len(data)
+                digest.update(data)
+                for item in reader.feed(data):
+                    if isinstance(item, Header):
+                        header = item
+        reader.finish()
+    except InvalidArgumentError as error:
+        raise BackupError(error.description) from error
+    if header is None:
+        raise BackupError("the file is empty")
+    return Saved(tenant=header.tenant, uid=uid, head_seq=header.head_seq, size=size, sha256=digest.hexdigest())
+
+
+def problems(directory: Directory, manifest: Manifest) -> list[Problem]:
+    """Return what is wrong with a backup."""
+    found = []
+    for saved in manifest.tenants:
+        try:
+            what = "" if read(directory.file(saved), saved.uid) == saved else "the file is not the one that was written"
+        except (BackupError, OSError) as error:
+            what = str(error)
+        if what:
+            found.append(Problem(saved.tenant, what))
+    return found

@@ -1,0 +1,163 @@
+"""Backups of a server that serves, brought back on another one: what an operator relies on."""
+
+import json
+import shutil
+
+import pytest
+from memsvc_client import Entry, MemoryClient
+from typer.testing import CliRunner
+
+from memsvc.cli.main import make_app
+from tests.serving import Server
+
+
+def memsvc(*arguments: object, code: int = 0) -> dict:
+    ran = CliRunner().invoke(make_app(), [*map(str, arguments), "--json"])
+    assert ran.exit_code == code, ran.stderr
+    return json.loads(ran.stdout) if ran.stdout else {"error": ran.stderr}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("first") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("other") / "data") as server:
+        yield server
+
+
+def emptied(server: Server) -> MemoryClient:
+    client = server.client()
+    for tenant in list(client.list_tenants()):
+        client.delete_tenant(tenant.tenant)
+    return client
+
+
+@pytest.fixture
+def client(server):
+    with emptied(server) as client:
+        yield client
+
+
+@pytest.fixture
+def elsewhere(other):
+    with emptied(other) as client:
+        yield client
+
+
+def fill(client: MemoryClient, *tenants: str) -> None:
+    for tenant in tenants:
+        client.create_tenant(tenant)
+        for i in range(40):
+            text = f"the harbour of {tenant} opened its gate {i * 37 % 101} at dawn"
+            client.write(tenant, [Entry(text, id=f"e{i}")])
+        client.delete_entry(tenant, "e3")
+
+
+def test_a_deployment_is_brought_back_on_another_server_bit_for_bit(client, elsewhere, server, other, tmp_path):
+    fill(client, "ada", "bob/é x")
+    made = memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    assert (made["tenants"], made["written"]) == (2, 2)
+    assert memsvc("backup", "verify", tmp_path / "b")["problems"] == []
+    assert memsvc("backup", "restore", tmp_path / "b", "--target", other.target)["restored"] == 2
+    for tenant in ("ada", "bob/é x"):
+        there, here = elsewhere.verify(tenant), client.verify(tenant)
+        assert there.state_hash == there.folded_hash == here.state_hash
+        recalled = [
+            [(hit.id, hit.score) for hit in at.recall(tenant, "gate 37 at dawn").hits] for at in (client, elsewhere)
+        ]
+        assert recalled[0] == recalled[1] != []
+
+
+def test_what_did_not_change_is_not_written_again(client, server, tmp_path):
+    fill(client, "ada", "bob", "cat")
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "b" / "tenants").iterdir()}
+    client.write("bob", [Entry("one more", id="new")])
+    client.delete_tenant("cat")
+    client.create_tenant("dan")
+    made = memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    assert (made["tenants"], made["written"]) == (3, 2)
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "b" / "tenants").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == 5
+    listed = memsvc("backup", "list", tmp_path / "b")["backups"]
+    assert [each["tenants"] for each in listed] == [3, 3]
+    assert listed[1]["backup"] == made["backup"]
+
+
+def test_an_older_backup_and_single_tenants_can_be_asked_for(client, elsewhere, server, other, tmp_path):
+    fill(client, "ada", "bob")
+    first = memsvc("backup", "create", tmp_path / "b", "--target", server.target)["backup"]
+    client.write("ada", [Entry("a later thought", id="later")])
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    asked = ("backup", "restore", tmp_path / "b", "--backup", first, "--tenant", "ada", "--target", other.target)
+    assert memsvc(*asked)["restored"] == 1
+    assert [tenant.tenant for tenant in elsewhere.list_tenants()] == ["ada"]
+    assert "later" not in {entry.id for entry in elsewhere.list_entries("ada")}
+    again = memsvc(*asked, code=1)
+    assert again["tenants"] == [{"tenant": "ada", "outcome": "exists"}]
+
+
+def test_a_damaged_file_is_found_and_costs_only_its_tenant(client, elsewhere, server, other, tmp_path):
+    fill(client, "ada", "bob")
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    manifest = json.loads(next((tmp_path / "b").glob("*.json")).read_text())
+    uid = next(saved["uid"] for saved in manifest["tenants"] if saved["tenant"] == "ada")
+    (file,) = (tmp_path / "b" / "tenants").glob(f"{uid}-*")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    problems = memsvc("backup", "verify", tmp_path / "b", code=1)["problems"]
+    assert [problem["tenant"] for problem in problems] == ["ada"]
+    restored = memsvc("backup", "restore", tmp_path / "b", "--target", other.target, code=1)
+    assert restored["restored"] == 1
+    assert [tenant.tenant for tenant in elsewhere.list_tenants()] == ["bob"]
+
+
+def test_what_was_forgotten_is_gone_once_older_backups_are_pruned(client, server, tmp_path):
+    fill(client, "ada")
+    client.write("ada", [Entry("the word is xylofage", id="secret")])
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    client.forget("ada", ids=["secret"])
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+
+    def holding() -> int:
+        return sum(b"xylofage" in path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file())
+
+    assert holding() == 1, "the older backup has it: the scan can find it"
+    memsvc("backup", "prune", tmp_path / "b", "--keep", 1)
+    assert holding() == 0
+    assert memsvc("backup", "verify", tmp_path / "b")["problems"] == []
+
+
+def test_a_backup_that_breaks_off_leaves_the_one_before(client, server, tmp_path):
+    fill(client, "ada")
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    shutil.copy(next((tmp_path / "b" / "tenants").iterdir()), tmp_path / "b" / "tenants" / "begun.part")
+    client.write("ada", [Entry("more", id="more")])
+    assert memsvc("backup", "verify", tmp_path / "b")["problems"] == []
+    failed = memsvc("backup", "create", tmp_path / "b", "--target", "127.0.0.1:1", code=3)
+    assert "no memsvc server answers" in failed["error"]
+    assert len(memsvc("backup", "list", tmp_path / "b")["backups"]) == 1
+    assert memsvc("backup", "create", tmp_path / "b", "--target", server.target)["written"] == 1
+
+
+def test_a_directory_without_a_backup_or_with_a_strange_one_is_said(tmp_path):
+    assert "no backup yet" in memsvc("backup", "verify", tmp_path / "b", code=1)["error"]
+    (tmp_path / "b" / "20260101T000000.000000Z.json").write_text('{"format": 2, "tenants": []}')
+    assert "newer version" in memsvc("backup", "verify", tmp_path / "b", code=1)["error"]
+    named = {"tenant": "t", "uid": "../../etc", "head_seq": 1, "size": 1, "sha256": "00"}
+    manifest = {"format": 1, "made": "2026-01-01T00:00:00Z", "tenants": [named]}
+    (tmp_path / "b" / "20260101T000000.000000Z.json").write_text(json.dumps(manifest))
+    assert "tenants.0.uid" in memsvc("backup", "verify", tmp_path / "b", code=1)["error"]
+
+
+def test_nobody_else_may_read_a_backup(client, server, tmp_path):
+    fill(client, "ada")
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    assert (tmp_path / "b").stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "b" / "tenants").iterdir())
