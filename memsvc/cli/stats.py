@@ -10,7 +10,6 @@ from rich.text import Text
 
 from memsvc.cli.connection import connect
 from memsvc.cli.options import (
-    DEFAULT_TARGET,
     After,
     AsJson,
     AsOf,
@@ -19,15 +18,16 @@ from memsvc.cli.options import (
     Metadata,
     Role,
     Session,
-    Target,
     TenantId,
 )
 from memsvc.cli.output import clean, note, pairs, plain, print_json, show, stderr, stdout, table
+from memsvc.cli.target import Server, connects
 
 
-def stats(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
+@connects
+def stats(tenant: TenantId, server: Server, *, as_json: AsJson = False) -> None:
     """Show a tenant's live figures."""
-    with connect(target) as client:
+    with connect(server) as client:
         found = client.stats(tenant)
     if as_json:
         print_json(found)
@@ -38,6 +38,7 @@ def stats(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson 
         note(f"warning: {warning}")
 
 
+@connects
 def entries(
     tenant: TenantId,
     *,
@@ -51,11 +52,11 @@ def entries(
         bool, typer.Option("--evicted", help="With those that left the index because there were too many.")
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the oldest.")] = 100,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """List a tenant's entries in the order they were written."""
-    with connect(target) as client:
+    with connect(server) as client:
         listed = client.list_entries(
             tenant,
             session=session,
@@ -82,16 +83,17 @@ def entries(
         stderr().print(f"… and more; raise --limit above {limit:,}" if more else "no entries match")
 
 
+@connects
 def get(
     tenant: TenantId,
     id: EntryId,
     *,
     as_of: AsOf = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Show one entry, and all that is known of it."""
-    with connect(target) as client:
+    with connect(server) as client:
         found = client.get_entry(tenant, id, as_of)
     if as_json:
         print_json(found)
