@@ -15,6 +15,7 @@ from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc, types_pb2
+from tests.certificates import Pair
 
 COMMIT_SECONDS = 1_700_000_000
 
@@ -108,12 +109,16 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     over: threading.Event = field(default_factory=threading.Event)
     """Set when a stream is over for the server, however it ended."""
 
-    def start(self) -> str:
+    def start(self, tls: Pair | None = None) -> str:
         self._pool = ThreadPoolExecutor(8)
         self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)], interceptors=[_Keys(self.keys)])
         memory_pb2_grpc.add_MemoryServiceServicer_to_server(self, self._server)
         tenants_pb2_grpc.add_TenantServiceServicer_to_server(self, self._server)
-        port = self._server.add_insecure_port("127.0.0.1:0")
+        if tls is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            credentials = grpc.ssl_server_credentials([(tls.key.read_bytes(), tls.cert.read_bytes())])
+            port = self._server.add_secure_port("127.0.0.1:0", credentials)
         self._server.start()
         return f"127.0.0.1:{port}"
 

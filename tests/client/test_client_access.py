@@ -55,14 +55,18 @@ def test_what_the_source_of_a_key_raises_is_raised(connect, fake):
     assert fake.keys == []
 
 
-def test_the_owner_of_a_tenant_is_shown_the_key_too(connect, fake):
-    owner = FakeServer(tenants={"ada": {}})
-    fake.elsewhere["ada"] = owner.start()
+def test_the_owner_of_a_tenant_is_reached_and_shown_the_same(connect, tmp_path):
+    authority = Authority(tmp_path)
+    first, owner = FakeServer(), FakeServer(tenants={"ada": {}})
+    target = first.start(authority.issue("first"))
+    first.elsewhere["ada"] = owner.start(authority.issue("owner"))
     try:
-        connect(fake.target, api_key=KEY).write("ada", "x")
+        connect(target, api_key=KEY, tls=TLS(ca=authority.ca)).write("ada", "x")
     finally:
+        first.stop()
         owner.stop()
-    assert fake.keys == owner.keys == [("Write", BEARER)]
+    assert owner.texts("ada") == ["x"]
+    assert first.keys == owner.keys == [("Write", BEARER)]
 
 
 @pytest.mark.parametrize(
