@@ -90,6 +90,17 @@ class Credential(
     intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = intercept_stream_stream = _call
 
 
+def refused(server: Server) -> str:
+    """See a server end before it serves; return what it said."""
+    process = server.spawn()
+    assert process.wait(timeout=60) != 0
+    if process.stdout:
+        assert "listening" not in process.stdout.read()
+        process.stdout.close()
+    assert "Traceback" not in server.log
+    return server.log
+
+
 class Stubs:
     """The raw services, for what the client would not let through."""
 

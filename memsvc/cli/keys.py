@@ -11,8 +11,9 @@ from memsvc_client.types import Key, NewKey
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, Yes, parse_duration
+from memsvc.cli.options import AsJson, Yes, parse_duration
 from memsvc.cli.output import USAGE, agree, clean, fail, print_json, show, stderr, stdout, table
+from memsvc.cli.target import Server, connects
 
 if TYPE_CHECKING:
     from memsvc_client import MemoryClient
@@ -70,6 +71,7 @@ def keys_app() -> typer.Typer:
     return app
 
 
+@connects
 def create_key(
     name: Annotated[str, typer.Argument(help="What to call it.", metavar="NAME", show_default=False)],
     grant: Grants,
@@ -82,7 +84,7 @@ def create_key(
     ] = None,
     data: Data = None,
     store: StoreUrl = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once. On a server's own store it needs no other key: so the first one is made."""
@@ -90,19 +92,20 @@ def create_key(
     for pattern, rights in map(_read_grant, grant):
         grants[pattern] = tuple(dict.fromkeys((*grants.get(pattern, ()), *rights)))
     at = None if expire is None else datetime.now(UTC) + expire
-    with _keys(data, store, target, new=True) as keys:
+    with _keys(data, store, server, new=True) as keys:
         _print_new(keys.create_key(name, grants, at), as_json=as_json)
 
 
+@connects
 def list_keys(
     *,
     data: Data = None,
     store: StoreUrl = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """List keys, without their secrets; ended ones for 30 days."""
-    with _keys(data, store, target) as keys:
+    with _keys(data, store, server) as keys:
         found = list(keys.list_keys())
     if as_json:
         print_json({"keys": found})
@@ -117,6 +120,7 @@ def list_keys(
         stderr().print("no keys yet; `memsvc keys create` makes one")
 
 
+@connects
 def rotate_key(
     id: KeyId,
     *,
@@ -128,26 +132,27 @@ def rotate_key(
     ] = "1h",  # type: ignore[assignment]  # typer parses the default too
     data: Data = None,
     store: StoreUrl = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Give a key another secret and print it, this once."""
-    with _keys(data, store, target) as keys:
+    with _keys(data, store, server) as keys:
         _print_new(keys.rotate_key(id, overlap), as_json=as_json)
 
 
+@connects
 def revoke_key(
     id: KeyId,
     *,
     yes: Yes = False,
     data: Data = None,
     store: StoreUrl = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Make a key worthless, at once and for good."""
     agree(f"Revoke key {id}?", yes=yes, as_json=as_json)
-    with _keys(data, store, target) as keys:
+    with _keys(data, store, server) as keys:
         key = keys.revoke_key(id)
     if as_json:
         print_json(key)
@@ -157,7 +162,7 @@ def revoke_key(
 
 @contextmanager
 def _keys(
-    data: Path | None, store: str | None, target: str, *, new: bool = False
+    data: Path | None, store: str | None, server: Server, *, new: bool = False
 ) -> "Iterator[MemoryClient | StoredKeys]":
     """Open a server's keys, or those of a store; of a data directory that is to be made only where it may be `new`."""
     if data is not None and store is not None:
@@ -165,7 +170,7 @@ def _keys(
     if data is not None and not new and not data.is_dir():
         fail(f"there is no directory {data}", USAGE)
     if data is None and store is None:
-        with connect(target) as client:
+        with connect(server) as client:
             yield client
         return
     from memsvc.cli.keys_of_store import open_keys  # noqa: PLC0415  # other commands do without the stores
