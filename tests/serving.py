@@ -73,6 +73,17 @@ class Server:
             self._reap()
 
 
+def refused(server: Server) -> str:
+    """See a server end before it serves; return what it said."""
+    process = server.spawn()
+    assert process.wait(timeout=60) != 0
+    if process.stdout:
+        assert "listening" not in process.stdout.read()
+        process.stdout.close()
+    assert "Traceback" not in server.log
+    return server.log
+
+
 class Stubs:
     """The raw services, for what the client would not let through."""
 

@@ -15,8 +15,9 @@ from memsvc.backup.error import BackupError
 from memsvc.backup.manifest import Manifest, Saved
 from memsvc.backup.restore import restore
 from memsvc.cli.connection import LONG_TIMEOUT_S, connect
-from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target
+from memsvc.cli.options import AsJson
 from memsvc.cli.output import FAILED, USAGE, fail, note, pairs, print_json, show, stderr, stdout, table
+from memsvc.cli.target import Server, connects
 
 Where = Annotated[Path, typer.Argument(help="The directory of the backups.", metavar="DIR", show_default=False)]
 Which = Annotated[
@@ -35,12 +36,13 @@ def backup_app() -> typer.Typer:
     return app
 
 
-def create_backup(where: Where, *, target: Target = DEFAULT_TARGET, as_json: AsJson = False) -> None:
+@connects
+def create_backup(where: Where, *, server: Server, as_json: AsJson = False) -> None:
     """Add a backup: every tenant as it is when its turn comes, read again after it is written.
 
     A tenant whose log has not grown since the last backup is not read again; both share its file.
     """
-    with _files(), connect(target, timeout=LONG_TIMEOUT_S) as client, _bar("backup", hidden=as_json) as told:
+    with _files(), connect(server, timeout=LONG_TIMEOUT_S) as client, _bar("backup", hidden=as_json) as told:
         made = create(client, Directory(where), told)
     figures = {
         "backup": made.manifest.name,
@@ -88,6 +90,7 @@ def verify_backup(where: Where, *, backup: Which = None, as_json: AsJson = False
         raise typer.Exit(FAILED)
 
 
+@connects
 def restore_backup(
     where: Where,
     *,
@@ -96,7 +99,7 @@ def restore_backup(
         list[str] | None,
         typer.Option(help="Only this one; may be given more than once.", metavar="TENANT", show_default=False),
     ] = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Make the tenants of a backup again. One that exists is left as it is, and said."""
@@ -104,7 +107,7 @@ def restore_backup(
         directory = Directory(where)
         manifest = _read(directory, backup)
     chosen = _chosen(manifest, tenant or [])
-    with connect(target, timeout=LONG_TIMEOUT_S) as client, _bar("restore", hidden=as_json) as told:
+    with connect(server, timeout=LONG_TIMEOUT_S) as client, _bar("restore", hidden=as_json) as told:
         outcomes = restore(client, directory, chosen, told)
     failed = [outcome for outcome in outcomes if outcome.failed]
     if as_json:

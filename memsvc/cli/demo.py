@@ -26,6 +26,7 @@ from memsvc.cli.options import AsJson
 from memsvc.cli.output import note, stderr, stdout
 from memsvc.cli.progress import IngestProgress
 from memsvc.cli.recall import render_hit
+from memsvc.cli.target import Server
 
 TENANT = "python"
 QUESTIONS = (
@@ -76,7 +77,7 @@ def _run(server: ServerProcess, *, quiet: bool) -> Result:
     server.start()
     documents = _documents()
     done = Ingested(tenant=TENANT)
-    with connect(server.target) as client:
+    with connect(Server(server.target)) as client:
         _tell(f"Streaming {len(documents)} topics of Python's help into one tenant's memory", quiet=quiet)
         client.create_tenant(TENANT)
         size = sum(len(document.text.encode()) for document in documents)
@@ -90,7 +91,7 @@ def _run(server: ServerProcess, *, quiet: bool) -> Result:
     server.kill()
     disk = sum(file.stat().st_size for file in server.data.rglob("*") if file.is_file())
     restart = server.start()
-    with connect(server.target) as client:
+    with connect(Server(server.target)) as client:
         _tell("The same questions", quiet=quiet)
         began = time.perf_counter()
         client.recall(TENANT, QUESTIONS[0], k=1)

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from memsvc.cli.connection import connect
 from memsvc.cli.options import (
-    DEFAULT_TARGET,
     After,
     AsJson,
     Before,
@@ -19,14 +18,15 @@ from memsvc.cli.options import (
     Metadata,
     Role,
     Session,
-    Target,
     TenantId,
 )
 from memsvc.cli.output import USAGE, clean, fail, note, pairs, plain, print_json, show, stderr, stdout
+from memsvc.cli.target import Server, connects
 
 POLL_S = 0.2
 
 
+@connects
 def forget(
     tenant: TenantId,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of entries.", metavar="ID", show_default=False)] = None,
@@ -37,7 +37,7 @@ def forget(
     before: Before = None,
     metadata: Metadata = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; nor does --json.")] = False,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Erase entries, as if they had never been written: their text, every copy of it, and what the memory learnt of it.
@@ -50,7 +50,7 @@ def forget(
         fail("say what to forget: ids, or a filter such as --session; `memsvc tenants delete` forgets a tenant", USAGE)
     if not yes and not as_json:
         typer.confirm(f"Erase {_words(ids or [], filters)} from tenant {clean(tenant)}?", abort=True, err=True)
-    with connect(target) as client:
+    with connect(server) as client:
         receipt = client.forget(tenant, ids or None, **filters, wait=False)
         receipt = _follow(client, receipt, hidden=as_json)
     if as_json:
@@ -67,15 +67,16 @@ def forget(
         note("the store's files may hold some of the text until the store can write them anew")
 
 
+@connects
 def delete(
     tenant: TenantId,
     id: EntryId,
     *,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Hide an entry from recall at once. The memory keeps what it learnt of it; forget erases."""
-    with connect(target) as client:
+    with connect(server) as client:
         deletion = client.delete_entry(tenant, id)
     if as_json:
         print_json({"id": id, **plain(deletion)})

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from memsvc.cli.connection import connect
 from memsvc.cli.documents import Document, NotTextError, Source, decode, entries, find
-from memsvc.cli.options import AsJson, Target, TenantId
+from memsvc.cli.options import AsJson, TenantId
 from memsvc.cli.output import USAGE, fail, note, pairs, print_json, stdout
 from memsvc.cli.progress import IngestProgress
+from memsvc.cli.target import Server, connects
 
 # A record becomes recallable as a whole: small ones do so soon, and keep the progress and other tenants moving.
 BATCH_ENTRIES = 16
@@ -49,13 +50,14 @@ class Ingested:
     """Files that are no text, and why."""
 
 
+@connects
 def ingest(
     tenant: TenantId,
     paths: Annotated[list[str], typer.Argument(help="Files, folders, or - for standard input.", metavar="PATH…")],
     *,
     name: Annotated[str, typer.Option(help="What to call the document on standard input.")] = "stdin",
     wait: Annotated[bool, typer.Option(help="Wait until everything is recallable, not only durable.")] = True,
-    target: Target = "127.0.0.1:50051",
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Write documents into a tenant's memory, passage by passage.
@@ -72,7 +74,7 @@ def ingest(
     if not sources:
         fail("nothing to ingest: the folders hold no files but hidden ones", USAGE)
     done = Ingested(tenant=tenant)
-    with connect(target) as client:
+    with connect(server) as client:
         client.create_tenant(tenant, exist_ok=True)
         size = sum(source.size for source in sources)
         with IngestProgress(client, tenant, size, hidden=as_json) as progress:

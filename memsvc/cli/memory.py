@@ -6,13 +6,15 @@ import typer
 from rich.text import Text
 
 from memsvc.cli.connection import LONG_TIMEOUT_S, connect
-from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId
+from memsvc.cli.options import AsJson, TenantId
 from memsvc.cli.output import FAILED, clean, pairs, print_json, show, stdout
+from memsvc.cli.target import Server, connects
 
 
-def verify(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
+@connects
+def verify(tenant: TenantId, server: Server, *, as_json: AsJson = False) -> None:
     """Fold a tenant's log afresh and compare the hashes. Succeeds only if they are equal."""
-    with connect(target, timeout=LONG_TIMEOUT_S) as client:
+    with connect(server, timeout=LONG_TIMEOUT_S) as client:
         found = client.verify(tenant)
     if as_json:
         print_json(found)
@@ -22,9 +24,10 @@ def verify(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson
         raise typer.Exit(FAILED)
 
 
-def restart(tenant: TenantId, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
+@connects
+def restart(tenant: TenantId, server: Server, *, as_json: AsJson = False) -> None:
     """Restart the learning of a tenant's memory, as a drift does by itself. It forgets nothing."""
-    with connect(target) as client:
+    with connect(server) as client:
         seq = client.hot_restart(tenant)
     if as_json:
         print_json({"tenant": tenant, "seq": seq})

@@ -11,8 +11,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import DEFAULT_TARGET, After, AsJson, AsOf, Before, Metadata, Role, Session, Target, TenantId
+from memsvc.cli.options import After, AsJson, AsOf, Before, Metadata, Role, Session, TenantId
 from memsvc.cli.output import clean, note, plain, print_json, show, stderr, stdout
+from memsvc.cli.target import Server, connects
 from memsvc.limits import MAX_CONTEXT_TOKENS, MAX_K, MAX_NEIGHBOURS
 
 MAX_LINES = 12
@@ -21,6 +22,7 @@ MAX_ALSO = 5
 """Ids of entries with a hit's text that are shown."""
 
 
+@connects
 def recall(
     tenant: TenantId,
     query: Annotated[str, typer.Argument(help="What to look for.", show_default=False)],
@@ -45,11 +47,11 @@ def recall(
         typer.Option(min=0, help="Wait until this record is applied, 0 waits for none. All when left out."),
     ] = None,
     as_of: AsOf = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Find what a tenant's memory has on a question, best first."""
-    with connect(target) as client, _telling_how_far():
+    with connect(server) as client, _telling_how_far():
         found = client.recall(
             tenant,
             query,

@@ -7,10 +7,12 @@ from memsvc_client import Tenant
 from rich.text import Text
 
 from memsvc.cli.connection import LONG_TIMEOUT_S, connect
-from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId, Yes, parse_moment
+from memsvc.cli.options import AsJson, TenantId, Yes, parse_moment
 from memsvc.cli.output import USAGE, agree, clean, fail, print_json, show, stdout
+from memsvc.cli.target import Server, connects
 
 
+@connects
 def restore(
     tenant: TenantId,
     to: Annotated[
@@ -31,7 +33,7 @@ def restore(
         bool, typer.Option("--undo", help="Put it back; what was written since is destroyed.", show_default=False)
     ] = False,
     yes: Yes = False,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Bring a tenant's past back, in its own place unless --as names another.
@@ -44,7 +46,7 @@ def restore(
         fail("--as goes with a moment to go back to", USAGE)
     if to is not None and as_tenant is None:
         agree(f"Put tenant {tenant} back to {_words(to)}?", yes=yes, as_json=as_json)
-    with connect(target, timeout=LONG_TIMEOUT_S) as client:
+    with connect(server, timeout=LONG_TIMEOUT_S) as client:
         if confirm:
             client.confirm_restore(tenant)
             _say(

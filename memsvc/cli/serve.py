@@ -35,8 +35,24 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one (default 50051).", show_default=False)
     ] = None,
     host: Annotated[
-        str | None, typer.Option(help="Loopback address to listen on (default 127.0.0.1).", show_default=False)
+        str | None,
+        typer.Option(
+            help="Address to listen on; beyond loopback only with authentication and TLS (default 127.0.0.1).",
+            show_default=False,
+        ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(help="The server's certificate in PEM; read again when it changes.", show_default=False),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key in PEM.", show_default=False)] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="Authorities in PEM; every client has to show a certificate of theirs.", show_default=False),
+    ] = None,
+    insecure_expose: Annotated[
+        bool, typer.Option("--insecure-expose", help="Listen beyond loopback without authentication or without TLS.")
+    ] = False,
     encoder: Annotated[
         str | None,
         typer.Option(help="minilm, kmer, or hf:NAME for one from Hugging Face (default minilm).", show_default=False),
@@ -65,6 +81,10 @@ def serve(
         "allow_weak_durability": allow_weak_durability or None,
         "port": port,
         "host": host,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+        "insecure_expose": insecure_expose or None,
         "encoder": encoder,
         "threads": threads,
         "log_level": log_level,
@@ -81,7 +101,12 @@ def serve(
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        fail("\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()), USAGE)
+        fail(
+            "\n".join(
+                ": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"]))) for item in error.errors()
+            ),
+            USAGE,
+        )
     except tomllib.TOMLDecodeError as error:
         fail(f"{config}: {error}", USAGE)
     try:

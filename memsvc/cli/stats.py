@@ -10,7 +10,6 @@ from rich.text import Text
 
 from memsvc.cli.connection import connect
 from memsvc.cli.options import (
-    DEFAULT_TARGET,
     After,
     AsJson,
     AsOf,
@@ -19,23 +18,24 @@ from memsvc.cli.options import (
     Metadata,
     Role,
     Session,
-    Target,
     TenantId,
 )
 from memsvc.cli.output import clean, note, pairs, plain, print_json, show, stderr, stdout, table
+from memsvc.cli.target import Server, connects
 
 
+@connects
 def stats(
     tenant: TenantId,
+    server: Server,
     *,
     live: Annotated[
         bool, typer.Option("--live", help="As they are now: do not wait for what is not applied yet; no hash.")
     ] = False,
-    target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
 ) -> None:
     """Show a tenant's figures."""
-    with connect(target) as client:
+    with connect(server) as client:
         found = client.stats(tenant, live=live)
     if as_json:
         print_json(found)
@@ -46,6 +46,7 @@ def stats(
         note(f"warning: {warning}")
 
 
+@connects
 def entries(
     tenant: TenantId,
     *,
@@ -59,11 +60,11 @@ def entries(
         bool, typer.Option("--evicted", help="With those that left the index because there were too many.")
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the oldest.")] = 100,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """List a tenant's entries in the order they were written."""
-    with connect(target) as client:
+    with connect(server) as client:
         listed = client.list_entries(
             tenant,
             session=session,
@@ -90,16 +91,17 @@ def entries(
         stderr().print(f"… and more; raise --limit above {limit:,}" if more else "no entries match")
 
 
+@connects
 def get(
     tenant: TenantId,
     id: EntryId,
     *,
     as_of: AsOf = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Show one entry, and all that is known of it."""
-    with connect(target) as client:
+    with connect(server) as client:
         found = client.get_entry(tenant, id, as_of)
     if as_json:
         print_json(found)

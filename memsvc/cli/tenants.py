@@ -7,9 +7,10 @@ import typer
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId, Yes
+from memsvc.cli.options import AsJson, TenantId, Yes
 from memsvc.cli.output import USAGE, agree, clean, fail, pairs, print_json, show, stderr, stdout, table
 from memsvc.cli.settings import with_settings
+from memsvc.cli.target import NAMES, Server, connects
 
 
 def tenants_app() -> typer.Typer:
@@ -17,12 +18,13 @@ def tenants_app() -> typer.Typer:
     app = typer.Typer(help="List, create, change and delete tenants.", invoke_without_command=True)
 
     @app.callback()
-    def group(context: typer.Context, target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
+    @connects
+    def group(context: typer.Context, server: Server, *, as_json: AsJson = False) -> None:
         if context.invoked_subcommand is None:
-            list_tenants(target, as_json=as_json)
+            _list(server, as_json=as_json)
             return
         # Deleting on another server than the one named would be a bad surprise.
-        sources = (context.get_parameter_source(name) for name in ("target", "as_json"))
+        sources = (context.get_parameter_source(name) for name in (*NAMES, "as_json"))
         if any(source is not None and source.name == "COMMANDLINE" for source in sources):
             fail(f"give options after the command: memsvc tenants {context.invoked_subcommand} …", USAGE)
 
@@ -33,9 +35,14 @@ def tenants_app() -> typer.Typer:
     return app
 
 
-def list_tenants(target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) -> None:
+@connects
+def list_tenants(server: Server, *, as_json: AsJson = False) -> None:
     """List all tenants."""
-    with connect(target) as client:
+    _list(server, as_json=as_json)
+
+
+def _list(server: Server, *, as_json: bool) -> None:
+    with connect(server) as client:
         tenants = list(client.list_tenants())
     if as_json:
         print_json({"tenants": tenants})
@@ -51,6 +58,7 @@ def list_tenants(target: Target = DEFAULT_TARGET, *, as_json: AsJson = False) ->
 
 
 @with_settings
+@connects
 def create_tenant(
     tenant: TenantId,
     *,
@@ -66,14 +74,14 @@ def create_tenant(
     layers: Annotated[
         int | None, typer.Option(min=0, help="Weight matrices of the memory's MLP, 2-12.", show_default=False)
     ] = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Create a tenant. What is left out of its settings is the preset's, or the server's default."""
     if layers is not None:
         settings["layers"] = layers
-    with connect(target) as client:
+    with connect(server) as client:
         client.create_tenant(tenant, exist_ok=exist_ok, preset=preset, **settings)
     if as_json:
         print_json({"tenant": tenant})
@@ -82,17 +90,18 @@ def create_tenant(
 
 
 @with_settings
+@connects
 def update_tenant(
     tenant: TenantId,
     *,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Change how a tenant's memory learns from now on, and what it keeps. What is left out stays as it is."""
     if not settings:
         fail("say what to change, for example --eta 0.99", USAGE)
-    with connect(target) as client:
+    with connect(server) as client:
         changed = client.update_tenant(tenant, **settings)
     if as_json:
         print_json(changed)
@@ -101,16 +110,17 @@ def update_tenant(
         stdout().print(pairs({name: value for name, value in shown.items() if value is not None}))
 
 
+@connects
 def delete_tenant(
     tenant: TenantId,
     *,
     yes: Yes = False,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Delete a tenant with its log, memory and index. Nothing brings it back."""
     agree(f"Delete tenant {tenant} and everything it remembers?", yes=yes, as_json=as_json)
-    with connect(target) as client:
+    with connect(server) as client:
         client.delete_tenant(tenant)
     if as_json:
         print_json({"deleted": tenant})

@@ -10,20 +10,22 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.text import Text
 
 from memsvc.cli.connection import LONG_TIMEOUT_S, connect
-from memsvc.cli.options import DEFAULT_TARGET, AsJson, Target, TenantId
+from memsvc.cli.options import AsJson, TenantId
 from memsvc.cli.output import clean, fail, note, pairs, print_json, show, stderr, stdout
+from memsvc.cli.target import Server, connects
 
 
+@connects
 def export_tenant(
     tenant: TenantId,
     file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE", show_default=False)],
     *,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Write a tenant to one file, which is there when it is whole. Only you may read it."""
-    with connect(target, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("export", hidden=as_json) as progress:
+    with connect(server, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("export", hidden=as_json) as progress:
         size = client.export_tenant(tenant, file, overwrite, progress=progress)
     if as_json:
         print_json({"tenant": tenant, "file": str(file), "bytes": size})
@@ -31,6 +33,7 @@ def export_tenant(
         stdout().print(Text(clean(f"tenant {tenant} is in {file} ({show(size)} bytes)")), soft_wrap=True)
 
 
+@connects
 def import_tenant(
     file: Annotated[
         Path,
@@ -42,11 +45,11 @@ def import_tenant(
         typer.Option("--as", help="The id of the tenant to make, if another.", metavar="NEW", show_default=False),
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Fold the log afresh, here, in any case.")] = False,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Make a tenant of an exported file."""
-    with connect(target, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("import", hidden=as_json) as progress:
+    with connect(server, timeout=LONG_TIMEOUT_S) as client, _files(), _bar("import", hidden=as_json) as progress:
         imported = client.import_tenant(file, as_tenant, rebuild, progress=progress)
     if as_json:
         print_json(imported)

@@ -14,12 +14,14 @@ from rich.text import Text
 from memsvc.cli.connection import connect
 from memsvc.cli.feed import Feed
 from memsvc.cli.figures import Figures
-from memsvc.cli.options import DEFAULT_TARGET, Target, TenantId
+from memsvc.cli.options import TenantId
 from memsvc.cli.output import clean, print_json, show, stdout
+from memsvc.cli.target import Server, connects
 
 POLL_S = 1.0
 
 
+@connects
 def watch(
     tenant: TenantId,
     *,
@@ -27,14 +29,14 @@ def watch(
         int | None,
         typer.Option(min=0, help="Only events of records after this one; all that are known when left out."),
     ] = None,
-    target: Target = DEFAULT_TARGET,
+    server: Server,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Show what happens to a tenant's memory, one line for each event, until Ctrl-C.
 
     On a terminal it shows surprise and gate share of the last minute too.
     """
-    with connect(target) as client, suppress(KeyboardInterrupt):
+    with connect(server) as client, suppress(KeyboardInterrupt):
         console = stdout()
         if console.is_terminal and not as_json:
             _watch_live(client, tenant, from_seq, console)

@@ -21,6 +21,7 @@ from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
+from memsvc.server.tls import open_certificates
 from memsvc.store.base import Store
 from memsvc.tasks import end
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
@@ -36,7 +37,8 @@ OPTIONS = [
     ("grpc.http2.bdp_probe", 0),
     ("grpc.max_concurrent_streams", 1024),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Half of what the client waits between pings: clocks differ, and whoever pings too often is cut off.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
 
@@ -44,11 +46,14 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        MemsvcError: the data directory, the encoder or the port cannot be had, or the failpoints cannot be read.
+        MemsvcError: the data directory, the encoder, a certificate or the port cannot be had, or the failpoints cannot
+            be read.
     """
     _configure_logging(settings)
     if armed := failpoints.armed():
         log.warning("failpoints are armed: this process is to fail", sites=sorted(armed))
+    if settings.open_sides:
+        log.warning("whoever reaches the port is served", host=settings.host, without=settings.open_sides)
     heap.prepare()
     asyncio.run(serve(settings))
 
@@ -73,11 +78,16 @@ def _listen(server: grpc.aio.Server, settings: Settings) -> str:
     """Take the port; return host and port.
 
     Raises:
+        InvalidArgumentError: a certificate cannot be used; names the setting.
         UnavailableError: it cannot be had.
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    certificates = open_certificates(settings)
     try:
-        port = server.add_insecure_port(f"{host}:{settings.port}")
+        if certificates:
+            port = server.add_secure_port(f"{host}:{settings.port}", certificates.credentials())
+        else:
+            port = server.add_insecure_port(f"{host}:{settings.port}")
     except RuntimeError as error:
         raise UnavailableError(f"port {settings.port} on {settings.host} cannot be had; is it taken?") from error
     return f"{host}:{port}"

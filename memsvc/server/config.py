@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from memsvc.engine.config import EngineConfig
@@ -16,6 +16,7 @@ from memsvc.recall.rank import RankConfig
 
 CONFIG_VARIABLE = "MEMSVC_CONFIG"
 ENGINE, RANK = EngineConfig(), RankConfig()
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  they are looked for, not listened on
 
 
 class RecallSettings(BaseModel):
@@ -49,9 +50,19 @@ class Settings(BaseSettings):
     allow_weak_durability: bool = False
     """Whether to serve on a Redis that may lose what was acknowledged."""
     host: str = "127.0.0.1"
-    """Address to listen on; loopback only."""
+    """Address to listen on; beyond loopback only with authentication and TLS."""
     port: int = Field(50051, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+    tls_cert: Path | None = None
+    """The server's certificate and what leads to its authority, in PEM; read again when it changes."""
+    tls_key: Path | None = None
+    """Its private key."""
+    tls_client_ca: Path | None = None
+    """Authorities of which every client has to show a certificate."""
+    auth: bool = False
+    """Whether callers have to say who they are."""
+    insecure_expose: bool = False
+    """Whether to listen beyond loopback without authentication or without TLS."""
     encoder: str = "minilm"
     """`minilm`, `kmer`, or `hf:<name or path>`."""
     encoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -75,18 +86,30 @@ class Settings(BaseSettings):
     """One JSON object a line instead of text."""
     recall: RecallSettings = RecallSettings()
 
-    @field_validator("host")
-    @classmethod
-    def _loopback(cls, host: str) -> str:
-        try:
-            loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key: one needs the other")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError("tls_client_ca: needs tls_cert and tls_key")
+        if self.open_sides and not self.insecure_expose:
             raise ValueError(
-                f"{host} is not a loopback address: without authentication memsvc listens on 127.0.0.1 or ::1 only"
+                f"host: {self.host} is not a loopback address, and there is no {' and no '.join(self.open_sides)}. "
+                "Set auth, tls_cert and tls_key, or listen on 127.0.0.1 or ::1; "
+                "insecure_expose serves everybody who reaches the port all the same"
             )
-        return host
+        if self.store.get_secret_value() and self.host in EVERY_ADDRESS and not self.advertise:
+            raise ValueError(
+                f"advertise: clients cannot be sent to {self.host}; name the host:port that reaches this process"
+            )
+        return self
+
+    @property
+    def open_sides(self) -> tuple[str, ...]:
+        """What a listener beyond loopback lacks; nothing on loopback."""
+        if is_loopback(self.host):
+            return ()
+        return (*(() if self.auth else ("authentication",)), *(() if self.tls_cert else ("TLS",)))
 
     @classmethod
     def settings_customise_sources(
@@ -122,3 +145,11 @@ class Settings(BaseSettings):
             recall=RankConfig(**self.recall.model_dump()),
             memory=MemoryConfig(),
         )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

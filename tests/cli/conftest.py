@@ -41,7 +41,8 @@ def fake(monkeypatch) -> FakeClient:
 def memsvc(monkeypatch):
     """Run `memsvc` with these arguments."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("MEMSVC_TARGET", raising=False)
+    for name in ("TARGET", "API_KEY", "TLS", "TLS_CA"):
+        monkeypatch.delenv(f"MEMSVC_{name}", raising=False)
 
     def run(*arguments: str, stdin: bytes | str | None = None) -> Ran:
         result = CliRunner().invoke(make_app(), [str(a) for a in arguments], input=stdin)

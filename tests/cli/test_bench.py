@@ -6,6 +6,7 @@ from memsvc_bench.report import Check, Result
 
 from memsvc.cli.bench import publish
 from memsvc.cli.connection import connect
+from memsvc.cli.target import Server
 
 
 def run(value: float) -> Result:
@@ -33,7 +34,7 @@ def test_a_benchmark_that_cannot_run_says_why(capsys):
 
 def test_what_was_said_already_is_not_said_again(capsys):
     def unreachable() -> Result:
-        with connect("127.0.0.1:9") as client:
+        with connect(Server("127.0.0.1:9")) as client:
             client.stats("ada")
         raise AssertionError
 

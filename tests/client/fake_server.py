@@ -15,6 +15,7 @@ from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc, types_pb2
+from tests.certificates import Pair
 
 COMMIT_SECONDS = 1_700_000_000
 
@@ -45,6 +46,16 @@ class Fail:
 
 class Hang:
     """A call that is never answered."""
+
+
+class _Keys(grpc.ServerInterceptor):
+    def __init__(self, keys: list[tuple[str, str | None]]) -> None:
+        self._keys = keys
+
+    def intercept_service(self, continuation, handler_call_details):
+        metadata = dict(handler_call_details.invocation_metadata)
+        self._keys.append((handler_call_details.method.rpartition("/")[2], metadata.get("authorization")))
+        return continuation(handler_call_details)
 
 
 Requests = Iterator[memory_pb2.WriteStreamRequest]
@@ -93,15 +104,21 @@ class FakeServer(memory_pb2_grpc.MemoryServiceServicer, tenants_pb2_grpc.TenantS
     """What the next watches are told: events, a failure that ends it, something to wait for. Then they end in peace."""
     verification: tenants_pb2.VerifyTenantResponse = field(default_factory=tenants_pb2.VerifyTenantResponse)
     recall_response: memory_pb2.RecallResponse = field(default_factory=memory_pb2.RecallResponse)
+    keys: list[tuple[str, str | None]] = field(default_factory=list)
+    """The methods called, and what each call was authorized with."""
     over: threading.Event = field(default_factory=threading.Event)
     """Set when a stream is over for the server, however it ended."""
 
-    def start(self) -> str:
+    def start(self, tls: Pair | None = None) -> str:
         self._pool = ThreadPoolExecutor(8)
-        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)], interceptors=[_Keys(self.keys)])
         memory_pb2_grpc.add_MemoryServiceServicer_to_server(self, self._server)
         tenants_pb2_grpc.add_TenantServiceServicer_to_server(self, self._server)
-        port = self._server.add_insecure_port("127.0.0.1:0")
+        if tls is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            credentials = grpc.ssl_server_credentials([(tls.key.read_bytes(), tls.cert.read_bytes())])
+            port = self._server.add_secure_port("127.0.0.1:0", credentials)
         self._server.start()
         return f"127.0.0.1:{port}"
 

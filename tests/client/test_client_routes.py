@@ -4,6 +4,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from fake_server import Fail, FakeServer, Hang
@@ -17,6 +18,7 @@ from memsvc_client import (
     MemsvcError,
     RetryPolicy,
     UnavailableError,
+    _channel,
 )
 
 from memsvc.v1 import types_pb2
@@ -127,6 +129,55 @@ def test_a_call_that_nobody_answers_fails_after_its_tries(connect, dead):
     with pytest.raises(UnavailableError) as raised:
         connect([dead, "127.0.0.1:1"]).stats("ada")
     assert raised.value.reason == "UNREACHABLE"
+
+
+class Relay:
+    """Between a client and a server, until it is frozen: then connections stay and nothing comes through."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._to = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ends: list[socket.socket] = []
+        self._frozen = False
+        self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def freeze(self) -> None:
+        self._frozen = True
+
+    def close(self) -> None:
+        for end in (self._listener, *self._ends):
+            with suppress(OSError):  # the other side was faster
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # until it is closed
+            while True:
+                near, far = self._listener.accept()[0], socket.create_connection(self._to)
+                self._ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while part := one.recv(65536):
+                if not self._frozen:
+                    other.sendall(part)
+
+
+def test_a_process_that_freezes_is_left_before_the_call_is_over(connect, start, monkeypatch):
+    """Its connections stay as they are, so nothing but a ping tells."""
+    monkeypatch.setattr(_channel, "KEEPALIVE_MS", 200)
+    first, second = start(), start()
+    relay = Relay(first.target)
+    client = connect([relay.target, second.target], timeout=60.0)
+    client.write("ada", "x")
+    relay.freeze()
+    client.write("ada", "y")
+    relay.close()
+    assert (first.texts("ada"), second.texts("ada")) == (["x"], ["y"])
 
 
 def test_a_process_that_takes_connections_and_says_nothing_is_passed_over(start):

@@ -45,7 +45,7 @@ def stored(**fields):
 
 def test_all_is_sorted_and_complete():
     names = memsvc_client.__all__
-    assert names == sorted(names)
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name))
     public = {
         name for name, value in vars(memsvc_client).items() if not name.startswith("_") and not inspect.ismodule(value)
     }

@@ -17,6 +17,7 @@ from memsvc_client import (
     RetryPolicy,
     UnavailableError,
 )
+from memsvc_client._access import Access
 from memsvc_client._core import Core
 from memsvc_client._watching import Watching
 
@@ -193,7 +194,7 @@ def test_a_watch_has_no_deadline(connect, fake):
 
 def test_a_connection_that_held_long_makes_up_for_earlier_failures():
     now = [100.0]
-    core = Core("127.0.0.1:1", 30.0, RetryPolicy(attempts=2))
+    core = Core("127.0.0.1:1", 30.0, RetryPolicy(attempts=2), Access(None, False, False))
     watching = Watching(core, "ada", None, 5.0, lambda: now[0])
     for _ in range(10):
         watching.restart()

@@ -9,21 +9,7 @@ from memsvc_client import Entry
 
 from memsvc.v1.memory_pb2 import WriteStreamBatch, WriteStreamOpen, WriteStreamRequest
 from memsvc.v1.types_pb2 import Entry as EntryMessage
-from tests.serving import Server, Stubs
-
-
-def refused(server: Server) -> str:
-    process = server.spawn()
-    assert process.wait(timeout=60) != 0
-    if process.stdout:
-        assert "listening" not in process.stdout.read()
-        process.stdout.close()
-    assert "Traceback" not in server.log
-    return server.log
-
-
-def test_another_address_is_refused(tmp_path) -> None:
-    assert "loopback" in refused(Server(tmp_path / "data", host="0.0.0.0"))
+from tests.serving import Server, Stubs, refused
 
 
 def test_a_directory_in_use_is_refused_and_left_alone(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """The Python client of memsvc: `MemoryClient`, and `AsyncMemoryClient` for asyncio."""
 
 from memsvc_client._retry import RetryPolicy
+from memsvc_client._tls import TLS
 from memsvc_client.aio import AsyncMemoryClient
 from memsvc_client.client import MemoryClient
 from memsvc_client.errors import (
@@ -38,6 +39,7 @@ from memsvc_client.types import (
 )
 
 __all__ = [
+    "TLS",
     "AlreadyExistsError",
     "AsyncMemoryClient",
     "DataLossError",

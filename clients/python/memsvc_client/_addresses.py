@@ -1,5 +1,6 @@
 """Addresses of processes: those that a caller names, and those that processes name of each other."""
 
+import ipaddress
 import re
 from collections.abc import Sequence
 
@@ -29,3 +30,12 @@ def is_host_and_port(address: str) -> bool:
     """Whether this is a host and a port and nothing else, such as `10.0.0.7:50051`, `[::1]:50051`, `memsvc-0:50051`."""
     found = _HOST_PORT.fullmatch(address)
     return found is not None and int(found[1]) < 2**16
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this is a host and a port of this machine alone; False where that cannot be told."""
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return is_host_and_port(address) and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False

@@ -6,6 +6,7 @@ from typing import Protocol
 import grpc
 
 from memsvc_client import _addresses, _requests
+from memsvc_client._access import Access
 from memsvc_client._retry import RetryPolicy
 from memsvc_client._routes import Routes
 from memsvc_client._trip import Trip
@@ -41,8 +42,9 @@ class Core:
         InvalidArgumentError: a setting is wrong; names the field.
     """
 
-    def __init__(self, target: str | Sequence[str], timeout: float, policy: RetryPolicy) -> None:
+    def __init__(self, target: str | Sequence[str], timeout: float, policy: RetryPolicy, access: Access) -> None:
         self._routes = Routes(_addresses.targets(target))
+        access.check(self._routes.targets)
         self._timeout = _requests.seconds(timeout)
         self._policy = policy
 

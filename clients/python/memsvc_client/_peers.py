@@ -14,6 +14,7 @@ import grpc.aio
 
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
+from memsvc_client._access import Access
 from memsvc_client._channel import open_aio_channel, open_channel
 from memsvc_client.errors import MemsvcError
 
@@ -46,15 +47,15 @@ class AioPeer(NamedTuple):
 class Peers:
     """The blocking client's. Threads may share it."""
 
-    def __init__(self) -> None:
-        self._pool = _Pool(_open)
+    def __init__(self, access: Access) -> None:
+        self._pool = _Pool(lambda address: _open(address, access))
 
     @contextmanager
     def at(self, address: str) -> Iterator[Peer]:
         """Hold the process at an address.
 
         Raises:
-            MemsvcError: the client is closed.
+            MemsvcError: the client is closed, or its key must not go there.
         """
         peer = self._pool.take(address)
         try:
@@ -72,15 +73,15 @@ class Peers:
 class AioPeers:
     """The asyncio client's, of one event loop."""
 
-    def __init__(self) -> None:
-        self._pool = _Pool(_open_aio)
+    def __init__(self, access: Access) -> None:
+        self._pool = _Pool(lambda address: _open_aio(address, access))
 
     @asynccontextmanager
     async def at(self, address: str) -> AsyncIterator[AioPeer]:
         """Hold the process at an address.
 
         Raises:
-            MemsvcError: the client is closed.
+            MemsvcError: the client is closed, or its key must not go there.
         """
         peer = self._pool.take(address)
         try:
@@ -95,14 +96,18 @@ class AioPeers:
             await peer.channel.close()
 
 
-def _open(address: str) -> Peer:
-    channel = open_channel(address)
-    return Peer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+def _open(address: str, access: Access) -> Peer:
+    access.check([address])
+    channel = open_channel(address, access.credentials)
+    keyed = access.over(channel)
+    return Peer(channel, MemoryServiceStub(keyed), TenantServiceStub(keyed))
 
 
-def _open_aio(address: str) -> AioPeer:
-    channel = open_aio_channel(address)
-    return AioPeer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+def _open_aio(address: str, access: Access) -> AioPeer:
+    access.check([address])
+    channel = open_aio_channel(address, access.credentials)
+    keyed = access.over(channel)
+    return AioPeer(channel, MemoryServiceStub(keyed), TenantServiceStub(keyed))
 
 
 @dataclass(slots=True)

@@ -36,6 +36,17 @@ _CLASSES: Mapping[grpc.StatusCode, type[errors.MemsvcError]] = MappingProxyType(
 
 _CUT_OFF = "CANCELLED"
 """gRPC's words for a call that the other side ended without a status. For what ends on this side it has others."""
+_HANDSHAKES: Mapping[str, str] = MappingProxyType(
+    {
+        "certificate has expired": "shows a certificate that has expired",
+        "Hostname Verification Check failed": "shows a certificate that is for another host",
+        "CERTIFICATE_VERIFY_FAILED": "shows a certificate of an authority that is not trusted here; name it as tls.ca",
+        "WRONG_VERSION_NUMBER": "does not speak TLS",
+        # So does one that is just going down; then the next try says more.
+        "Socket closed": "hangs up on whoever connects; it may ask for TLS, or for a certificate of the client's",
+    }
+)
+"""What gRPC says when somebody answers and no connection comes about, and what that means."""
 
 
 def to_error(failure: grpc.RpcError, target: str) -> errors.MemsvcError:
@@ -52,7 +63,7 @@ def to_error(failure: grpc.RpcError, target: str) -> errors.MemsvcError:
         code = grpc.StatusCode.UNAVAILABLE
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
         # gRPC's own words: no server of ours wrote this status.
-        reason, message = "UNREACHABLE", _unreachable(message, target)
+        reason, message = _unreachable(message, target)
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED and not reason:
         message = f"{target} did not answer in time"
     return _CLASSES.get(code, errors.MemsvcError)(
@@ -65,10 +76,14 @@ def to_error(failure: grpc.RpcError, target: str) -> errors.MemsvcError:
     )
 
 
-def _unreachable(message: str, target: str) -> str:
-    if message.startswith("failed to connect"):
-        return f"no memsvc server answers at {target}; start one with `memsvc serve`"
-    return f"the connection to {target} failed: {message}"
+def _unreachable(message: str, target: str) -> tuple[str, str]:
+    """Return reason and message for a process that no call came through to."""
+    if not message.startswith("failed to connect"):
+        return "UNREACHABLE", f"the connection to {target} failed: {message}"
+    for words, meaning in _HANDSHAKES.items():
+        if words in message:
+            return "HANDSHAKE_FAILED", f"{target} {meaning}"
+    return "UNREACHABLE", f"no memsvc server answers at {target}; start one with `memsvc serve`"
 
 
 def _status(trailer: str | bytes | None) -> status_pb2.Status:

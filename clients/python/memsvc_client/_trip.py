@@ -71,7 +71,7 @@ class Trip:
             return 0.0
         if isinstance(error, UnavailableError | DeadlineExceededError):
             self._routes.leave(self._tenant, self._address)
-        if error.reason == "UNREACHABLE" and self._policy.attempts > 1 and not self._went_round():
+        if error.reason in ("UNREACHABLE", "HANDSHAKE_FAILED") and self._policy.attempts > 1 and not self._went_round():
             return 0.0
         delay = self._retry.delay(error, patient=self._disowned)
         if delay is None:

@@ -14,12 +14,14 @@ import grpc.aio
 
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
 from memsvc_client import _aio_stream, _aio_transfer, _aio_watch, _files, _replies, _requests
+from memsvc_client._access import Access
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
 from memsvc_client._files import Progress
 from memsvc_client._peers import AioPeer, AioPeers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
+from memsvc_client._tls import TLS
 from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
 from memsvc_client.types import (
@@ -63,14 +65,27 @@ class AsyncMemoryClient:
         target: the server's address, or several, as for `MemoryClient`.
         timeout: seconds that a call may take, all its tries together; each call takes its own as `timeout`.
         retry: how to try again.
+        api_key: as for `MemoryClient`; what returns it runs on the event loop.
+        tls: whether connections are encrypted, and how, as for `MemoryClient`.
+        allow_plaintext_key: let the key leave this machine without TLS.
 
     Raises:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
     """
 
-    def __init__(self, target: str | Sequence[str], *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
-        self._core = Core(target, timeout, retry or RetryPolicy())
-        self._peers = AioPeers()
+    def __init__(
+        self,
+        target: str | Sequence[str],
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        tls: bool | TLS = False,
+        allow_plaintext_key: bool = False,
+    ) -> None:
+        access = Access(api_key, tls, allow_plaintext_key)
+        self._core = Core(target, timeout, retry or RetryPolicy(), access)
+        self._peers = AioPeers(access)
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,12 +12,14 @@ import grpc
 
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
 from memsvc_client import _files, _replies, _requests, _stream, _transfer, _watch
+from memsvc_client._access import Access
 from memsvc_client._core import Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
 from memsvc_client._files import Progress
 from memsvc_client._peers import Peer, Peers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
+from memsvc_client._tls import TLS
 from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
 from memsvc_client.types import (
@@ -60,14 +62,29 @@ class MemoryClient:
             who it says owns a tenant.
         timeout: seconds that a call may take, all its tries together; each call takes its own as `timeout`.
         retry: how to try again.
+        api_key: shown to servers with every call, never in a message or a representation. Or what returns it, asked
+            anew for every call: it should be quick.
+        tls: whether connections are encrypted: True for a server whose certificate the world's authorities know, or a
+            `TLS` that says whose certificates count.
+        allow_plaintext_key: let the key leave this machine without TLS, for whoever listens on the way to read.
 
     Raises:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
     """
 
-    def __init__(self, target: str | Sequence[str], *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
-        self._core = Core(target, timeout, retry or RetryPolicy())
-        self._peers = Peers()
+    def __init__(
+        self,
+        target: str | Sequence[str],
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        tls: bool | TLS = False,
+        allow_plaintext_key: bool = False,
+    ) -> None:
+        access = Access(api_key, tls, allow_plaintext_key)
+        self._core = Core(target, timeout, retry or RetryPolicy(), access)
+        self._peers = Peers(access)
 
     def __enter__(self) -> Self:
         return self

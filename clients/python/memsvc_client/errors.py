@@ -93,7 +93,10 @@ class DeadlineExceededError(MemsvcError):
 
 
 class UnavailableError(MemsvcError):
-    """The server cannot be reached (reason UNREACHABLE), does not own the tenant (NOT_OWNER) or cannot serve now."""
+    """The server cannot be reached (reason UNREACHABLE), does not own the tenant (NOT_OWNER) or cannot serve now.
+
+    Reason HANDSHAKE_FAILED: it answers, but one of both wants TLS or a certificate that the other has not.
+    """
 
     default_code = StatusCode.UNAVAILABLE
 
