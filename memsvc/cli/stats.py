@@ -27,11 +27,11 @@ from memsvc.cli.target import Server, connects
 @connects
 def stats(
     tenant: TenantId,
+    server: Server,
     *,
     live: Annotated[
         bool, typer.Option("--live", help="As they are now: do not wait for what is not applied yet; no hash.")
     ] = False,
-    server: Server,
     as_json: AsJson = False,
 ) -> None:
     """Show a tenant's figures."""
