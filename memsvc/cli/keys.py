@@ -111,6 +111,7 @@ def list_keys(
         print_json({"keys": found})
         return
     rows = table("id", "name", "grants", "created", "rotated", "ends")
+    rows.columns[0].no_wrap = True  # whoever rotates or revokes it takes it from here
     for key in found:
         times = [Text(show(at) if at is not None else "") for at in (key.create_time, key.rotate_time)]
         rows.add_row(key.id, Text(clean(key.name)), Text(clean(_shown(key))), *times, _end(key))

@@ -36,7 +36,9 @@ class RecallSettings(BaseModel):
 class Settings(BaseSettings):
     """What `memsvc serve` can be told."""
 
-    model_config = SettingsConfigDict(env_prefix="MEMSVC_", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="MEMSVC_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+    )
 
     data: Path = Path("memsvc-data")
     """Directory of the embedded store; made when it is not there."""
@@ -99,6 +101,10 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key: one needs the other")
         if self.tls_client_ca and not self.tls_cert:
             raise ValueError("tls_client_ca: needs tls_cert and tls_key")
+        if not self.auth and (self.auth_admin_key_file or self.auth_jwt or self.auth_clients):
+            raise ValueError("auth: is off, and there are settings that say whom to let in; set it, or leave them out")
+        if self.auth_clients and not self.tls_client_ca:
+            raise ValueError("auth_clients: needs tls_client_ca, or clients show no certificate")
         if self.open_sides and not self.insecure_expose:
             raise ValueError(
                 f"host: {self.host} is not a loopback address, and there is no {' and no '.join(self.open_sides)}. "

@@ -1,7 +1,6 @@
 """An issuer of tokens, for tests: it has keys, signs, and serves its keys over https."""
 
 import datetime
-import ipaddress
 import json
 import ssl
 import threading
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from tests.certificates import Authority
 
 NAME, AUDIENCE = "https://issuer.example", "memsvc"
 
@@ -70,9 +68,8 @@ class HttpsServer:
         self.asked = 0
         self.over = threading.Event()
         """Ends an answer that was begun with a header `Hang`."""
-        self.ca_file = directory / "issuer.crt"
-        key_file = directory / "issuer.key"
-        certify(self.ca_file, key_file, x509.IPAddress(ipaddress.ip_address("127.0.0.1")), subject="issuer")
+        authority = Authority(directory)
+        self.ca_file, pair = authority.ca, authority.issue("issuer")
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -92,7 +89,7 @@ class HttpsServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.ca_file, key_file)
+        context.load_cert_chain(pair.cert, pair.key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -108,22 +105,3 @@ class HttpsServer:
         self.over.set()
         self._server.shutdown()
         self._server.server_close()
-
-
-def certify(certificate: Path, key_file: Path, *names: x509.GeneralName, subject: str) -> None:
-    """Make a certificate that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )

@@ -1,12 +1,10 @@
 """A server that knows clients by their certificates: what gRPC really tells of them."""
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from cryptography import x509
 
 from memsvc.auth.authenticator import Authenticator
 from memsvc.auth.certificates import Client, KnownCertificates, Naming
@@ -17,7 +15,7 @@ from memsvc.server.authentication import AuthInterceptor
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.principal import current
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
-from tests.auth.issuer import certify
+from tests.certificates import Authority
 from tests.double.store import Data, MemoryStore
 
 GRANTS = (Grant("foo", frozenset({Right.READ})),)
@@ -41,17 +39,10 @@ class Service(tenants_pb2_grpc.TenantServiceServicer):
 @pytest.fixture
 async def calls(tmp_path) -> AsyncIterator:
     """Make stubs of clients that show a certificate of one of these names, or none."""
-    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certify(tmp_path / "server.crt", tmp_path / "server.key", here, subject="server")
-    names = {
-        "uri": (x509.UniformResourceIdentifier("spiffe://acme/ingest"),),
-        "dns": (x509.DNSName("client.acme"),),
-        "named": (x509.DNSName("x"),),
-        "stranger": (x509.DNSName("ingest"),),
-    }
-    for subject, alternatives in names.items():
-        certify(tmp_path / f"{subject}.crt", tmp_path / f"{subject}.key", *alternatives, subject=subject)
-    trusted = b"".join((tmp_path / f"{subject}.crt").read_bytes() for subject in names)
+    authority = Authority(tmp_path)
+    ca = authority.ca.read_bytes()
+    names = {"uri": "spiffe://acme/ingest", "dns": "client.acme", "named": "x", "stranger": "ingest"}
+    shown = {subject: authority.issue(subject, (name,)) for subject, name in names.items()}
     store = MemoryStore(Data(), lambda: 1)
     ring = KeyRing(store)
     _, secret = await ring.create("key", (Grant("*", frozenset(Right)),), None)
@@ -60,16 +51,17 @@ async def calls(tmp_path) -> AsyncIterator:
     interceptors[1].open(Authenticator(ring, certificates=KnownCertificates(KNOWN)))
     server = grpc.aio.server(interceptors=interceptors)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(Service(), server)
-    pair = [((tmp_path / "server.key").read_bytes(), (tmp_path / "server.crt").read_bytes())]
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(pair, trusted, require_client_auth=True))
+    own = authority.issue("server")
+    pairs = [(own.key.read_bytes(), own.cert.read_bytes())]
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(pairs, ca, require_client_auth=True))
     plain = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     channels = []
 
     def make(subject: str) -> tenants_pb2_grpc.TenantServiceStub:
         if subject:
-            shown = [(tmp_path / f"{subject}{suffix}").read_bytes() for suffix in (".key", ".crt")]
-            credentials = grpc.ssl_channel_credentials((tmp_path / "server.crt").read_bytes(), *shown)
+            pair = shown[subject]
+            credentials = grpc.ssl_channel_credentials(ca, pair.key.read_bytes(), pair.cert.read_bytes())
             channels.append(grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials))
         else:
             channels.append(grpc.aio.insecure_channel(f"127.0.0.1:{plain}"))

@@ -118,7 +118,7 @@ def test_the_page_shows_settings_that_are_read(tmp_path, monkeypatch):
     example = "\n".join(re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
     (tmp_path / "memsvc.toml").write_text(example)
     monkeypatch.setenv("MEMSVC_CONFIG", str(tmp_path / "memsvc.toml"))
-    read = Settings()
+    read = Settings(tls_cert=tmp_path, tls_key=tmp_path, tls_client_ca=tmp_path)
     assert read.auth
     assert read.auth_jwt is not None
     assert read.auth_jwt.jwks_url
