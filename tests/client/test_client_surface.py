@@ -69,6 +69,7 @@ SURFACE = {
     "get_erasure": "operation",
     "feedback": "tenant ids useful=True",
     "stats": "tenant * live=False",
+    "head_seq": "tenant",
     "state_hash": "tenant",
     "verify": "tenant",
     "watch": "tenant from_seq=None",
