@@ -3,21 +3,20 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from memsvc.backup import check
-from memsvc.backup.create import create
-from memsvc.backup.directory import Directory
 from memsvc.backup.error import BackupError
-from memsvc.backup.manifest import Manifest, Saved
-from memsvc.backup.restore import restore
 from memsvc.cli.connection import LONG_TIMEOUT_S, connect
 from memsvc.cli.options import AsJson
 from memsvc.cli.output import FAILED, USAGE, fail, note, pairs, print_json, show, stderr, stdout, table
 from memsvc.cli.target import Server, connects
+
+if TYPE_CHECKING:
+    from memsvc.backup.directory import Directory
+    from memsvc.backup.manifest import Manifest, Saved
 
 Where = Annotated[Path, typer.Argument(help="The directory of the backups.", metavar="DIR", show_default=False)]
 Which = Annotated[
@@ -42,8 +41,10 @@ def create_backup(where: Where, *, server: Server, as_json: AsJson = False) -> N
 
     A tenant whose log has not grown since the last backup is not read again; both share its file.
     """
+    from memsvc.backup.create import create  # noqa: PLC0415  # pydantic, which no other command should pay for
+
     with _files(), connect(server, timeout=LONG_TIMEOUT_S) as client, _bar("backup", hidden=as_json) as told:
-        made = create(client, Directory(where), told)
+        made = create(client, _directory(where), told)
     figures = {
         "backup": made.manifest.name,
         "tenants": len(made.manifest.tenants),
@@ -59,7 +60,7 @@ def create_backup(where: Where, *, server: Server, as_json: AsJson = False) -> N
 def list_backups(where: Where, *, as_json: AsJson = False) -> None:
     """List the backups, the oldest first."""
     with _files():
-        directory = Directory(where)
+        directory = _directory(where)
         manifests = [directory.read(name) for name in directory.names()]
     found = [
         {"backup": each.name, "tenants": len(each.tenants), "bytes": sum(saved.size for saved in each.tenants)}
@@ -76,8 +77,10 @@ def list_backups(where: Where, *, as_json: AsJson = False) -> None:
 
 def verify_backup(where: Where, *, backup: Which = None, as_json: AsJson = False) -> None:
     """Read every file of a backup, and check all of its checksums."""
+    from memsvc.backup import check  # noqa: PLC0415  # as above
+
     with _files():
-        directory = Directory(where)
+        directory = _directory(where)
         manifest = _read(directory, backup)
         problems = check.problems(directory, manifest)
     if as_json:
@@ -103,8 +106,10 @@ def restore_backup(
     as_json: AsJson = False,
 ) -> None:
     """Make the tenants of a backup again. One that exists is left as it is, and said."""
+    from memsvc.backup.restore import restore  # noqa: PLC0415  # as above
+
     with _files():
-        directory = Directory(where)
+        directory = _directory(where)
         manifest = _read(directory, backup)
     chosen = _chosen(manifest, tenant or [])
     with connect(server, timeout=LONG_TIMEOUT_S) as client, _bar("restore", hidden=as_json) as told:
@@ -130,7 +135,7 @@ def prune_backups(
 ) -> None:
     """Delete old backups, and the files that only they need: what was forgotten since is then gone from here too."""
     with _files():
-        directory = Directory(where)
+        directory = _directory(where)
         with directory.alone():
             gone = directory.prune(keep)
     if as_json:
@@ -139,14 +144,20 @@ def prune_backups(
         stdout().print(pairs({"deleted": len(gone)}))
 
 
-def _read(directory: Directory, name: str | None) -> Manifest:
+def _directory(where: Path) -> "Directory":
+    from memsvc.backup.directory import Directory  # noqa: PLC0415  # as above
+
+    return Directory(where)
+
+
+def _read(directory: "Directory", name: str | None) -> "Manifest":
     found = directory.newest() if name is None else directory.read(name)
     if found is None:
         raise BackupError(f"{directory.path}: there is no backup yet")
     return found
 
 
-def _chosen(manifest: Manifest, tenants: list[str]) -> list[Saved]:
+def _chosen(manifest: "Manifest", tenants: list[str]) -> "list[Saved]":
     if unknown := set(tenants) - {saved.tenant for saved in manifest.tenants}:
         fail(f"backup {manifest.name} has no tenant {min(unknown)}", USAGE)
     return [saved for saved in manifest.tenants if not tenants or saved.tenant in tenants]
