@@ -1,4 +1,4 @@
-"""Two servers on one Redis that ask for credentials: keys count everywhere, and who owns a tenant is not told to all."""
+"""Two servers on one Redis that ask for credentials: keys count everywhere, and owners are not told to everybody."""
 
 from collections.abc import Callable, Iterator
 
