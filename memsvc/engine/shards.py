@@ -22,6 +22,10 @@ class Shards:
     def __init__(self, engine: "Engine", store: Store) -> None:
         self._engine, self._store = engine, store
         self._task: asyncio.Task[None] | None = None
+        self.owned: frozenset[int] = frozenset()
+        """As of the last change that was taken in."""
+        self.losses = 0
+        """Shards that another process took, or could have taken, unasked."""
         self._before: set[int] = set()
         """Shards that were taken once: only of those can something be open from before."""
         self._catching_up: set[asyncio.Task[None]] = set()
@@ -47,6 +51,8 @@ class Shards:
                 log.exception("shard %d: %s", change.shard, change.event)
 
     async def _take_in(self, change: ShardChange) -> None:
+        self.owned = self.owned | {change.shard} if change.event is ShardEvent.TAKEN else self.owned - {change.shard}
+        self.losses += change.event is ShardEvent.LOST
         match change.event:
             case ShardEvent.TAKEN:
                 # What is open from when it was this process's before: others may have written since.

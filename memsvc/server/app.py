@@ -2,9 +2,7 @@
 
 import asyncio
 import gc
-import logging
 import signal
-import sys
 from contextlib import suppress
 
 import grpc
@@ -16,13 +14,14 @@ from memsvc import failpoints, limits
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
+from memsvc.server import logs
 from memsvc.server.config import Settings
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
-from memsvc.store.base import Store
+from memsvc.server.watch import Watch
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
 
 log = structlog.get_logger("memsvc.server")
@@ -46,7 +45,7 @@ def run(settings: Settings) -> None:
     Raises:
         MemsvcError: the data directory, the encoder or the port cannot be had, or the failpoints cannot be read.
     """
-    _configure_logging(settings)
+    logs.configure(settings.log_level, as_json=settings.log_json)
     if armed := failpoints.armed():
         log.warning("failpoints are armed: this process is to fail", sites=sorted(armed))
     heap.prepare()
@@ -58,13 +57,16 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    calls = CallInterceptor()
+    watch = Watch(settings)
+    calls = CallInterceptor(watch.telemetry)
     server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)
-    store = await open_store(settings, address)
+    store = watch.store(await open_store(settings, address))
     try:
-        await _serve(settings, server, calls, store, stop, address=address)
+        engine = Engine(store, settings.engine(), watch.telemetry)
+        async with watch.over(engine):
+            await _serve(settings, server, calls, engine, Health(calls, watch.telemetry), stop=stop, address=address)
     finally:
         await store.close()
 
@@ -87,13 +89,12 @@ async def _serve(
     settings: Settings,
     server: grpc.aio.Server,
     calls: CallInterceptor,
-    store: Store,
-    stop: asyncio.Event,
+    engine: Engine,
+    health: Health,
     *,
+    stop: asyncio.Event,
     address: str,
 ) -> None:
-    engine = Engine(store, settings.engine())
-    health = Health(calls)
     memory = MemoryService(engine)
     memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
@@ -113,7 +114,7 @@ async def _serve(
     gc.collect()
     gc.freeze()
     await health.ready()
-    watch = asyncio.create_task(health.watch(store))
+    watch = asyncio.create_task(health.watch(engine.store))
     log.info("serving", address=address, store=store_name(settings), encoder=settings.encoder)
     print(f"memsvc listening on {address}", flush=True)
 
@@ -127,21 +128,3 @@ async def _serve(
     await server.stop(settings.drain_s)
     await engine.close()
     log.info("stopped")
-
-
-def _configure_logging(settings: Settings) -> None:
-    """Structured logs on stderr: ids and figures, never text or secrets."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
-    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

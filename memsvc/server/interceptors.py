@@ -1,20 +1,18 @@
-"""What surrounds every call: one place that turns errors into statuses, refuses while not ready, and logs."""
+"""What surrounds every call: one place that turns errors into statuses, and refuses while not ready."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError
 
 from memsvc.errors import InvalidArgumentError, MemsvcError, UnavailableError
-from memsvc.server.errors import abort, code
-
-log = structlog.get_logger("memsvc.rpc")
+from memsvc.observability.telemetry import Telemetry
+from memsvc.server.access import REQUEST_ID, Call
+from memsvc.server.errors import abort
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -25,9 +23,14 @@ class _Undecodable:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps unary and streaming methods of memsvc alike; health and reflection pass through."""
+    """Wraps unary and streaming methods of memsvc alike; health and reflection pass through.
 
-    def __init__(self) -> None:
+    Args:
+        telemetry: hears of every call.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
         self.ready = False
         """Whether calls are served; until then they are UNAVAILABLE."""
 
@@ -67,40 +70,40 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, behaviour: Any) -> Callable[[Any, Context], Awaitable[Any]]:
         async def call(request: Any, context: Context) -> Any:
-            start = time.perf_counter()
-            try:
-                self._check_ready()
-                if isinstance(request, AsyncIterator):
-                    return await behaviour(_decoded(request), context)
-                _check_decoded(request)
-                return await behaviour(request, context)
-            except Exception as error:
-                await _fail(method, context, error)
-            finally:
-                log.debug("call", method=method, ms=round((time.perf_counter() - start) * 1e3, 2))
+            with Call(self._telemetry, method, context) as followed:
+                try:
+                    self._check_ready()
+                    if isinstance(request, AsyncIterator):
+                        return await behaviour(_decoded(request, followed), context)
+                    _check_decoded(request, followed)
+                    return await behaviour(request, context)
+                except Exception as error:
+                    await _fail(followed, context, error)
 
         return call
 
     def _stream(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def call(requests: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                self._check_ready()
-                async for response in behaviour(_decoded(requests), context):
-                    yield response
-            except Exception as error:
-                await _fail(method, context, error)
+            with Call(self._telemetry, method, context) as followed:
+                try:
+                    self._check_ready()
+                    async for response in behaviour(_decoded(requests, followed), context):
+                        yield response
+                except Exception as error:
+                    await _fail(followed, context, error)
 
         return call
 
     def _feed(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                self._check_ready()
-                _check_decoded(request)
-                async for response in behaviour(request, context):
-                    yield response
-            except Exception as error:
-                await _fail(method, context, error)
+            with Call(self._telemetry, method, context) as followed:
+                try:
+                    self._check_ready()
+                    _check_decoded(request, followed)
+                    async for response in behaviour(request, context):
+                        yield response
+                except Exception as error:
+                    await _fail(followed, context, error)
 
         return call
 
@@ -109,14 +112,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise UnavailableError("the server is starting or shutting down", reason="NOT_READY")
 
 
-async def _fail(method: str, context: Context, error: Exception) -> None:
+async def _fail(followed: Call, context: Context, error: Exception) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if isinstance(error, MemsvcError):
-        log.info("refused", method=method, code=code(error).name, reason=error.reason)
-        await abort(context, error)
-    log.error("failed", method=method, exc_info=error)
-    await abort(context, MemsvcError("an internal error; the server's log has the details"))
+    followed.failed(error)
+    if not isinstance(error, MemsvcError):
+        error = MemsvcError("an internal error; the server's log has the details")
+    await abort(context, error, ((REQUEST_ID, followed.id),))
 
 
 def _lenient(deserialize: Any) -> Callable[[bytes], Any]:
@@ -130,14 +132,15 @@ def _lenient(deserialize: Any) -> Callable[[bytes], Any]:
     return parse
 
 
-def _check_decoded(request: Any) -> None:
+def _check_decoded(request: Any, followed: Call) -> None:
+    followed.about(request)
     if isinstance(request, _Undecodable):
         raise InvalidArgumentError("request", "not a message of this type; every string must be UTF-8")
 
 
-async def _decoded(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _decoded(requests: AsyncIterator[Any], followed: Call) -> AsyncIterator[Any]:
     async for request in requests:
-        _check_decoded(request)
+        _check_decoded(request, followed)
         yield request
 
 
