@@ -1,25 +1,15 @@
 """What an operator reads off a running server."""
 
-import time
-
 import grpc
 import pytest
 from memsvc_client import Entry, NotFoundError
 
 from memsvc.v1.memory_pb2 import RecallRequest, WriteStreamOpen, WriteStreamRequest
+from tests.observability.eventually import eventually
 from tests.observability.scrape import Scrape, url_of
 from tests.serving import Server, Stubs
 
 SECRET = "xylophone"
-
-
-def eventually(holds, seconds: float = 20.0):
-    """Wait until something holds, which some task behind the calls brings about; return what it gave."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, "it never came to hold"
-        time.sleep(0.05)
-    return found
 
 
 def test_calls_are_counted_by_method_and_code(server) -> None:

@@ -15,6 +15,7 @@ import grpc.aio
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
 from memsvc_client._channel import open_aio_channel, open_channel
+from memsvc_client._tracing import Tracer
 from memsvc_client.errors import MemsvcError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class AioPeer(NamedTuple):
 class Peers:
     """The blocking client's. Threads may share it."""
 
-    def __init__(self) -> None:
-        self._pool = _Pool(_open)
+    def __init__(self, tracer: Tracer | None = None) -> None:
+        self._pool = _Pool(lambda address: _open(address, tracer))
 
     @contextmanager
     def at(self, address: str) -> Iterator[Peer]:
@@ -72,8 +73,8 @@ class Peers:
 class AioPeers:
     """The asyncio client's, of one event loop."""
 
-    def __init__(self) -> None:
-        self._pool = _Pool(_open_aio)
+    def __init__(self, tracer: Tracer | None = None) -> None:
+        self._pool = _Pool(lambda address: _open_aio(address, tracer))
 
     @asynccontextmanager
     async def at(self, address: str) -> AsyncIterator[AioPeer]:
@@ -95,14 +96,18 @@ class AioPeers:
             await peer.channel.close()
 
 
-def _open(address: str) -> Peer:
+def _open(address: str, tracer: Tracer | None) -> Peer:
     channel = open_channel(address)
-    return Peer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+    memory, tenants = MemoryServiceStub(channel), TenantServiceStub(channel)
+    return Peer(channel, tracer.around(memory), tracer.around(tenants)) if tracer else Peer(channel, memory, tenants)
 
 
-def _open_aio(address: str) -> AioPeer:
+def _open_aio(address: str, tracer: Tracer | None) -> AioPeer:
     channel = open_aio_channel(address)
-    return AioPeer(channel, MemoryServiceStub(channel), TenantServiceStub(channel))
+    memory, tenants = MemoryServiceStub(channel), TenantServiceStub(channel)
+    if tracer:
+        return AioPeer(channel, tracer.around(memory), tracer.around(tenants))
+    return AioPeer(channel, memory, tenants)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from memsvc_client._files import Progress
 from memsvc_client._peers import AioPeer, AioPeers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
+from memsvc_client._tracing import Tracer
 from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
 from memsvc_client.types import (
@@ -40,6 +41,8 @@ from memsvc_client.types import (
 )
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from memsvc.v1.memory_pb2 import ListEntriesRequest
 
 _Request = TypeVar("_Request")
@@ -63,14 +66,23 @@ class AsyncMemoryClient:
         target: the server's address, or several, as for `MemoryClient`.
         timeout: seconds that a call may take, all its tries together; each call takes its own as `timeout`.
         retry: how to try again.
+        tracing: whether calls are traced with OpenTelemetry, by the program's provider of tracers or the given one; the
+            trace goes on in the server.
 
     Raises:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
     """
 
-    def __init__(self, target: str | Sequence[str], *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        target: str | Sequence[str],
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        tracing: TracerProvider | bool = False,
+    ) -> None:
         self._core = Core(target, timeout, retry or RetryPolicy())
-        self._peers = AioPeers()
+        self._peers = AioPeers(Tracer(tracing) if tracing else None)
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 import grpc
 
@@ -18,6 +18,7 @@ from memsvc_client._files import Progress
 from memsvc_client._peers import Peer, Peers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
+from memsvc_client._tracing import Tracer
 from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
 from memsvc_client.types import (
@@ -36,6 +37,9 @@ from memsvc_client.types import (
     TenantStats,
     Verification,
 )
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -60,14 +64,23 @@ class MemoryClient:
             who it says owns a tenant.
         timeout: seconds that a call may take, all its tries together; each call takes its own as `timeout`.
         retry: how to try again.
+        tracing: whether calls are traced with OpenTelemetry, by the program's provider of tracers or the given one; the
+            trace goes on in the server.
 
     Raises:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
     """
 
-    def __init__(self, target: str | Sequence[str], *, timeout: float = 30.0, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        target: str | Sequence[str],
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        tracing: TracerProvider | bool = False,
+    ) -> None:
         self._core = Core(target, timeout, retry or RetryPolicy())
-        self._peers = Peers()
+        self._peers = Peers(Tracer(tracing) if tracing else None)
 
     def __enter__(self) -> Self:
         return self
