@@ -31,3 +31,5 @@ def configure(level_name: str, *, as_json: bool) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for library in ("asyncio", "grpc"):  # they tell of every call how they go about it
+        logging.getLogger(library).setLevel(max(level, logging.INFO))
