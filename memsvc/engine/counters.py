@@ -25,6 +25,8 @@ class Counters:
     """Tokens that second folds stepped: to erase, to verify, to look back."""
     evicted: int = 0
     """Entries that left an index because there were too many."""
+    failures: int = 0
+    """Views that could not go on."""
     busy_s: float = 0.0
     """Seconds that the thread worked."""
     events: dict[str, int] = field(default_factory=dict)

@@ -28,8 +28,6 @@ class Figures:
     """Text that writers were promised room for, and that is not applied."""
     queued_records: int
     """Committed and not applied, of open tenants."""
-    failed: int
-    """Open tenants whose view failed, and is to be folded afresh."""
     unsaved_bytes: int
     """Log of open tenants that no snapshot has: what is folded again after a crash."""
     snapshot_age_s: float
@@ -60,7 +58,6 @@ def gather(engine: "Engine") -> Figures:
         unloads=keeper.unloads,
         queued_bytes=engine.admission.queued,
         queued_records=sum(max(0, t.head_seq - t.applied_seq) for t in opened),
-        failed=sum(t.failure is not None for t in opened),
         unsaved_bytes=sum(t.unsaved_bytes for t in opened),
         snapshot_age_s=max((now - t.saved_at for t in behind), default=0.0),
         snapshots=keeper.snapshots,

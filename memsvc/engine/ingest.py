@@ -252,6 +252,7 @@ class Ingest:
         """Detach tenants whose view cannot go on; their log is untouched and folds afresh when next asked for."""
         for lane in list(lanes):
             if self._lanes.get(lane.uid) is lane:
+                self.counters.failures += 1
                 self.detach(lane.uid)
                 lane.failed(error)
 
