@@ -45,6 +45,10 @@ def serve(
         int | None,
         typer.Option(min=1, help="Compute threads (default 2, or 1 where there is one core).", show_default=False),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the metrics for Prometheus (default none).", show_default=False),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error (default info).", show_default=False)
     ] = None,
@@ -67,6 +71,7 @@ def serve(
         "host": host,
         "encoder": encoder,
         "threads": threads,
+        "metrics_port": metrics_port,
         "log_level": log_level,
         "log_json": as_json or None,
     }

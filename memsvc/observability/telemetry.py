@@ -1,6 +1,7 @@
 """What a server tells of itself: it hears of calls and of work, and passes on what is listened to."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from memsvc.observability.metrics import Metrics
@@ -23,6 +24,9 @@ class Telemetry:
 
     def __init__(self, metrics: Metrics | None = None, tracing: "Tracing | None" = None) -> None:
         self._metrics, self._tracing = metrics, tracing
+        if metrics is not None:
+            # What a library looks up anew at every call is kept at hand: there are as many as methods and codes.
+            self._in_flight, self._calls = cache(metrics.in_flight.labels), cache(metrics.calls.labels)
         self._observe = {} if metrics is None else _observers(metrics)
 
     @property
@@ -58,7 +62,7 @@ class Telemetry:
     def call_began(self, method: str, metadata: Metadata) -> "Span | None":
         """Hear that a call began; returns what is to be told when it ended."""
         if self._metrics is not None:
-            self._metrics.in_flight.labels(method).inc()
+            self._in_flight(method).inc()
         return None if self._tracing is None else self._tracing.begin(method, metadata)
 
     def call_ended(
@@ -66,8 +70,8 @@ class Telemetry:
     ) -> None:
         """Hear how it ended: with which code, after how long, and why. `ids` name the request and its tenant."""
         if self._metrics is not None:
-            self._metrics.in_flight.labels(method).dec()
-            self._metrics.calls.labels(method, code).observe(seconds)
+            self._in_flight(method).dec()
+            self._calls(method, code).observe(seconds)
             if reason:
                 self._metrics.refusals.labels(reason).inc()
         if span is not None:

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     one's own."""
     otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$")
     """http:// or https:// URL of a collector of traces, by OTLP over gRPC; no traces without one."""
-    trace_share: float = Field(1.0, ge=0, le=1)
+    trace_share: float = Field(0.1, ge=0, le=1)
     """Of the traces that begin here, how many are kept; what a caller traces is kept with its trace."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

@@ -22,6 +22,7 @@ def configure(level_name: str, *, as_json: bool) -> None:
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,  # otherwise every line, and every one that is not written, makes a logger
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("memsvc.watch")
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 class Watch:
     """Metrics, where there is a port for them, and traces, where there is a collector.
@@ -68,6 +70,8 @@ class Watch:
         self._engine, self._surveyor = engine, Surveyor(engine.store)
         with Exposition(self._metrics.registry, self._settings.metrics_host, self._settings.metrics_port) as page:
             log.info("metrics", url=page.url)
+            if self._settings.metrics_host not in LOOPBACK:
+                log.warning("whoever reaches the metrics' port reads the figures", host=self._settings.metrics_host)
             self._surveyor.start()
             try:
                 yield

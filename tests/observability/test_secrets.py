@@ -57,6 +57,7 @@ def told(tmp_path_factory) -> dict[str, str]:
             log_json=True,
             metrics_port=0,
             otlp_endpoint=collector.endpoint,
+            trace_share=1,
             snapshot_min_tokens=1,
             snapshot_idle_s=0.1,
         )

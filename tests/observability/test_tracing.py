@@ -33,7 +33,7 @@ def traced(collector, tmp_path_factory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         data = tmp_path_factory.mktemp("tracing") / "data"
-        server = Server(data, otlp_endpoint=collector.endpoint, log_level="debug", log_json=True).start()
+        server = Server(data, otlp_endpoint=collector.endpoint, trace_share=1, log_level="debug", log_json=True).start()
     with server.client() as client:
         client.create_tenant("t")
     with Stopping(server):
