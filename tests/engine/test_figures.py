@@ -1,5 +1,6 @@
 """What an engine counts and tells of itself: what is new once, and what is folded again nowhere but under that name."""
 
+import asyncio
 from collections import defaultdict
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from memsvc.engine.config import EngineConfig
 from memsvc.engine.engine import Engine
 from memsvc.engine.figures import gather
+from memsvc.engine.shards import Shards
 from memsvc.observer import WORK
 from memsvc.store.sqlite import SqliteStore
+from memsvc.store.types import ShardChange, ShardEvent
 from tests.engine.conftest import create, payload, running, state, turns
 
 
@@ -100,6 +103,36 @@ async def test_what_a_snapshot_has_need_not_be_replayed(tmp_path) -> None:
         await engine.shut("t")
         await state(engine)
         assert gather(engine).unsaved_bytes == late, "what is opened again has it still to be saved"
+
+
+async def test_shards_are_owned_until_they_are_lost_or_handed_over(tmp_path) -> None:
+    async with running(tmp_path / "data") as engine:
+        changes: asyncio.Queue[ShardChange] = asyncio.Queue()
+        engine.shards = Shards(engine, Following(changes))
+        engine.shards.start()
+        seen = []
+        for shard, event in (
+            (1, ShardEvent.TAKEN),
+            (2, ShardEvent.TAKEN),
+            (1, ShardEvent.LOST),
+            (2, ShardEvent.WANTED),
+        ):
+            changes.put_nowait(ShardChange(shard=shard, event=event))
+            await asyncio.sleep(0.05)
+            figures = gather(engine)
+            seen.append((figures.shards, figures.shard_losses))
+        assert seen == [(1, 0), (2, 0), (1, 1), (0, 1)]
+
+
+class Following:
+    """Of a store, what tells of shards."""
+
+    def __init__(self, changes: "asyncio.Queue[ShardChange]") -> None:
+        self.next_change = changes.get
+        self.heads = self.seqs = self.release = self.list_tenants = self._nothing
+
+    async def _nothing(self, *_: object) -> dict[str, int]:
+        return {}
 
 
 async def test_a_view_that_cannot_go_on_is_counted(tmp_path, monkeypatch) -> None:
