@@ -1,12 +1,17 @@
 """What an operator reads off a running server."""
 
+import re
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
 import grpc
 import pytest
 from memsvc_client import Entry, NotFoundError
 
 from memsvc.v1.memory_pb2 import RecallRequest, WriteStreamOpen, WriteStreamRequest
 from tests.observability.eventually import eventually
-from tests.observability.scrape import Scrape, url_of
+from tests.observability.scrape import Scrape, page, url_of
 from tests.serving import Server, Stubs
 
 SECRET = "xylophone"
@@ -172,3 +177,25 @@ def test_requests_that_are_no_messages_are_counted_too(server) -> None:
             call(b"\xff" + RecallRequest(tenant="x", query="y").SerializeToString())
     seen = Scrape(server)
     assert seen.value("memsvc_rpc_seconds_count", method="MemoryService/Recall", code="INVALID_ARGUMENT") == 1
+
+
+def test_readers_that_stall_hold_no_more_than_a_few_threads_and_not_for_long(server) -> None:
+    def threads() -> int:
+        (line,) = re.findall(r"^Threads:\s+(\d+)$", Path(f"/proc/{server.process.pid}/status").read_text(), re.M)
+        return int(line)
+
+    host, _, port = url_of(server).removeprefix("http://").removesuffix("/metrics").partition(":")
+    before = threads()
+    with ExitStack() as stack:
+        for _ in range(30):
+            stalled = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            stalled.sendall(b"GET /metrics")
+        assert threads() <= before + 8
+
+        def read() -> bool:
+            try:
+                return "memsvc_ready" in page(server)
+            except OSError:
+                return False
+
+        eventually(read)
