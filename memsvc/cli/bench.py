@@ -249,11 +249,11 @@ def redis(
 
 def overhead(
     *,
-    rounds: Annotated[int, typer.Option(min=1, help="Pairs of each kind.")] = 40,
+    starts: Annotated[int, typer.Option(min=1, help="How often all servers are started.")] = 12,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Measure what metrics and traces cost a unary call, beside servers without them."""
     from memsvc_bench import overhead as benchmark  # noqa: PLC0415
 
-    publish(lambda: benchmark.bench(seed=seed, scale=benchmark.Scale(rounds=rounds)), as_json=as_json)
+    publish(lambda: benchmark.bench(seed=seed, scale=benchmark.Scale(starts=starts)), as_json=as_json)
