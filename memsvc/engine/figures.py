@@ -17,8 +17,8 @@ class Figures:
     """Open tenants whose weights are in a slot."""
     warm: int
     """Open tenants whose weights are not."""
-    memory_bytes: int
-    """What views and weights take of the host's memory."""
+    memory_bytes: Mapping[str, int]
+    """What views, weights, and what is about to be opened take of the host's memory."""
     slots: Mapping[str, int]
     """How many are in each state."""
     slot_loads: int
@@ -47,12 +47,13 @@ def gather(engine: "Engine") -> Figures:
     """Return an engine's figures, once it is started. May be asked on any thread: they are of about one moment."""
     opened, runner, keeper = engine.opened(), engine.thread.runner, engine.keeper
     hot = min(runner.hot, len(opened))
+    views, host = runner.views_bytes, runner.host_bytes
     enough, now = engine.config.snapshot_min_tokens, time.monotonic()
     behind = [t for t in opened if t.view.totals.tokens - t.snapshot_tokens >= enough]
     return Figures(
         hot=hot,
         warm=len(opened) - hot,
-        memory_bytes=engine.residency.used,
+        memory_bytes={"views": views, "weights": host - views, "reserved": engine.residency.reserved},
         slots={state.name.lower(): slots for state, slots in runner.slots.items()},
         slot_loads=runner.loads,
         unloads=keeper.unloads,

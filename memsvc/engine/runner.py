@@ -164,6 +164,11 @@ class Runner:
         return counts
 
     @property
+    def views_bytes(self) -> int:
+        """What all views take of the host's memory, weights aside. May be asked on any thread."""
+        return self._views_total
+
+    @property
     def host_bytes(self) -> int:
         """What all views and weights take of the host's memory. May be asked on any thread."""
         return self._views_total + sum(placement.host_bytes for placement in list(self._placements.values()))

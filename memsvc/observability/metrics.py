@@ -96,7 +96,7 @@ READ = (
         label="residency",
     ),
     Read("memsvc_view_failures", "Views that could not go on.", lambda s: s.counters.failures, counts=True),
-    Read("memsvc_memory_bytes", "What views and weights take.", lambda s: s.figures.memory_bytes),
+    Read("memsvc_memory_bytes", "What tenants in memory take.", lambda s: s.figures.memory_bytes, label="part"),
     Read("memsvc_memory_limit_bytes", "What they may take (memory_bytes).", lambda s: s.config.memory_bytes),
     Read("memsvc_slots", "Slots for weights.", lambda s: s.figures.slots, label="state"),
     Read("memsvc_slot_loads", "Weights that moved into a slot.", lambda s: s.figures.slot_loads, counts=True),

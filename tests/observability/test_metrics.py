@@ -120,7 +120,8 @@ def test_what_a_server_is_and_holds_shows(server) -> None:
     assert seen.total("memsvc_slots") >= 32
     assert seen.value("memsvc_slots", state="dirty") + seen.value("memsvc_slots", state="empty") > 0
     assert seen.value("memsvc_tenants", residency="hot") + seen.value("memsvc_tenants", residency="warm") >= 1
-    assert 0 < seen.value("memsvc_memory_bytes") < seen.value("memsvc_memory_limit_bytes")
+    assert 0 < seen.total("memsvc_memory_bytes") < seen.value("memsvc_memory_limit_bytes")
+    assert seen.value("memsvc_memory_bytes", part="views") > 0
     assert seen.value("memsvc_queue_records") == seen.value("memsvc_queue_bytes") == 0
     assert seen.value("process_resident_memory_bytes") > 1e6
     assert seen.value("memsvc_survey_timestamp_seconds") > 1e9

@@ -196,3 +196,27 @@ print(*sorted(name for name in sys.modules if name.split(".")[0] == "opentelemet
 def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+WITHOUT = """
+import sys
+sys.modules["opentelemetry"] = None
+import memsvc_client
+from memsvc.errors import MemsvcError
+from memsvc.server.config import Settings
+from memsvc.server.watch import Watch
+for make in (lambda: Watch(Settings(otlp_endpoint="http://127.0.0.1:4317")),
+             lambda: memsvc_client.MemoryClient("127.0.0.1:1", tracing=True)):
+    try:
+        make()
+    except (MemsvcError, memsvc_client.MemsvcError) as error:
+        print(error)
+"""
+
+
+def test_without_the_packages_whoever_asks_for_traces_is_told_what_to_install() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
+    server, client = done.stdout.splitlines()
+    assert "otlp_endpoint" in server
+    assert "tracing" in client
+    assert all("memsvc[otel]" in told for told in (server, client))
