@@ -174,3 +174,46 @@ async def test_no_group_grows_without_bound_while_another_is_on_its_way(shard, m
     await asyncio.gather(*written)
     assert sum(sizes) == 20 * len(value)
     assert max(sizes) == 1000
+
+
+class DefectError(Exception):
+    """What nobody expects."""
+
+
+@pytest.mark.parametrize("where", ["_read", "_apply", "_launch"])
+async def test_a_defect_of_the_committer_keeps_no_one_waiting(shard, monkeypatch, caplog, where) -> None:
+    def fail(*_: object) -> None:
+        raise DefectError
+
+    monkeypatch.setattr(shard.committer, where, fail)
+    async with asyncio.timeout(10):
+        callers = [shard.committer.run(get("not read yet")), shard.committer.run(put("key", b"value"))]
+        errors = await asyncio.gather(*callers, return_exceptions=True)
+    assert {error.reason for error in errors} == {"STORE_UNAVAILABLE"}
+    with pytest.raises(UnavailableError):  # who comes later hears it too
+        await shard.committer.run(put("key", b"value"))
+    assert shard.losses == 1
+    assert "DefectError" in caplog.text
+    assert await shard.redis.get("key") is None
+
+
+async def test_a_defect_beside_a_commit_on_its_way_leaves_that_alone(shard, monkeypatch) -> None:
+    flying, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        flying.set()
+        await go_on.wait()
+
+    def fail(*_: object) -> None:
+        raise DefectError
+
+    shard.writes.before(b"EVALSHA", hold)
+    first = asyncio.create_task(shard.committer.run(put("first", b"1")))
+    await flying.wait()
+    monkeypatch.setattr(shard.committer, "_apply", fail)
+    async with asyncio.timeout(10):
+        with pytest.raises(UnavailableError):
+            await shard.committer.run(put("second", b"2"))
+        go_on.set()
+        await first
+    assert await shard.redis.get("first") == b"1"
