@@ -305,6 +305,9 @@ class Committer:
                 await asyncio.sleep(AGAIN_S)
                 continue
             except RedisError as error:
+                if str(error).startswith("TORN"):
+                    log.error("a commit of shard %d broke off: %s", self._place.keys.shard, error)
+                    raise _unknown("Redis broke off in the middle of it") from error
                 if sent:  # what is refused now may have been done before
                     raise _unknown() from error
                 raise translate(error) from error
@@ -342,10 +345,9 @@ def _nothing(_: Transaction) -> None:
     pass
 
 
-def _unknown() -> UnavailableError:
+def _unknown(why: str = "Redis did not answer in time") -> UnavailableError:
     return UnavailableError(
-        "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
-        reason="STORE_UNKNOWN",
+        f"{why}: the write may have been made or not; repeat it with the same ids", reason="STORE_UNKNOWN"
     )
 
 

@@ -217,3 +217,62 @@ async def test_a_defect_beside_a_commit_on_its_way_leaves_that_alone(shard, monk
         go_on.set()
         await first
     assert await shard.redis.get("first") == b"1"
+
+
+def write_some(tx: Transaction) -> None:
+    tx.set("first", b"1")
+    tx.hset("second", "field", b"2")
+    tx.zadd("third", 3, "member")
+
+
+WRITTEN = ("first", "second", "third")
+
+
+@pytest.mark.parametrize("command", ["set", "hset", "zadd"])
+async def test_a_commit_with_a_command_that_is_refused_by_now_is_not_made_at_all(shard, command) -> None:
+    await shard.redis.execute_command("ACL", "SETUSER", "default", f"-{command}")
+    with pytest.raises(UnavailableError, match=command.upper()) as caught:
+        await shard.committer.run(write_some)
+    assert caught.value.reason == "STORE_UNAVAILABLE"
+    assert await shard.redis.exists(*WRITTEN) == 0
+    await shard.redis.execute_command("ACL", "SETUSER", "default", f"+{command}")
+    await shard.committer.run(write_some)
+    assert await shard.redis.exists(*WRITTEN) == 3
+    assert shard.losses == 0
+
+
+@pytest.mark.parametrize("full", [True, False])
+async def test_a_redis_that_cannot_write_has_written_nothing(shard, full) -> None:
+    if full:
+        await shard.redis.config_set("maxmemory", "1")
+    else:
+        await shard.redis.config_set("min-replicas-to-write", "1")
+    with pytest.raises(UnavailableError) as caught:
+        await shard.committer.run(write_some)
+    assert caught.value.reason == "STORE_FULL" if full else "STORE_UNAVAILABLE"
+    assert await shard.redis.exists(*WRITTEN) == 0
+    await shard.redis.config_set("maxmemory", "0")
+    await shard.redis.config_set("min-replicas-to-write", "0")
+    await shard.committer.run(write_some)
+    assert shard.losses == 0
+
+
+async def test_a_commit_that_breaks_off_in_the_middle_says_so_and_ends_the_committer(shard, caplog) -> None:
+    """Something else wrote to a key of the store."""
+    await shard.redis.set("second", b"no hash")
+    with pytest.raises(UnavailableError) as caught:
+        await shard.committer.run(write_some)
+    assert caught.value.reason == "STORE_UNKNOWN"
+    assert "WRONGTYPE" in caplog.text
+    assert await shard.redis.exists("first")
+    with pytest.raises(UnavailableError):
+        await shard.committer.run(write_some)
+    assert shard.losses == 1
+
+
+async def test_the_mark_of_a_commit_that_is_refused_leaves_nothing_either(shard) -> None:
+    await shard.redis.execute_command("ACL", "SETUSER", "default", "-set")
+    with pytest.raises(UnavailableError, match="SET"):
+        await shard.committer.run(lambda tx: tx.zadd("third", 3, "member"))
+    assert await shard.redis.exists("third") == 0
+    await shard.redis.execute_command("ACL", "SETUSER", "default", "+set")
