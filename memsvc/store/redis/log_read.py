@@ -208,8 +208,14 @@ class Reader:
     async def _records(self, uid: str, head: Head, seq: int, count: int) -> list[StoredRecord]:
         if seq > head.seq:
             return []
-        found = await self._connection.xrange(self._keys.tenant(uid).log, head.stream_id(seq), "+", count)
-        return [StoredRecord.decode(id, fields[b"r"]) for id, fields in found]
+        start = head.stream_id(seq)
+        while True:
+            found = await self._connection.xrange(self._keys.tenant(uid).log, start, "+", count)
+            records = [StoredRecord.decode(id, fields[b"r"]) for id, fields in found]
+            if not records or records[0].seq >= seq:
+                return records
+            # A later owner's than the one that the head remembers: it is at least where that one's would be.
+            start = f"{found[0][0].partition(b'-')[0].decode()}-{seq}"
 
     async def _whole(self, uid: str, records: Sequence[StoredRecord]) -> list[Record]:
         numbers = [number for record in records for number in record.numbers]

@@ -14,6 +14,10 @@ FORMAT = 1
 """First byte of every value. A reader refuses what is newer than it knows."""
 
 
+EPOCHS = 64
+"""Owners that a head remembers."""
+
+
 class Standing(IntEnum):
     """What a tenant is. Numbers are part of the format."""
 
@@ -62,7 +66,7 @@ class Head(NamedTuple):
     size: int = 0
     """Bytes that the records and payloads count for."""
     epochs: tuple[tuple[int, int], ...] = ()
-    """Which owners appended, each with the first seq that it did: the ids in the stream follow from it."""
+    """Which owners appended, each with the first seq that it did; of many some, the first and the last among them."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""
@@ -85,11 +89,12 @@ class Head(NamedTuple):
         last = max((self.number, *(entry.number for entry in record.entries), *record.about))
         epochs = self.epochs
         if not epochs or epochs[-1][0] != epoch:
-            epochs = (*epochs, (epoch, record.seq))
+            kept = epochs if len(epochs) < EPOCHS else epochs[::2]
+            epochs = (*kept, (epoch, record.seq))
         return Head(record.seq, last, record.commit_us, self.size + size, epochs)
 
     def stream_id(self, seq: int) -> str:
-        """Return the id in the stream of the record of that seq, or of the one that would come next."""
+        """Return the least id in the stream that the record of that seq may have; of the next one, the very id."""
         epoch = next((epoch for epoch, first in reversed(self.epochs) if first <= seq), 0)
         return f"{epoch}-{seq}"
 
