@@ -15,16 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-import msgpack
 from redis.exceptions import RedisError
 
 from memsvc.errors import DataLossError, MemsvcError, UnavailableError
 from memsvc.failpoints import hit
+from memsvc.store.redis.commit import Commit
 from memsvc.store.redis.faults import TROUBLE, UNANSWERED, translate
 from memsvc.store.redis.fence import FencedError, NotOwnerError
 from memsvc.store.redis.keys import ShardKeys
 from memsvc.store.redis.scripts import script
-from memsvc.store.redis.transaction import Cell, Transaction, Unread, Write
+from memsvc.store.redis.transaction import Cell, Transaction, Unread, Value
 from memsvc.store.redis.url import Connection
 
 T = TypeVar("T")
@@ -67,10 +67,7 @@ class _Answer(NamedTuple):
 class _Group:
     """What is prepared, or on its way."""
 
-    writes: list[Write] = field(default_factory=list)
-    changed: dict[Cell, bytes | None] = field(default_factory=dict)
-    presumed: list[Cell] = field(default_factory=list)
-    """Cells that are absent, or nothing of the group may be written."""
+    commit: Commit = field(default_factory=Commit)
     answers: list[_Answer] = field(default_factory=list)
     size: int = 0
     """Bytes that it writes, about."""
@@ -115,7 +112,7 @@ class Committer:
     def __init__(self, place: Place, is_held: Callable[[], bool], lost: Callable[[], None]) -> None:
         self._place, self._is_held, self._lost = place, is_held, lost
         self._script = script(place.log, "commit")
-        self._known: dict[Cell, bytes | None] = {}
+        self._known: dict[Cell, Value] = {}
         self._last = f"{place.epoch}-0"
         """The last commit, as whoever acquired the shard named it."""
         self._numbers = itertools.count(1)
@@ -220,13 +217,11 @@ class Committer:
             answer = _Answer(waiting, None, error)
         else:
             self._known.update(tx.presumed)
-            self._group.presumed += tx.presumed
             self._known.update(tx.changed)
-            self._group.changed.update(tx.changed)
-            self._group.writes += tx.writes
+            self._group.commit.add(tx)
         self._group.answers.append(answer)
 
-    async def _read(self, cells: list[Cell]) -> dict[Cell, bytes | None]:
+    async def _read(self, cells: list[Cell]) -> dict[Cell, Value]:
         async with self._place.reads.pipeline(transaction=False) as pipe:
             for key, name in cells:
                 if name is None:
@@ -238,14 +233,14 @@ class Committer:
     def _launch(self) -> None:
         group, self._group = self._group, _Group()
         if len(self._known) > KNOWN_CELLS:
-            self._known = dict(group.changed)
+            self._known = dict(group.commit.changed)
         self._flight = asyncio.create_task(self._commit(group))
 
     # --- the commit -----------------------------------------------------------------------------------------------
 
     async def _commit(self, group: _Group) -> None:
         try:
-            if group.writes or group.presumed:
+            if group.commit:
                 await self._send(group)
             hit("acknowledge.before")
         except _PresentError:
@@ -264,8 +259,8 @@ class Committer:
                 self._end(error)
         else:
             _settle(group.answers)
-            for cell, value in group.changed.items():
-                if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
+            for cell, value in group.commit.changed.items():
+                if isinstance(value, bytes) and len(value) > SMALL_BYTES and cell not in self._group.commit.changed:
                     self._known.pop(cell, None)
         finally:
             self._flight = None
@@ -290,7 +285,7 @@ class Committer:
             MemsvcError: they are not; or nobody knows, and this process may not try any longer.
             _PresentError: they are not, for what was taken for absent is there.
         """
-        keys, packed = _packed(group, [self._place.keys.epoch, self._place.keys.commit])
+        keys, packed = group.commit.packed((self._place.keys.epoch, self._place.keys.commit))
         # No two groups have one name, or the second might pass for the first, whose reply was lost.
         name = f"{self._place.epoch}-{next(self._numbers)}"
         sent = False
@@ -349,16 +344,3 @@ def _unknown(why: str = "Redis did not answer in time") -> UnavailableError:
     return UnavailableError(
         f"{why}: the write may have been made or not; repeat it with the same ids", reason="STORE_UNKNOWN"
     )
-
-
-def _packed(group: _Group, keys: list[str]) -> tuple[list[str], bytes]:
-    """Return what the script takes: keys, these first, and what it does with them, in one argument."""
-    places = {key: place for place, key in enumerate(keys, 1)}
-
-    def place(key: str) -> int:
-        return places.setdefault(key, len(places) + 1)
-
-    presumed = [(place(key),) if name is None else (place(key), name) for key, name in group.presumed]
-    writes = [(command, place(key), *given) for command, key, given in group.writes]
-    packed: bytes = msgpack.packb((presumed, writes), use_bin_type=False)  # Redis's own msgpack knows no other strings
-    return list(places), packed

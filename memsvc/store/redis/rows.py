@@ -12,6 +12,7 @@ from memsvc.store.types import EntryState, Erasure, Payload, Record, RecordKind,
 
 FORMAT = 1
 """First byte of every value. A reader refuses what is newer than it knows."""
+_FORMAT = bytes([FORMAT])
 
 
 EPOCHS = 64
@@ -301,7 +302,7 @@ def decode_outcome(data: bytes) -> tuple[int, bytes | None, Outcome]:
 def pack(*values: Any) -> bytes:
     """Return values as bytes."""
     packed: bytes = msgpack.packb(values)
-    return bytes([FORMAT]) + packed
+    return _FORMAT + packed
 
 
 def unpack(data: bytes, arity: int) -> list[Any]:

@@ -159,7 +159,7 @@ async def test_no_group_grows_without_bound_while_another_is_on_its_way(shard, m
     real, held = shard.committer._send, asyncio.Event()
 
     async def send(group: committer._Group) -> None:
-        sizes.append(sum(len(write.arguments[0]) for write in group.writes))
+        sizes.append(sum(map(len, group.commit.changed.values())))
         await held.wait()
         await real(group)
 
