@@ -23,9 +23,9 @@ from memsvc.store.redis.commit import Commit
 from memsvc.store.redis.faults import TROUBLE, UNANSWERED, translate
 from memsvc.store.redis.fence import FencedError, NotOwnerError
 from memsvc.store.redis.keys import ShardKeys
-from memsvc.store.redis.scripts import script
 from memsvc.store.redis.transaction import Cell, Transaction, Unread, Value
 from memsvc.store.redis.url import Connection
+from memsvc.store.redis.wire import Wire
 
 T = TypeVar("T")
 
@@ -91,8 +91,7 @@ def _settle(answers: Iterable[_Answer]) -> None:
 class Place(NamedTuple):
     """Where a committer writes."""
 
-    log: Connection
-    """It repeats nothing by itself."""
+    log: Wire
     reads: Connection
     keys: ShardKeys
     epoch: int
@@ -111,7 +110,6 @@ class Committer:
 
     def __init__(self, place: Place, is_held: Callable[[], bool], lost: Callable[[], None]) -> None:
         self._place, self._is_held, self._lost = place, is_held, lost
-        self._script = script(place.log, "commit")
         self._known: dict[Cell, Value] = {}
         self._last = f"{place.epoch}-0"
         """The last commit, as whoever acquired the shard named it."""
@@ -292,7 +290,7 @@ class Committer:
         while self._is_held():
             try:
                 hit("append.before")
-                answer = await self._script(keys, [self._place.epoch, name, self._last, packed])
+                answer = await self._place.log.call("commit", keys, [self._place.epoch, name, self._last, packed])
             except UNANSWERED as error:
                 # Its reply may be all that was lost. Sent again, the script tells.
                 log.warning("a commit of shard %d is tried again: %s", self._place.keys.shard, type(error).__name__)

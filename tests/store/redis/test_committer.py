@@ -14,6 +14,7 @@ from memsvc.store.redis.committer import Committer, Place
 from memsvc.store.redis.keys import Keys
 from memsvc.store.redis.transaction import Transaction
 from memsvc.store.redis.url import Connection, connect, parse
+from memsvc.store.redis.wire import Wire
 from tests.store.redis.proxy import Proxy
 
 KEYS = Keys().shard(3)
@@ -27,7 +28,7 @@ class Shard:
         self.redis, self.writes, self.reads = redis, writes, reads
         self.is_held = True
         self.losses = 0
-        connections = connect(parse(writes.url), "log"), connect(parse(reads.url), "reads")
+        connections = Wire(connect(parse(writes.url), "log")), connect(parse(reads.url), "reads")
         self._connections = connections
         self.committer = Committer(
             Place(*connections, KEYS, EPOCH, wall_clock_us), is_held=lambda: self.is_held, lost=self._count
@@ -140,14 +141,14 @@ async def test_who_waits_for_a_read_when_the_shard_is_given_up_hears_so(shard) -
 
 @pytest.mark.parametrize("error", [RedisClusterException("no node is reachable"), ConnectionError("reset")])
 async def test_a_cluster_that_is_lost_for_a_moment_loses_no_one(shard, monkeypatch, error) -> None:
-    real, failures = shard.committer._script, iter([error])
+    real, failures = Wire.call, iter([error])
 
-    async def script(*args: object) -> object:
+    async def call(*args: object) -> object:
         if (failure := next(failures, None)) is not None:
             raise failure
         return await real(*args)
 
-    monkeypatch.setattr(shard.committer, "_script", script)
+    monkeypatch.setattr(Wire, "call", call)
     async with asyncio.timeout(10):
         await shard.committer.run(put("key", b"value"))
     assert await shard.redis.get("key") == b"value"
