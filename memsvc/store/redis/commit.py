@@ -1,6 +1,6 @@
 """What a group of operations writes, and its form for the script. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ import msgpack
 
 from memsvc.store.redis.transaction import Cell, Command, Field, Transaction, Value
 
-FIELDS = 256
-"""In one command: Lua unpacks a few thousand arguments at most."""
+FIELDS = 512
+"""Fields and values in one command, an even number: Lua unpacks a few thousand arguments at most."""
 
 
 class Packed(NamedTuple):
@@ -48,32 +48,25 @@ class Commit:
             return places.setdefault(key, len(places) + 1)
 
         presumed = [(place(key),) if name is None else (place(key), name) for key, name in self.presumed]
-        writes = [(command, place(key), *given) for command, key, given in self._writes()]
-        # Redis's own msgpack knows no other strings.
-        data: bytes = msgpack.packb((presumed, writes), use_bin_type=False)
-        return Packed(list(places), data)
-
-    def _writes(self) -> Iterator[Command]:
-        """Yield all commands. Hashes come last: should Redis break off, no index names what is not there."""
-        put: dict[str, list[Field]] = {}
-        dropped: dict[str, list[Field]] = {}
+        writes: list[tuple[Field, ...]] = []
+        hashes: dict[tuple[str, str], list[Field]] = {}  # by command and key
         for cell, value in self.changed.items():
             key, name = cell
             data = value if value is None or isinstance(value, bytes) else value.encode()
-            if name is None:
-                yield _key(key, data, self.lifetimes.get(cell))
+            if name is not None:
+                fields = hashes.setdefault(("HDEL" if data is None else "HSET", key), [])
+                fields += (name,) if data is None else (name, data)
             elif data is None:
-                dropped.setdefault(key, []).append(name)
+                writes.append(("UNLINK", place(key)))
+            elif cell in self.lifetimes:
+                writes.append(("SET", place(key), data, "PX", self.lifetimes[cell]))
             else:
-                put.setdefault(key, []).extend((name, data))
-        yield from self.commands
-        for command, hashes, size in (("HSET", put, 2 * FIELDS), ("HDEL", dropped, FIELDS)):
-            for key, names in hashes.items():
-                for at in range(0, len(names), size):
-                    yield command, key, tuple(names[at : at + size])
-
-
-def _key(key: str, data: bytes | None, lifetime: int | None) -> Command:
-    if data is None:
-        return "UNLINK", key, ()
-    return "SET", key, (data,) if lifetime is None else (data, "PX", lifetime)
+                writes.append(("SET", place(key), data))
+        writes += [(command, place(key), *given) for command, key, given in self.commands]
+        # Hashes come last: should Redis break off, no index names what is not there.
+        for (command, key), fields in hashes.items():
+            at = place(key)
+            writes += [(command, at, *fields[start : start + FIELDS]) for start in range(0, len(fields), FIELDS)]
+        # Redis's own msgpack knows no other strings.
+        packed: bytes = msgpack.packb((presumed, writes), use_bin_type=False)
+        return Packed(list(places), packed)

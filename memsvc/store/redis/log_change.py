@@ -72,7 +72,7 @@ def update(tx: Transaction, *, uid: str, payload: Payload, request_id: str) -> D
     old = _find_living(tx, end, payload.id)
     entry = StoredEntry(number=end.number, seq=end.seq, commit_us=end.commit_us, payload=payload)
     record = _record(end, RecordKind.UPDATE, about=(old.number,), entries=(entry,))
-    insert(tx, end, record, old.number)
+    insert(tx, end, record, (old.meta.id_hash,), old.number)
     tx.hset(tx.keys.tenant(uid).ids, old.meta.id_hash, old.known._replace(current=end.number))
     destroyed = retire(tx, end, old.number, old.meta, EntryState.REPLACED)
     remember(tx, request, Outcome(uid, tx.now_us, end.seq, destroyed))

@@ -1,9 +1,9 @@
 """The end of a tenant's log, where the next record goes: parts of operations on a transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from memsvc.store.hashes import content_hash_left, id_hash
+from memsvc.store.hashes import content_hash_left
 from memsvc.store.redis.rows import (
     Head,
     Known,
@@ -68,27 +68,28 @@ def find_end(tx: Transaction, uid: str) -> End:
     return End(uid, row.id_key, head.seq + 1, head.number + 1, max(tx.now_us, head.commit_us))
 
 
-def insert(tx: Transaction, end: End, record: Record, previous: int = 0) -> None:
+def insert(tx: Transaction, end: End, record: Record, hashes: Sequence[bytes] = (), previous: int = 0) -> None:
     """Write a record with its entries, which live. The index of ids is the caller's.
 
     Args:
         tx: the operation's.
         end: of whose log.
         record: as it is to be.
+        hashes: keyed, of its entries' ids.
         previous: the revision that its entry replaces.
     """
-    uid, keys = end.uid, tx.keys.tenant(end.uid)
-    head = find_head(tx, uid).after(record, record.size + ABOUT_BYTES * len(record.about), tx.epoch)
-    tx.xadd(keys.log, head.stream_id(record.seq), encode_record(record))
+    uid, keys, size = end.uid, tx.keys.tenant(end.uid), record.size
+    head = find_head(tx, uid).after(record, size + ABOUT_BYTES * len(record.about), tx.epoch)
+    tx.xadd(keys.log, head.stream_id(record.seq), encode_record(record, size))
     tx.hset(tx.keys.heads, uid, head)
-    for entry in record.entries:
+    for entry, hashed in zip(record.entries, hashes, strict=True):
         tx.set(keys.payload(entry.number), encode_entry(entry))
-        tx.hset(keys.bucket(entry.number), entry.number, _meta(end, entry, previous))
+        tx.hset(keys.bucket(entry.number), entry.number, _meta(entry, hashed, previous))
         if entry.payload.expire_us is not None:
             tx.zadd(tx.keys.due, entry.payload.expire_us, due_member(uid, entry.number))
 
 
-def _meta(end: End, entry: StoredEntry, previous: int) -> Meta:
+def _meta(entry: StoredEntry, hashed: bytes, previous: int) -> Meta:
     p = entry.payload
     return Meta(
         seq=entry.seq,
@@ -97,7 +98,7 @@ def _meta(end: End, entry: StoredEntry, previous: int) -> Meta:
         previous=previous,
         died=0,
         expire_us=p.expire_us or 0,
-        id_hash=id_hash(end.id_key, p.id),
+        id_hash=hashed,
         size=len(p.id.encode()) + len(p.content_hash) + len(p.data),
         data_size=len(p.data),
     )

@@ -111,12 +111,13 @@ def append_staged(tx: Transaction, *, uid: str, records: Sequence[Record], confi
         _end_living(tx, end, record, field)
         known = [_check_id(tx, end, record, entry.payload.id, field) for entry in record.entries]
         update = record.kind == RecordKind.UPDATE and bool(known) and known[0] is not None
-        insert(tx, end, record, known[0].current if update and known[0] else 0)
-        for entry, of_id in zip(record.entries, known, strict=True):
+        hashes = [id_hash(row.id_key, entry.payload.id) for entry in record.entries]
+        insert(tx, end, record, hashes, known[0].current if update and known[0] else 0)
+        for entry, hashed, of_id in zip(record.entries, hashes, known, strict=True):
             new = Known(entry.number, entry.number, record.seq, entry.payload.content_hash)
             if of_id is not None:
                 new = of_id._replace(current=entry.number)
-            tx.hset(keys.ids, id_hash(row.id_key, entry.payload.id), new)
+            tx.hset(keys.ids, hashed, new)
     set_config(tx, uid, config)
 
 

@@ -79,34 +79,35 @@ def append(
     if (came := outcome(tx, request)) is not None:
         return Appended(record=None, seqs=(came.seq,), numbers=(), skipped=())
 
-    places: list[tuple[int, int, bool]] = []  # of each payload: seq, number, skipped
+    seqs: list[int] = []
+    numbers: list[int] = []
+    skipped: list[bool] = []
     entries: list[StoredEntry] = []
+    new: list[bytes] = []  # hashes of their ids
     for index, (payload, hashed) in enumerate(zip(payloads, hashes, strict=True)):
         data = tx.hget(keys.ids, hashed)
         if data is None:
-            number = end.number + len(entries)
-            entries.append(StoredEntry(number=number, seq=end.seq, commit_us=end.commit_us, payload=payload))
-            tx.hset(keys.ids, hashed, Known(number, number, end.seq, payload.content_hash))
-            places.append((end.seq, number, False))
+            seq, number = end.seq, end.number + len(entries)
+            entries.append(StoredEntry(number=number, seq=seq, commit_us=end.commit_us, payload=payload))
+            new.append(hashed)
+            tx.hset(keys.ids, hashed, Known(number, number, seq, payload.content_hash))
         elif not data:
             raise entry_forgotten(payload.id, index)
         elif (known := Known.decode(data)).is_equal(end.id_key, payload.content_hash):
-            places.append((known.seq, known.first, True))
+            seq, number = known.seq, known.first
         else:
             raise entry_exists(payload.id, index)
+        seqs.append(seq)
+        numbers.append(number)
+        skipped.append(data is not None)
 
     record = None
     if entries or not payloads:
         record = Record(seq=end.seq, commit_us=end.commit_us, kind=kind, body=body, entries=tuple(entries))
-        insert(tx, end, record)
+        insert(tx, end, record, new)
         remember(tx, request, Outcome(uid, tx.now_us, end.seq, 0))
         set_config(tx, uid, config)
-    return Appended(
-        record=record,
-        seqs=tuple(place[0] for place in places),
-        numbers=tuple(place[1] for place in places),
-        skipped=tuple(place[2] for place in places),
-    )
+    return Appended(record=record, seqs=tuple(seqs), numbers=tuple(numbers), skipped=tuple(skipped))
 
 
 def condemn_tenant(tx: Transaction, *, uid: str, request_id: str) -> None:

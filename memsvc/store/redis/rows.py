@@ -87,7 +87,7 @@ class Head(NamedTuple):
 
     def after(self, record: Record, size: int, epoch: int) -> "Head":
         """Return the end once a record of that size is appended by an owner."""
-        last = max((self.number, *(entry.number for entry in record.entries), *record.about))
+        last = max(self.number, *[entry.number for entry in record.entries], *record.about, 0)
         epochs = self.epochs
         if not epochs or epochs[-1][0] != epoch:
             kept = epochs if len(epochs) < EPOCHS else epochs[::2]
@@ -96,8 +96,10 @@ class Head(NamedTuple):
 
     def stream_id(self, seq: int) -> str:
         """Return the least id in the stream that the record of that seq may have; of the next one, the very id."""
-        epoch = next((epoch for epoch, first in reversed(self.epochs) if first <= seq), 0)
-        return f"{epoch}-{seq}"
+        for epoch, first in reversed(self.epochs):
+            if first <= seq:
+                return f"{epoch}-{seq}"
+        return f"0-{seq}"
 
 
 class Meta(NamedTuple):
@@ -210,10 +212,10 @@ def content_hash_of(data: bytes) -> tuple[bytes, bool]:
     return content_hash, id is None
 
 
-def encode_record(record: Record) -> bytes:
-    """Return a record without its entries as bytes."""
+def encode_record(record: Record, size: int) -> bytes:
+    """Return a record of that size, without its entries, as bytes."""
     first, last = (record.entries[0].number, record.entries[-1].number) if record.entries else (0, 0)
-    return pack(record.commit_us, record.kind, record.body, record.about, first, last, record.size)
+    return pack(record.commit_us, record.kind, record.body, record.about, first, last, size)
 
 
 class StoredRecord(NamedTuple):
