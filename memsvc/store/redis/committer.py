@@ -35,7 +35,7 @@ GROUP_OPERATIONS = 512
 GROUP_BYTES = 1 << 20
 """Most that one commit takes: Redis does nothing else meanwhile."""
 KNOWN_CELLS = 8192
-"""Cells kept to save a look: ends of logs, above all."""
+"""Cells kept to save a look; the ends of logs for longer than the others."""
 SMALL_BYTES = 512
 """A value larger than this is not kept."""
 AGAIN_S = 0.05
@@ -231,7 +231,9 @@ class Committer:
     def _launch(self) -> None:
         group, self._group = self._group, _Group()
         if len(self._known) > KNOWN_CELLS:
-            self._known = dict(group.commit.changed)
+            keys = self._place.keys
+            ends = {cell: value for cell, value in self._known.items() if cell[0] in {keys.rows, keys.heads}}
+            self._known = (ends if len(ends) <= KNOWN_CELLS // 2 else {}) | group.commit.changed
         self._flight = asyncio.create_task(self._commit(group))
 
     # --- the commit -----------------------------------------------------------------------------------------------
