@@ -127,7 +127,7 @@ class Transaction:
     # --- writing --------------------------------------------------------------------------------------------------
 
     def set(self, key: str, value: bytes, expire_ms: int | None = None) -> None:
-        """Write a key."""
+        """Write a key: one that is dropped by itself always so."""
         self.changed[key, None] = value
         if expire_ms is not None:
             self.lifetimes[key, None] = expire_ms
