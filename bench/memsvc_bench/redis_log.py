@@ -18,10 +18,9 @@ from redis.asyncio import Redis
 
 from memsvc.store.base import Store
 from memsvc.store.redis import lease
-from memsvc.store.redis.address import Address
-from memsvc.store.redis.scripts import script
 from memsvc.store.redis.store import RedisOptions, RedisStore
-from memsvc.store.redis.url import Connection, Purpose, connect, parse
+from memsvc.store.redis.url import Connection, connect, parse
+from memsvc.store.redis.wire import Argument, Wire
 from memsvc.store.sqlite import SqliteStore
 from memsvc.store.types import Payload, RecordKind
 from memsvc_bench.redis_process import RedisProcess
@@ -57,28 +56,23 @@ class Commit(NamedTuple):
     arguments: Sequence[Any]
 
 
-COMMIT_ARGUMENTS = 4
-
-
 class Recorder:
     """Remembers the commits that a store sends: of each shard in order."""
 
     def __init__(self) -> None:
         self._commits: dict[int, list[Commit]] = {}
 
-    def connect(self, address: Address, purpose: Purpose) -> Connection:
-        """Return a client like `url.connect`, whose calls of scripts are remembered."""
-        connection = connect(address, purpose)
+    def wire(self, connection: Connection) -> Wire:
+        """Return a wire whose commits are remembered."""
         commits = self._commits.setdefault(len(self._commits), [])
-        evalsha = connection.evalsha
 
-        def remembering(sha: str, count: int, *given: Any) -> Any:
-            if len(given) - count == COMMIT_ARGUMENTS:  # else the lease is renewed
-                commits.append(Commit(given[:count], given[count:]))
-            return evalsha(sha, count, *given)
+        class Remembering(Wire):
+            async def call(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+                if name == "commit":  # else the lease is renewed
+                    commits.append(Commit(keys, arguments))
+                return await super().call(name, keys, arguments)
 
-        connection.evalsha = remembering  # type: ignore[assignment,method-assign]  # of this one client
-        return connection
+        return Remembering(connection)
 
     def take(self) -> list[list[Commit]]:
         """Return the commits since it was last asked, by shard, and forget them."""
@@ -94,8 +88,10 @@ class Stores(NamedTuple):
     redis: RedisStore
     sqlite: SqliteStore
     recorder: Recorder
-    raw: Sequence[Redis]
-    """Clients of the database where commits are sent again, one for each shard."""
+    empty: Redis
+    """The database where commits are sent again."""
+    raw: Sequence[Wire]
+    """To that database, one for each shard, as the store has them."""
 
     async def replay(self, shards: Sequence[Sequence[Commit]]) -> float:
         """Send commits again, to a database that is empty: each shard's in order, the shards side by side.
@@ -106,21 +102,20 @@ class Stores(NamedTuple):
         Raises:
             RuntimeError: Redis did not apply one.
         """
-        await self.raw[0].flushdb()
-        calls = [script(client, "commit") for client in self.raw]
+        await self.empty.flushdb()
         for (keys, arguments), *_ in shards:
             epoch, _, before = arguments[:3]
-            await self.raw[0].mset({keys[0]: epoch, keys[1]: before})
-        for call in calls:
-            await call(["none", "none"], ["", "", ""])  # which loads it, and connects
+            await self.empty.mset({keys[0]: epoch, keys[1]: before})
+        for wire in self.raw:
+            await wire.call("commit", ["none", "none"], ["", "", ""])  # which loads it, and connects
 
-        async def send(call: Any, commits: Sequence[Commit]) -> None:
+        async def send(wire: Wire, commits: Sequence[Commit]) -> None:
             for keys, arguments in commits:
-                if await call(keys, arguments) != b"OK":
+                if await wire.call("commit", keys, arguments) != b"OK":
                     raise RuntimeError("Redis did not apply a commit that was sent again")
 
         start = time.perf_counter()
-        await asyncio.gather(*map(send, calls, shards))
+        await asyncio.gather(*map(send, self.raw, shards))
         return time.perf_counter() - start
 
 
@@ -129,15 +124,17 @@ async def open_stores(server: RedisProcess, directory: Path) -> AsyncIterator[St
     """Open a store in Redis and one in a directory, and close them on the way out."""
     recorder = Recorder()
     async with AsyncExitStack() as stack:
-        with patch.object(lease, "connect", recorder.connect):
+        with patch.object(lease, "Wire", recorder.wire):
             redis = await RedisStore.open(parse(server.url), RedisOptions(shards=SHARDS))
         stack.push_async_callback(redis.close)
         sqlite = SqliteStore.open(directory)
         stack.push_async_callback(sqlite.close)
-        raw = [Redis(port=server.port, db=REPLAY_DB) for _ in range(SHARDS)]
-        for client in raw:
-            stack.push_async_callback(client.aclose)
-        yield Stores(redis, sqlite, recorder, raw)
+        empty = Redis(port=server.port, db=REPLAY_DB)
+        raw = [Wire(connect(parse(f"redis://{server.address}/{REPLAY_DB}"), "log")) for _ in range(SHARDS)]
+        stack.push_async_callback(empty.aclose)
+        for wire in raw:
+            stack.push_async_callback(wire.aclose)
+        yield Stores(redis, sqlite, recorder, empty, raw)
 
 
 async def tenants(store: Store, name: str, count: int) -> list[str]:

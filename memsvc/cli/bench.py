@@ -38,6 +38,7 @@ def bench_app() -> typer.Typer:
         erasure,
         isolation,
         redis,
+        overhead,
     ):
         app.command()(command)
     return app
@@ -244,3 +245,15 @@ def redis(
     from memsvc_bench import redis_store as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(seed=seed), as_json=as_json)
+
+
+def overhead(
+    *,
+    starts: Annotated[int, typer.Option(min=1, help="How often all servers are started.")] = 12,
+    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what metrics and traces cost a unary call, beside servers without them."""
+    from memsvc_bench import overhead as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(seed=seed, scale=benchmark.Scale(starts=starts)), as_json=as_json)

@@ -61,6 +61,10 @@ def serve(
         int | None,
         typer.Option(min=1, help="Compute threads (default 2, or 1 where there is one core).", show_default=False),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the metrics for Prometheus (default none).", show_default=False),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error (default info).", show_default=False)
     ] = None,
@@ -93,6 +97,7 @@ def serve(
         "insecure_expose": insecure_expose or None,
         "encoder": encoder,
         "threads": threads,
+        "metrics_port": metrics_port,
         "log_level": log_level,
         "log_json": as_json or None,
         "auth": auth or None,

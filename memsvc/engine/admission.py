@@ -23,6 +23,11 @@ class Admission:
         self._queued = 0
         self._waiting: dict[asyncio.Future[None], None] = {}
 
+    @property
+    def queued(self) -> int:
+        """Bytes that wait, of all tenants. May be asked on any thread."""
+        return self._queued
+
     def admit(self, tenant: OpenTenant, payloads: Sequence[Payload]) -> None:
         """Count a batch in.
 

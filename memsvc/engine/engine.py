@@ -27,6 +27,7 @@ from memsvc.engine.shards import Shards
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
+from memsvc.observer import SILENT, Observer
 from memsvc.recall.encoder import load_encoder
 from memsvc.store.base import Store
 from memsvc.store.types import Appended, Payload, Record, RecordKind, TenantRow
@@ -42,15 +43,17 @@ class Engine:
     Args:
         store: where the logs are; closed by whoever opened it.
         config: how to run.
+        observer: hears how long things took.
     """
 
-    def __init__(self, store: Store, config: EngineConfig) -> None:
+    def __init__(self, store: Store, config: EngineConfig, observer: Observer = SILENT) -> None:
         self.store, self.config = store, config
         self.thread = EngineThread(
             lambda: load_encoder(config.encoder, threads=config.threads, dtype=config.encoder_dtype),
             config.slots,
             config.threads,
             offload=config.offload,
+            observer=observer,
         )
         self._open: dict[str, asyncio.Task[OpenTenant]] = {}
         self._shadows = itertools.count()
@@ -227,8 +230,8 @@ class Engine:
             await asyncio.wait(opening)
 
     def opened(self) -> list[OpenTenant]:
-        """Return the tenants that are open now."""
-        done = (task for task in self._open.values() if task.done() and not task.cancelled())
+        """Return the tenants that are open now. May be asked on any thread."""
+        done = (task for task in list(self._open.values()) if task.done() and not task.cancelled())
         return [task.result() for task in done if task.exception() is None]
 
     # --- writing --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ state: encoding is a function of the passage and its padded length alone, and ea
 log's order.
 """
 
+import itertools
 import logging
 import time
 from collections import deque
@@ -12,12 +13,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from memsvc.engine.arrival import Arrival, Batch, batched
+from memsvc.engine.counters import Counters
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner
 from memsvc.engine.scheduler import Scheduler
 from memsvc.engine.steps import Action, Finish, Steps
+from memsvc.engine.way import Way
+from memsvc.observer import SILENT, Observer
 from memsvc.store.types import Record
 from memsvc.tenant.chunk import Indexed
+from memsvc.tenant.view import View
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +40,19 @@ class Ingest:
         runner: computes.
         offload: whether weights leave their slots between a tenant's steps (see `Steps`).
         clock: seconds.
+        observer: hears of every record that was committed here, once it is applied.
     """
 
-    def __init__(self, runner: Runner, *, offload: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        self._runner = runner
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        offload: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        observer: Observer = SILENT,
+    ) -> None:
+        self._runner, self._clock, self._observer = runner, clock, observer
+        self.counters = Counters()
         self._scheduler: Scheduler[Arrival] = Scheduler()
         self._background: Scheduler[Arrival] = Scheduler()
         self._window: list[Arrival] = []
@@ -46,7 +60,7 @@ class Ingest:
         """Entries behind a change of settings; they are taken up once it is finished."""
         self._batches: deque[Batch] = deque()
         self._fed: deque[Arrival] = deque()
-        self._steps = Steps(runner, self._finish, self._run_at_boundary, clock, offload=offload)
+        self._steps = Steps(runner, self._finish, self._run_at_boundary, clock, self.counters, offload=offload)
         self._open: dict[str, list[Indexed]] = {}
         """Entries fed of the record under way, per tenant."""
         self._lanes: dict[str, Lane] = {}
@@ -75,11 +89,13 @@ class Ingest:
         """Return the tenant's lane."""
         return self._lanes.get(uid)
 
-    def push(self, uid: str, record: Record) -> None:
-        """Queue a committed record. A tenant's records come in the order of their seq."""
+    def push(self, uid: str, record: Record, way: Way | None = None) -> None:
+        """Queue a committed record, with its way so far if that was here. A tenant's come in the order of their seq."""
         lane = self._lanes.get(uid)
         if lane is None:
             return
+        if way is not None:
+            lane.ways[record.seq] = way
         scheduler = self._background if lane.background else self._scheduler
         if not record.entries:
             scheduler.push(uid, Arrival(lane, record, 0), 1)
@@ -137,6 +153,8 @@ class Ingest:
                 self._later.append(entry)
             elif self._lanes.get(lane.uid) is lane and self._guard(lane, entry.take_up):
                 readable.append(entry)
+                if entry.position == 0 and (way := lane.ways.get(entry.record.seq)) is not None:
+                    way.taken = self._clock()
                 if lane.view.settles(entry.record):
                     settling.add(lane.uid)
                     self.hurry(lane.uid, entry.record.seq)  # so it is finished before the next are taken
@@ -174,6 +192,8 @@ class Ingest:
             entries.append(indexed)
         if entry.last:
             actions.append(Finish(entry.record, self._open.pop(uid)))
+            if (way := entry.lane.ways.get(entry.record.seq)) is not None:
+                way.fed = self._clock()
         if actions:
             self._steps.add(entry.lane, actions)
 
@@ -181,8 +201,17 @@ class Ingest:
         """Make a record visible; return whether the tenant can go on."""
         if not self._guard(lane, partial(lane.view.finish, finish.record, finish.entries)):
             return False
+        if (way := lane.ways.pop(finish.record.seq, None)) is not None:
+            self._count(lane.view, finish, way)
         lane.applied(finish.record)
         return True
+
+    def _count(self, view: View, finish: Finish, way: Way) -> None:
+        """Count what became visible for the first time."""
+        new = itertools.takewhile(lambda event: event.seq == finish.record.seq, reversed(view.events))
+        self.counters.finish(finish.entries, new)
+        if finish.entries:
+            way.told(self._observer, self._clock(), len(finish.entries))
 
     def hurry(self, uid: str, seq: int) -> None:
         """Someone waits for a tenant's record: it waits for nothing else but its turn."""
@@ -223,6 +252,7 @@ class Ingest:
         """Detach tenants whose view cannot go on; their log is untouched and folds afresh when next asked for."""
         for lane in list(lanes):
             if self._lanes.get(lane.uid) is lane:
+                self.counters.failures += 1
                 self.detach(lane.uid)
                 lane.failed(error)
 

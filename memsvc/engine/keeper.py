@@ -35,6 +35,8 @@ class Keeper:
         self._tasks: list[asyncio.Task[None]] = []
         self.unloads = 0
         """Tenants that left the memory."""
+        self.snapshots = self.snapshot_failures = 0
+        """Those that were saved, and tries that failed."""
 
     def start(self) -> None:
         """Begin."""
@@ -118,7 +120,11 @@ class Keeper:
             UnavailableError: the store cannot write, or the view failed.
         """
         async with tenant.saving:
-            await self._save(tenant)
+            try:
+                await self._save(tenant)
+            except Exception:
+                self.snapshot_failures += 1
+                raise
 
     async def _save(self, tenant: OpenTenant) -> None:
         runner, view, segments = self._engine.thread.runner, tenant.view, replace(tenant.segments)
@@ -133,7 +139,8 @@ class Keeper:
         if tenant.term != self._store.term(tenant.uid):
             return  # others owned it meanwhile, and may have erased what this view still has
         await self._store.save(tenant.uid, snapshot, view.policies.retention)
-        tenant.segments, tenant.snapshot_seq, tenant.snapshot_tokens = segments, snapshot.seq, tokens
+        tenant.saved(snapshot, segments, tokens)
+        self.snapshots += 1
         written = sum(len(data) for data in snapshot.blobs.values() if data is not None)
         tenant.notice("snapshot", at=snapshot.seq, bytes=written)
 

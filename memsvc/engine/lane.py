@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from memsvc.engine.way import Way
 from memsvc.store.types import Record
 from memsvc.tenant.view import View
 
@@ -23,6 +24,8 @@ class Lane:
     """What waits for the view to stand between two records."""
     wanted_seq: int = 0
     """The last record that someone waits for."""
+    ways: dict[int, Way] = field(default_factory=dict)
+    """Of the records under way that were committed here, by seq."""
 
     @property
     def awaited(self) -> bool:

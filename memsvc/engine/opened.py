@@ -7,12 +7,14 @@ forgotten.
 import asyncio
 import heapq
 import itertools
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from memsvc.engine.lane import Lane
 from memsvc.engine.thread import EngineThread
+from memsvc.engine.way import Way
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
@@ -77,6 +79,10 @@ class OpenTenant:
         self.snapshot_seq = 0
         self.snapshot_tokens = 0
         self.pending_bytes = 0
+        self.unsaved_bytes = 0
+        """Of the log, that no snapshot has yet: what is folded again after a crash."""
+        self.saved_at = time.monotonic()
+        """When its newest snapshot was made, or it was opened."""
         self.users = 0
         self.last_used = self.last_written = asyncio.get_running_loop().time()
         self.failure: BaseException | None = None
@@ -85,6 +91,8 @@ class OpenTenant:
         self.adopted_numerics = False
         """Whether the snapshot it was opened with was made under other numerics."""
         self._pushed_seq = 0
+        self._ways: dict[int, Way] = {}
+        """Of records that are committed and not handed to the engine."""
         self._counted_seq = 0
         """Records up to here were not counted in pending_bytes when they were appended."""
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -212,6 +220,8 @@ class OpenTenant:
         self.last_written = asyncio.get_running_loop().time()
         self.head_seq = max(self.head_seq, record.seq)
         self.pending_bytes += record.size
+        self.unsaved_bytes += record.size
+        self._ways[record.seq] = Way(time.monotonic(), self._thread.observer.request())
         if record.seq == self._pushed_seq + 1 and self._pump is None:
             self._push(record)
         else:
@@ -223,12 +233,14 @@ class OpenTenant:
     def _push(self, record: Record) -> None:
         if record.seq <= self._counted_seq:
             self.pending_bytes += record.size
+            self.unsaved_bytes += record.size
         self._pushed_seq = record.seq
+        way = self._ways.pop(record.seq, None)
         self.numerics_changed |= record.kind is RecordKind.NUMERICS
         if self._without:
             kept = tuple(entry for entry in record.entries if entry.number not in self._without)
             record = replace(record, entries=kept)
-        self._thread.push(self._lane.uid, record)
+        self._thread.push(self._lane.uid, record, way)
 
     def _start_pump(self) -> None:
         if self._pump is None and self._pushed_seq < self.head_seq and self.failure is None:
@@ -348,6 +360,7 @@ class OpenTenant:
             shadow.snapshot_seq,
             shadow.snapshot_tokens,
         )
+        self.unsaved_bytes = shadow.unsaved_bytes
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -369,6 +382,12 @@ class OpenTenant:
                 future.set_exception(error)
         self._waiters.clear()
         self._wake(self._changes)
+
+    def saved(self, snapshot: Snapshot, segments: Segments, tokens: int) -> None:
+        """Take note of a snapshot that is in the store: of which parts, after how many tokens."""
+        self.segments, self.snapshot_seq, self.snapshot_tokens = segments, snapshot.seq, tokens
+        # What was applied since it was taken is little, and missed.
+        self.unsaved_bytes, self.saved_at = self.pending_bytes, time.monotonic()
 
     async def close(self, *, deleted: bool = False) -> None:
         """Let the thread forget the tenant. With `deleted`, everyone who waits hears so."""

@@ -8,7 +8,7 @@ that touch it, and host memory is read once its own copy is finished.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memsvc.engine.slots import Lease, SlotTable
+from memsvc.engine.slots import Lease, SlotState, SlotTable
 from memsvc.memory.config import MemoryConfig
 from memsvc.memory.device import Copy, Device
 from memsvc.memory.state import HostWeights, MemoryStack
@@ -169,6 +169,11 @@ class Placement:
     def hot(self) -> int:
         """Tenants that have a slot."""
         return len(self._table.tenants)
+
+    @property
+    def slots(self) -> dict[SlotState, int]:
+        """How many slots are in each state."""
+        return self._table.counts()
 
     @property
     def host_bytes(self) -> int:

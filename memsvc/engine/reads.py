@@ -1,5 +1,6 @@
 """What only looks: recall, entries, figures; now, and as of the past."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -49,13 +50,15 @@ class Reads:
             UnavailableError: the view failed; asking again folds it afresh.
         """
         thread, pooled = self._engine.thread, None
+        observer, request, began = thread.observer, thread.observer.request(), time.monotonic()
         if self._engine.find(tenant) is None:
             # It comes from the store while the query is encoded.
             self._engine.prefetch(tenant)
             pooled = await thread.call(lambda: thread.runner.pooled(query), read=True)
         async with self._viewed(tenant, min_seq, as_of) as (opened, view, seq):
+            observer.took("recall.wait", began, time.monotonic(), request)
             applied, ranked, around = await thread.call(
-                lambda: self._rank(view, query, pooled, k=k, filter=filter, neighbours=neighbours), read=True
+                lambda: self._rank(view, query, pooled, request, k=k, filter=filter, neighbours=neighbours), read=True
             )
             numbers = {n for r in ranked for n in (r.number, *r.also)}
             numbers |= {n for before, after in around for n in (*before, *after)}
@@ -75,7 +78,9 @@ class Reads:
             if max_tokens and hits:
                 count = thread.runner.encoder.count_tokens
                 quotes = [_quoted(hit.entry) for hit in hits]
+                packing = time.monotonic()
                 context = await thread.call(lambda: pack(quotes, max_tokens, count), read=True)
+                observer.took("recall.context", packing, time.monotonic(), request)
         return Recalled(applied_seq=applied, hits=hits, context=context)
 
     @asynccontextmanager
@@ -103,17 +108,29 @@ class Reads:
         return None if opened is None else self._engine.past.progress(opened.uid)
 
     def _rank(
-        self, opened: OpenTenant, text: str, pooled: Floats | None, *, k: int, filter: Filter | None, neighbours: int
+        self,
+        opened: OpenTenant,
+        text: str,
+        pooled: Floats | None,
+        request: object,
+        *,
+        k: int,
+        filter: Filter | None,
+        neighbours: int,
     ) -> tuple[int, list[Ranked], list[tuple[list[int], list[int]]]]:
         """On the thread: encode the query, unless it is, rank, and look up neighbours."""
         view = opened.view
         if not len(view.index):
             return view.applied_seq, [], []
+        observer, began = self._engine.thread.observer, time.monotonic()
         query = self._engine.thread.runner.query(opened.key, text, pooled)
+        encoded = time.monotonic()
         ranked = rank(view.index, query, self._engine.config.recall, k, filter)
         around: list[tuple[list[int], list[int]]] = [
             view.index.neighbours(r.number, neighbours) if neighbours else ([], []) for r in ranked
         ]
+        observer.took("recall.encode", began, encoded, request)
+        observer.took("recall.rank", encoded, time.monotonic(), request, texts=view.index.passages, hits=len(ranked))
         return view.applied_seq, ranked, around
 
     async def get_entry(self, tenant: str, id: str, as_of: Moment | None = None) -> StoredEntry:

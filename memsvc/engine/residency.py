@@ -41,6 +41,11 @@ class Residency:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
+    def reserved(self) -> int:
+        """Bytes for what is about to be opened, or to be folded. May be asked on any thread."""
+        return self._reserved
+
+    @property
     def used(self) -> int:
         """Bytes that views and weights take, and those that are about to be opened."""
         return self._engine.thread.runner.host_bytes + self._reserved

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from memsvc.engine.placement import Placement
-from memsvc.engine.slots import Lease
+from memsvc.engine.slots import Lease, SlotState
 from memsvc.memory.config import MemoryConfig
 from memsvc.memory.device import CpuDevice, Device
 from memsvc.memory.state import MemoryStack
@@ -153,6 +153,20 @@ class Runner:
     def hot(self) -> int:
         """Tenants whose weights have a slot. May be asked on any thread."""
         return sum(placement.hot for placement in list(self._placements.values()))
+
+    @property
+    def slots(self) -> dict[SlotState, int]:
+        """How many slots are in each state, of all shapes in use. May be asked on any thread."""
+        counts = dict.fromkeys(SlotState, 0)
+        for placement in list(self._placements.values()):
+            for state, slots in placement.slots.items():
+                counts[state] += slots
+        return counts
+
+    @property
+    def views_bytes(self) -> int:
+        """What all views take of the host's memory, weights aside. May be asked on any thread."""
+        return self._views_total
 
     @property
     def host_bytes(self) -> int:

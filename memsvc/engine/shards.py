@@ -23,6 +23,10 @@ class Shards:
     def __init__(self, engine: "Engine", store: Store) -> None:
         self._engine, self._store = engine, store
         self._task: asyncio.Task[None] | None = None
+        self.owned: frozenset[int] = frozenset()
+        """As of the last change that was taken in."""
+        self.losses = 0
+        """Shards that another process took, or could have taken, unasked."""
         self._catching_up: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -43,6 +47,8 @@ class Shards:
                 log.exception("shard %d: %s", change.shard, change.event)
 
     async def _take_in(self, change: ShardChange) -> None:
+        self.owned = self.owned | {change.shard} if change.event is ShardEvent.TAKEN else self.owned - {change.shard}
+        self.losses += change.event is ShardEvent.LOST
         match change.event:
             case ShardEvent.TAKEN:
                 with suppress(MemsvcError):  # it is lost again: the next change says so

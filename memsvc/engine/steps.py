@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from memsvc.engine.counters import Counters
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner
 from memsvc.store.types import Record
@@ -53,6 +54,7 @@ class Steps:
         finish: makes a record visible; returns whether its tenant can go on.
         drained: called when a tenant has nothing left here.
         clock: seconds; what waits with offload is measured by it.
+        counters: count what is stepped.
         offload: whether weights leave their slots between a tenant's steps, and steps wait for company.
     """
 
@@ -62,11 +64,12 @@ class Steps:
         finish: Callable[[Lane, Finish], bool],
         drained: Callable[[Lane], None],
         clock: Callable[[], float],
+        counters: Counters,
         *,
         offload: bool,
     ) -> None:
         self._runner, self._finish_record, self._drained, self._clock = runner, finish, drained, clock
-        self._offload = offload
+        self._counters, self._offload = counters, offload
         self._queues: dict[str, _Queue] = {}
 
     def __bool__(self) -> bool:
@@ -123,7 +126,9 @@ class Steps:
             steps = [(uid, self._chunk(uid, head)) for uid, head in heads if not isinstance(head, Finish)]
             results = self._runner.step([uid for uid, _ in steps], [chunk for _, chunk in steps], ahead)
             for (uid, chunk), result in zip(steps, results, strict=True):
-                self._queues[uid].lane.view.stepped(chunk, result)
+                lane = self._queues[uid].lane
+                lane.view.stepped(chunk, result)
+                self._counters.step(chunk, result, behind=lane.background)
             self._finish()
 
     def _chunk(self, uid: str, head: Chunk | Replay) -> Chunk:

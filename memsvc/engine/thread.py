@@ -14,7 +14,9 @@ from typing import TypeVar
 from memsvc.engine.ingest import Ingest
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
+from memsvc.engine.way import Way
 from memsvc.errors import UnavailableError
+from memsvc.observer import SILENT, Observer
 from memsvc.recall.encoder import Encoder
 from memsvc.store.types import Record
 
@@ -39,10 +41,22 @@ class EngineThread:
         slots: how many tenants' weights are held ready.
         threads: torch threads.
         offload: whether weights leave their slots between a tenant's steps.
+        observer: hears how long things took.
     """
 
-    def __init__(self, encoder: Callable[[], Encoder], slots: int, threads: int, *, offload: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: Callable[[], Encoder],
+        slots: int,
+        threads: int,
+        *,
+        offload: bool = False,
+        observer: Observer = SILENT,
+    ) -> None:
         self._make_encoder, self._slots, self._threads, self._offload = encoder, slots, threads, offload
+        self.observer = observer
+        self.started = False
+        """Whether there is a runner."""
         self._wake = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._inbox: deque[Callable[[], None]] = deque()
@@ -63,6 +77,7 @@ class EngineThread:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._thread.start()
         await self._ready
+        self.started = True
 
     async def stop(self) -> None:
         """End the thread after the unit of work under way."""
@@ -76,10 +91,12 @@ class EngineThread:
     def call(self, job: Callable[[], Result], *, read: bool = False) -> asyncio.Future[Result]:
         """Run a job on the thread, before any further ingest; `read` marks one that answers a question."""
         future: asyncio.Future[Result] = self._loop.create_future()
+        posted, request = time.monotonic(), self.observer.request()
 
         def run() -> None:
             if read:
                 self._last_read = time.monotonic()
+                self.observer.took("engine.wait", posted, self._last_read, request)
             self._settle(future, job)
 
         self._post(self._jobs, run)
@@ -102,9 +119,9 @@ class EngineThread:
     def _gone(self, uid: str) -> Result:  # type: ignore[type-var]  # it never returns
         raise UnavailableError(f"the view of tenant {uid} is being folded afresh", reason="VIEW_DETACHED")
 
-    def push(self, uid: str, record: Record) -> None:
+    def push(self, uid: str, record: Record, way: Way | None = None) -> None:
         """Queue a committed record of an attached tenant; a tenant's records in the order of their seq."""
-        self._post(self._inbox, lambda: self.ingest.push(uid, record))
+        self._post(self._inbox, lambda: self.ingest.push(uid, record, way))
 
     def hurry(self, uid: str, seq: int) -> None:
         """Someone waits for a record of a tenant."""
@@ -135,7 +152,7 @@ class EngineThread:
         try:
             prepare_thread(self._threads)
             self.runner = Runner(self._make_encoder(), self._slots)
-            self.ingest = Ingest(self.runner, offload=self._offload)
+            self.ingest = Ingest(self.runner, offload=self._offload, observer=self.observer)
             self._calibrate()
         except BaseException as error:
             failure = error
@@ -155,6 +172,7 @@ class EngineThread:
             jobs, inbox = list(self._jobs), list(self._inbox)
             self._jobs.clear()
             self._inbox.clear()
+        began = time.monotonic()
         for item in (*inbox, *jobs):
             item()
         try:
@@ -162,6 +180,7 @@ class EngineThread:
         except Exception as error:
             log.exception("a unit of ingest failed")
             self.ingest.fail_all(error)
+        self.ingest.counters.busy_s += time.monotonic() - began
         return True
 
     def _settle(self, future: asyncio.Future[Result], job: Callable[[], Result]) -> None:

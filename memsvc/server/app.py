@@ -2,9 +2,7 @@
 
 import asyncio
 import gc
-import logging
 import signal
-import sys
 
 import grpc
 import structlog
@@ -16,6 +14,7 @@ from memsvc.auth.keyring import KeyRing
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
+from memsvc.server import logs
 from memsvc.server.audit import Audit
 from memsvc.server.auth_service import AuthService
 from memsvc.server.authentication import AuthInterceptor
@@ -27,7 +26,7 @@ from memsvc.server.memory_service import MemoryService
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
 from memsvc.server.tls import open_certificates
-from memsvc.store.base import Store
+from memsvc.server.watch import Watch
 from memsvc.tasks import end
 from memsvc.v1 import auth_pb2, auth_pb2_grpc, memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
 
@@ -54,7 +53,7 @@ def run(settings: Settings) -> None:
         MemsvcError: the data directory, the encoder, a certificate or the port cannot be had, or the failpoints cannot
             be read.
     """
-    _configure_logging(settings)
+    logs.configure(settings.log_level, as_json=settings.log_json)
     if armed := failpoints.armed():
         log.warning("failpoints are armed: this process is to fail", sites=sorted(armed))
     if settings.open_sides:
@@ -68,15 +67,18 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    calls, auth = CallInterceptor(), AuthInterceptor(Audit())
+    watch = Watch(settings)
+    calls, auth = CallInterceptor(watch.telemetry), AuthInterceptor(Audit())
     server = grpc.aio.server(interceptors=[calls, auth], options=OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)
-    store = await open_store(settings, address)
+    store = watch.store(await open_store(settings, address))
     try:
         async with followed_keys(settings, store) as keys:
             auth.open(None if keys is None else await make_authenticator(settings, keys))
-            await _serve(settings, server, calls, store, stop, keys=keys, address=address)
+            engine, health = Engine(store, settings.engine(), watch.telemetry), Health(calls, watch.telemetry)
+            async with watch.over(engine):
+                await _serve(settings, server, calls, engine, health, stop=stop, keys=keys, address=address)
     finally:
         await store.close()
 
@@ -104,14 +106,13 @@ async def _serve(
     settings: Settings,
     server: grpc.aio.Server,
     calls: CallInterceptor,
-    store: Store,
-    stop: asyncio.Event,
+    engine: Engine,
+    health: Health,
     *,
+    stop: asyncio.Event,
     keys: KeyRing | None,
     address: str,
 ) -> None:
-    engine = Engine(store, settings.engine())
-    health = Health(calls)
     memory = MemoryService(engine)
     memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
@@ -133,34 +134,16 @@ async def _serve(
     gc.collect()
     gc.freeze()
     await health.ready()
-    watch = asyncio.create_task(health.watch(store))
+    watch = asyncio.create_task(health.watch(engine.store))
     log.info("serving", address=address, store=store_name(settings), encoder=settings.encoder)
     print(f"memsvc listening on {address}", flush=True)
 
     await stop.wait()
     log.info("draining")
-    store.retire()
+    engine.store.retire()
     await end(watch)
     await health.drain()
     memory.draining.set()
     await server.stop(settings.drain_s)
     await engine.close()
     log.info("stopped")
-
-
-def _configure_logging(settings: Settings) -> None:
-    """Structured logs on stderr: ids and figures, never text or secrets."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
-    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

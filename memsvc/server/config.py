@@ -82,6 +82,15 @@ class Settings(BaseSettings):
     snapshot_min_tokens: int = Field(ENGINE.snapshot_min_tokens, ge=0)
     drain_s: float = Field(10.0, ge=0)
     """How long calls under way may take to end at a shutdown."""
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Port on which Prometheus reads metrics, over HTTP; none unless it is set."""
+    metrics_host: str = "127.0.0.1"
+    """Address for it. Whoever reaches it reads the figures, which name no tenant: beyond loopback is for networks of
+    one's own."""
+    otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$")
+    """http:// or https:// URL of a collector of traces, by OTLP over gRPC; no traces without one."""
+    trace_share: float = Field(0.1, ge=0, le=1)
+    """Of the traces that begin here, how many are kept; what a caller traces is kept with its trace."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
     """One JSON object a line instead of text."""

@@ -1,5 +1,6 @@
 """One table from the tree of errors to gRPC codes, and the status that carries their details."""
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 import grpc
@@ -50,9 +51,16 @@ def status(error: errors.MemsvcError) -> status_pb2.Status:
     return status_pb2.Status(code=code(error).value[0], message=str(error), details=packed)
 
 
-async def abort(context: "grpc.aio.ServicerContext[object, object]", error: errors.MemsvcError) -> NoReturn:
-    """End the call with the error: code, message and details in one go (a later abort drops earlier trailers)."""
-    trailing = [("grpc-status-details-bin", status(error).SerializeToString())]
+async def abort(
+    context: "grpc.aio.ServicerContext[object, object]",
+    error: errors.MemsvcError,
+    trailers: Sequence[tuple[str, str]] = (),
+) -> NoReturn:
+    """End the call with the error: code, message, details and trailers in one go (a later abort drops earlier ones)."""
+    trailing: list[tuple[str, str | bytes]] = [
+        *trailers,
+        ("grpc-status-details-bin", status(error).SerializeToString()),
+    ]
     if isinstance(error, errors.ResourceExhaustedError):
         trailing.append(("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))))
     await context.abort(code(error), str(error), tuple(trailing))

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
 from memsvc.errors import MemsvcError
+from memsvc.observability.telemetry import Telemetry
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.store.base import Store
 
@@ -27,9 +28,9 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Health:
     """Keeps the health service's answers true."""
 
-    def __init__(self, calls: CallInterceptor) -> None:
+    def __init__(self, calls: CallInterceptor, telemetry: Telemetry) -> None:
         self.servicer = HealthServicer()
-        self._calls = calls
+        self._calls, self._telemetry = calls, telemetry
 
     async def alive(self) -> None:
         """The loop answers; nothing is served yet."""
@@ -58,5 +59,6 @@ class Health:
         await self._set_ready(NOT_SERVING)
 
     async def _set_ready(self, status: int) -> None:
+        self._telemetry.ready(status == SERVING)
         for service in READINESS:
             await self.servicer.set(service, status)

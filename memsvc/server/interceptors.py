@@ -1,22 +1,20 @@
-"""What surrounds every call: one place that turns errors into statuses, refuses while not ready, and logs."""
+"""What surrounds every call: one place that turns errors into statuses, and refuses while not ready."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError
 
 from memsvc.errors import InvalidArgumentError, MemsvcError, UnavailableError
-from memsvc.server.errors import abort, code
+from memsvc.observability.telemetry import Telemetry
+from memsvc.server.access import REQUEST_ID, Call
+from memsvc.server.errors import abort
 from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
-
-log = structlog.get_logger("memsvc.rpc")
 
 
 class _Undecodable:
@@ -24,9 +22,14 @@ class _Undecodable:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps unary and streaming methods of memsvc alike; health and reflection pass through."""
+    """Wraps unary and streaming methods of memsvc alike; health and reflection pass through.
 
-    def __init__(self) -> None:
+    Args:
+        telemetry: hears of every call.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
         self.ready = False
         """Whether calls are served; until then they are UNAVAILABLE."""
 
@@ -44,25 +47,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _once(self, method: str, behaviour: Once) -> Once:
         async def call(request: Any, context: Context) -> Any:
-            start = time.perf_counter()
-            try:
-                self._check_ready()
-                return await behaviour(_decoded(request), context)
-            except Exception as error:
-                await _fail(method, context, error)
-            finally:
-                log.debug("call", method=method, ms=round((time.perf_counter() - start) * 1e3, 2))
+            with Call(self._telemetry, method, context) as followed:
+                try:
+                    self._check_ready()
+                    return await behaviour(_decoded(request, followed), context)
+                except Exception as error:
+                    await _fail(followed, context, error)
 
         return call
 
     def _many(self, method: str, behaviour: Many) -> Many:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                self._check_ready()
-                async for response in behaviour(_decoded(request), context):
-                    yield response
-            except Exception as error:
-                await _fail(method, context, error)
+            with Call(self._telemetry, method, context) as followed:
+                try:
+                    self._check_ready()
+                    async for response in behaviour(_decoded(request, followed), context):
+                        yield response
+                except Exception as error:
+                    await _fail(followed, context, error)
 
         return call
 
@@ -71,14 +73,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise UnavailableError("the server is starting or shutting down", reason="NOT_READY")
 
 
-async def _fail(method: str, context: Context, error: Exception) -> None:
+async def _fail(followed: Call, context: Context, error: Exception) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if isinstance(error, MemsvcError):
-        log.info("refused", method=method, code=code(error).name, reason=error.reason)
-        await abort(context, error)
-    log.error("failed", method=method, exc_info=error)
-    await abort(context, MemsvcError("an internal error; the server's log has the details"))
+    followed.failed(error)
+    if not isinstance(error, MemsvcError):
+        error = MemsvcError("an internal error; the server's log has the details")
+    await abort(context, error, ((REQUEST_ID, followed.id),))
 
 
 def _lenient(deserialize: Any) -> Callable[[bytes], Any]:
@@ -92,18 +93,19 @@ def _lenient(deserialize: Any) -> Callable[[bytes], Any]:
     return parse
 
 
-def _decoded(request: Any) -> Any:
+def _decoded(request: Any, followed: Call) -> Any:
     """Return a request, or an iterator of them, that is what it should be."""
     if isinstance(request, AsyncIterator):
-        return _each_decoded(request)
+        return _each_decoded(request, followed)
+    followed.about(request)
     if isinstance(request, _Undecodable):
         raise InvalidArgumentError("request", "not a message of this type; every string must be UTF-8")
     return request
 
 
-async def _each_decoded(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _each_decoded(requests: AsyncIterator[Any], followed: Call) -> AsyncIterator[Any]:
     async for request in requests:
-        yield _decoded(request)
+        yield _decoded(request, followed)
 
 
 async def deadline(context: Context) -> asyncio.Timeout:

@@ -1,4 +1,4 @@
-"""Two servers on one Redis that ask for credentials: keys count everywhere, and not all are told who owns a tenant."""
+"""Two servers on one Redis that ask for credentials: keys count everywhere, and owners are not told to everybody."""
 
 from collections.abc import Callable, Iterator
 

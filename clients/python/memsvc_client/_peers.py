@@ -17,6 +17,7 @@ from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
 from memsvc_client._access import Access
 from memsvc_client._channel import open_aio_channel, open_channel
+from memsvc_client._tracing import Tracer
 from memsvc_client.errors import MemsvcError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ MOST_OPEN = 64
 """Channels that stay open; more only while they are all in use."""
 
 _Peer = TypeVar("_Peer")
+_Stub = TypeVar("_Stub")
 
 
 class Peer(NamedTuple):
@@ -51,8 +53,8 @@ class AioPeer(NamedTuple):
 class Peers:
     """The blocking client's. Threads may share it."""
 
-    def __init__(self, access: Access) -> None:
-        self._pool = _Pool(lambda address: _open(address, access))
+    def __init__(self, access: Access, tracer: Tracer | None = None) -> None:
+        self._pool = _Pool(lambda address: _open(address, access, tracer))
 
     @contextmanager
     def at(self, address: str) -> Iterator[Peer]:
@@ -77,8 +79,8 @@ class Peers:
 class AioPeers:
     """The asyncio client's, of one event loop."""
 
-    def __init__(self, access: Access) -> None:
-        self._pool = _Pool(lambda address: _open_aio(address, access))
+    def __init__(self, access: Access, tracer: Tracer | None = None) -> None:
+        self._pool = _Pool(lambda address: _open_aio(address, access, tracer))
 
     @asynccontextmanager
     async def at(self, address: str) -> AsyncIterator[AioPeer]:
@@ -100,18 +102,32 @@ class AioPeers:
             await peer.channel.close()
 
 
-def _open(address: str, access: Access) -> Peer:
+def _open(address: str, access: Access, tracer: Tracer | None) -> Peer:
     access.check([address])
     channel = open_channel(address, access.credentials)
     keyed = access.over(channel)
-    return Peer(channel, MemoryServiceStub(keyed), TenantServiceStub(keyed), AuthServiceStub(keyed))
+    return Peer(
+        channel,
+        _traced(MemoryServiceStub(keyed), tracer),
+        _traced(TenantServiceStub(keyed), tracer),
+        _traced(AuthServiceStub(keyed), tracer),
+    )
 
 
-def _open_aio(address: str, access: Access) -> AioPeer:
+def _open_aio(address: str, access: Access, tracer: Tracer | None) -> AioPeer:
     access.check([address])
     channel = open_aio_channel(address, access.credentials)
     keyed = access.over(channel)
-    return AioPeer(channel, MemoryServiceStub(keyed), TenantServiceStub(keyed), AuthServiceStub(keyed))
+    return AioPeer(
+        channel,
+        _traced(MemoryServiceStub(keyed), tracer),
+        _traced(TenantServiceStub(keyed), tracer),
+        _traced(AuthServiceStub(keyed), tracer),
+    )
+
+
+def _traced(stub: _Stub, tracer: Tracer | None) -> _Stub:
+    return stub if tracer is None else tracer.around(stub)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from memsvc_client._peers import AioPeer, AioPeers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
 from memsvc_client._tls import TLS
+from memsvc_client._tracing import Tracer
 from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
 from memsvc_client.types import (
@@ -44,6 +45,8 @@ from memsvc_client.types import (
 )
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from memsvc.v1.memory_pb2 import ListEntriesRequest
 
 _Request = TypeVar("_Request")
@@ -70,6 +73,8 @@ class AsyncMemoryClient:
         api_key: as for `MemoryClient`; what returns it runs on the event loop.
         tls: whether connections are encrypted, and how, as for `MemoryClient`.
         allow_plaintext_key: let the key leave this machine without TLS.
+        tracing: whether calls are traced with OpenTelemetry, by the program's provider of tracers or the given one; the
+            trace goes on in the server.
 
     Raises:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
@@ -84,10 +89,11 @@ class AsyncMemoryClient:
         api_key: str | Callable[[], str] | None = None,
         tls: bool | TLS = False,
         allow_plaintext_key: bool = False,
+        tracing: TracerProvider | bool = False,
     ) -> None:
         access = Access(api_key, tls, allow_plaintext_key)
         self._core = Core(target, timeout, retry or RetryPolicy(), access)
-        self._peers = AioPeers(access)
+        self._peers = AioPeers(access, Tracer(tracing) if tracing else None)
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 
 import grpc
 
@@ -20,6 +20,7 @@ from memsvc_client._peers import Peer, Peers
 from memsvc_client._polls import Polls
 from memsvc_client._retry import RetryPolicy
 from memsvc_client._tls import TLS
+from memsvc_client._tracing import Tracer
 from memsvc_client._watching import Watching
 from memsvc_client.errors import AlreadyExistsError
 from memsvc_client.types import (
@@ -40,6 +41,9 @@ from memsvc_client.types import (
     TenantStats,
     Verification,
 )
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -69,6 +73,8 @@ class MemoryClient:
         tls: whether connections are encrypted: True for a server whose certificate the world's authorities know, or a
             `TLS` that says whose certificates count.
         allow_plaintext_key: let the key leave this machine without TLS, for whoever listens on the way to read.
+        tracing: whether calls are traced with OpenTelemetry, by the program's provider of tracers or the given one; the
+            trace goes on in the server.
 
     Raises:
         MemsvcError: from every call; the module `memsvc_client.errors` draws the tree.
@@ -83,10 +89,11 @@ class MemoryClient:
         api_key: str | Callable[[], str] | None = None,
         tls: bool | TLS = False,
         allow_plaintext_key: bool = False,
+        tracing: TracerProvider | bool = False,
     ) -> None:
         access = Access(api_key, tls, allow_plaintext_key)
         self._core = Core(target, timeout, retry or RetryPolicy(), access)
-        self._peers = Peers(access)
+        self._peers = Peers(access, Tracer(tracing) if tracing else None)
 
     def __enter__(self) -> Self:
         return self

@@ -9,22 +9,23 @@ what was skipped included: they rest on what came before.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-import msgpack
 from redis.exceptions import RedisError
 
 from memsvc.errors import DataLossError, MemsvcError, UnavailableError
 from memsvc.failpoints import hit
+from memsvc.store.redis.commit import Commit
 from memsvc.store.redis.faults import TROUBLE, UNANSWERED, translate
 from memsvc.store.redis.fence import FencedError, NotOwnerError
 from memsvc.store.redis.keys import ShardKeys
-from memsvc.store.redis.scripts import script
-from memsvc.store.redis.transaction import Cell, Transaction, Unread, Write
+from memsvc.store.redis.transaction import Cell, Transaction, Unread, Value
 from memsvc.store.redis.url import Connection
+from memsvc.store.redis.wire import Wire
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ GROUP_OPERATIONS = 512
 GROUP_BYTES = 1 << 20
 """Most that one commit takes: Redis does nothing else meanwhile."""
 KNOWN_CELLS = 8192
-"""Cells kept to save a look: ends of logs, above all."""
+"""Cells kept to save a look; the ends of logs for longer than the others."""
 SMALL_BYTES = 512
 """A value larger than this is not kept."""
 AGAIN_S = 0.05
@@ -66,36 +67,31 @@ class _Answer(NamedTuple):
 class _Group:
     """What is prepared, or on its way."""
 
-    writes: list[Write] = field(default_factory=list)
-    changed: dict[Cell, bytes | None] = field(default_factory=dict)
-    presumed: list[Cell] = field(default_factory=list)
-    """Cells that are absent, or nothing of the group may be written."""
+    commit: Commit = field(default_factory=Commit)
     answers: list[_Answer] = field(default_factory=list)
     size: int = 0
     """Bytes that it writes, about."""
 
     def fail(self, error: Exception) -> None:
         """Answer everyone with an error."""
-        self.answers = [answer._replace(result=None, error=error) for answer in self.answers]
-        self.settle()
+        _settle([answer._replace(result=None, error=error) for answer in self.answers])
 
-    def settle(self) -> None:
-        """Answer everyone."""
-        for (_, _, future, _), result, error in self.answers:
-            if future.done():  # its caller is gone
-                continue
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-                future.exception()  # a caller that is gone never asks
+
+def _settle(answers: Iterable[_Answer]) -> None:
+    for (_, _, future, _), result, error in answers:
+        if future.done():  # its caller is gone
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+            future.exception()  # a caller that is gone never asks
 
 
 class Place(NamedTuple):
     """Where a committer writes."""
 
-    log: Connection
-    """It repeats nothing by itself."""
+    log: Wire
     reads: Connection
     keys: ShardKeys
     epoch: int
@@ -114,17 +110,19 @@ class Committer:
 
     def __init__(self, place: Place, is_held: Callable[[], bool], lost: Callable[[], None]) -> None:
         self._place, self._is_held, self._lost = place, is_held, lost
-        self._script = script(place.log, "commit")
-        self._known: dict[Cell, bytes | None] = {}
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._known: dict[Cell, Value] = {}
         self._last = f"{place.epoch}-0"
         """The last commit, as whoever acquired the shard named it."""
         self._numbers = itertools.count(1)
         self._failure: MemsvcError | None = None
-        self._flight: asyncio.Task[None] | None = None
+        # Every operation is in one of these, or on its way, until it is answered.
+        self._waiting: deque[_Waiting] = deque()
+        self._blocked: list[_Waiting] = []
+        """Those whose cells are being read."""
         self._group = _Group()
-        self._returned: list[_Waiting] = []
-        """Those to be called once more: before whoever waits in the queue, who may rest on them."""
+        self._flight: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        """There is something to do: an operation came, or a group arrived."""
         self._task = asyncio.create_task(self._serve())
 
     async def run(self, operation: Callable[[Transaction], T], *, size: int = 0) -> T:
@@ -143,7 +141,8 @@ class Committer:
         if self._failure is not None:
             raise self._failure
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(operation, size, future))
+        self._waiting.append(_Waiting(operation, size, future))
+        self._wake.set()
         return await future
 
     async def close(self) -> None:
@@ -156,70 +155,55 @@ class Committer:
     # --- one group after another ----------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        while self._failure is None:
-            await self._prepare(await self._take())
-            if self._flight is None and self._group.answers and self._failure is None:
-                self._launch()
-        for each in self._returned:
-            self._group.answers.append(_Answer(each, None, self._failure))
-        self._group.fail(self._failure)
-
-    async def _take(self) -> list[_Waiting]:
-        """Wait for work, or for the group that is on its way; return work, as much as the next group has room for."""
-        if self._returned and self._flight is None:
-            returned, self._returned = self._returned, []
-            return returned
-        room = GROUP_OPERATIONS - len(self._group.answers) if self._group.size < GROUP_BYTES else 0
-        getter = asyncio.ensure_future(self._queue.get()) if room > 0 else None
         try:
-            await asyncio.wait(
-                {t for t in (getter, self._flight) if t is not None}, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            if getter is not None and not getter.done():
-                getter.cancel()
-        if self._flight is not None and self._flight.done():
-            self._flight = None
-        if getter is None or not getter.done():
-            return []
-        taken = [getter.result()]
-        if self._returned:
-            self._returned += taken
-            return []
-        size = self._group.size + taken[0].size
-        while len(taken) < room and size < GROUP_BYTES and not self._queue.empty():
-            taken.append(self._queue.get_nowait())
-            size += taken[-1].size
-        return taken
+            while self._failure is None:
+                if self._waiting and self._has_room():
+                    await self._prepare()
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+                if self._flight is None and self._group.answers and self._failure is None:
+                    self._launch()
+        except Exception:  # whatever that is: who waits would wait for ever
+            log.exception("the committer of shard %d failed", self._place.keys.shard)
+            told = "this process cannot write; its log says why; nothing was written"
+            self._end(UnavailableError(told, reason="STORE_UNAVAILABLE"))
 
-    async def _prepare(self, waiting: list[_Waiting]) -> None:
-        """Call the operations, each until it has read what it wants, and add to the group what they write."""
-        while waiting:
-            blocked, wanted = [], set[Cell]()
-            for each in waiting:
-                try:
-                    self._apply(each)
-                except Unread as unread:
-                    blocked.append(each)
-                    wanted |= unread.cells
+    def _has_room(self) -> bool:
+        """Whether the group that is prepared takes more."""
+        return len(self._group.answers) + len(self._blocked) < GROUP_OPERATIONS and self._group.size < GROUP_BYTES
+
+    async def _prepare(self) -> None:
+        """Call the operations that wait, each until it has read what it wants, and add to the group what they write."""
+        wanted = set[Cell]()
+        while self._waiting and self._has_room():
+            wanted |= self._try(self._waiting[0])
+            self._group.size += self._waiting.popleft().size
+        while self._blocked:
             try:
-                if wanted:
-                    # What an operation of this group has written meanwhile is newer than what is read.
-                    self._known = await self._read(sorted(wanted, key=str)) | self._known
+                read = await self._read(sorted(wanted, key=str))
             except TROUBLE as error:
-                _Group(answers=[_Answer(each, None, translate(error)) for each in blocked]).settle()
+                _settle([_Answer(each, None, translate(error)) for each in self._blocked])
+                self._blocked = []
                 return
-            if self._returned:
-                self._returned += blocked
-                return
-            waiting = blocked
+            # What an operation of this group has written meanwhile is newer than what is read.
+            self._known = read | self._known
+            again, self._blocked = self._blocked, []
+            wanted = set[Cell]().union(*map(self._try, again))
+
+    def _try(self, waiting: _Waiting) -> set[Cell]:
+        """Call an operation; return what must be read first, if anything: then it is among those that are blocked."""
+        try:
+            self._apply(waiting)
+        except Unread as unread:
+            self._blocked.append(waiting)
+            return unread.cells
+        return set()
 
     def _apply(self, waiting: _Waiting) -> None:
         place = self._place
         tx = Transaction(place.keys, place.epoch, place.clock_us(), self._known, presumes=waiting.presumes)
         try:
-            if self._failure is not None:
-                raise self._failure
             if not self._is_held():
                 raise NotOwnerError
             answer = _Answer(waiting, waiting.operation(tx), None)
@@ -231,14 +215,11 @@ class Committer:
             answer = _Answer(waiting, None, error)
         else:
             self._known.update(tx.presumed)
-            self._group.presumed += tx.presumed
             self._known.update(tx.changed)
-            self._group.changed.update(tx.changed)
-            self._group.writes += tx.writes
-            self._group.size += waiting.size
+            self._group.commit.add(tx)
         self._group.answers.append(answer)
 
-    async def _read(self, cells: list[Cell]) -> dict[Cell, bytes | None]:
+    async def _read(self, cells: list[Cell]) -> dict[Cell, Value]:
         async with self._place.reads.pipeline(transaction=False) as pipe:
             for key, name in cells:
                 if name is None:
@@ -250,19 +231,20 @@ class Committer:
     def _launch(self) -> None:
         group, self._group = self._group, _Group()
         if len(self._known) > KNOWN_CELLS:
-            self._known = dict(group.changed)
+            keys = self._place.keys
+            ends = {cell: value for cell, value in self._known.items() if cell[0] in {keys.rows, keys.heads}}
+            self._known = (ends if len(ends) <= KNOWN_CELLS // 2 else {}) | group.commit.changed
         self._flight = asyncio.create_task(self._commit(group))
 
     # --- the commit -----------------------------------------------------------------------------------------------
 
     async def _commit(self, group: _Group) -> None:
         try:
-            if group.writes or group.presumed:
+            if group.commit:
                 await self._send(group)
             hit("acknowledge.before")
         except _PresentError:
             self._again(group)
-            return
         except Exception as caught:
             error = caught
             if not isinstance(error, MemsvcError):  # whatever that is, nobody knows what became of the commit
@@ -275,11 +257,14 @@ class Committer:
             self._known.clear()
             if not isinstance(error, UnavailableError) or isinstance(error, NotOwnerError) or error.reason in _FINAL:
                 self._end(error)
-            return
-        group.settle()
-        for cell, value in group.changed.items():
-            if value is not None and len(value) > SMALL_BYTES and cell not in self._group.changed:
-                self._known.pop(cell, None)
+        else:
+            _settle(group.answers)
+            for cell, value in group.commit.changed.items():
+                if isinstance(value, bytes) and len(value) > SMALL_BYTES and cell not in self._group.commit.changed:
+                    self._known.pop(cell, None)
+        finally:
+            self._flight = None
+            self._wake.set()
 
     def _again(self, group: _Group) -> None:
         """Have a group's operations called again, and those that rest on them, each once all is read."""
@@ -287,9 +272,11 @@ class Committer:
             group.fail(self._failure)
             return
         waiting = [answer.waiting for each in (group, self._group) for answer in each.answers]
+        # Before whoever waits, who may rest on them.
+        self._waiting.extendleft(reversed([*(each._replace(presumes=False) for each in waiting), *self._blocked]))
+        self._blocked = []
         self._group = _Group()
         self._known.clear()
-        self._returned = [each._replace(presumes=False) for each in waiting]
 
     async def _send(self, group: _Group) -> None:
         """Have writes applied, once, and be sure that they are.
@@ -298,14 +285,14 @@ class Committer:
             MemsvcError: they are not; or nobody knows, and this process may not try any longer.
             _PresentError: they are not, for what was taken for absent is there.
         """
-        keys, packed = _packed(group, [self._place.keys.epoch, self._place.keys.commit])
+        keys, packed = group.commit.packed((self._place.keys.epoch, self._place.keys.commit))
         # No two groups have one name, or the second might pass for the first, whose reply was lost.
         name = f"{self._place.epoch}-{next(self._numbers)}"
         sent = False
         while self._is_held():
             try:
                 hit("append.before")
-                answer = await self._script(keys, [self._place.epoch, name, self._last, packed])
+                answer = await self._place.log.call("commit", keys, [self._place.epoch, name, self._last, packed])
             except UNANSWERED as error:
                 # Its reply may be all that was lost. Sent again, the script tells.
                 log.warning("a commit of shard %d is tried again: %s", self._place.keys.shard, type(error).__name__)
@@ -313,6 +300,9 @@ class Committer:
                 await asyncio.sleep(AGAIN_S)
                 continue
             except RedisError as error:
+                if str(error).startswith("TORN"):
+                    log.error("a commit of shard %d broke off: %s", self._place.keys.shard, error)
+                    raise _unknown("Redis broke off in the middle of it") from error
                 if sent:  # what is refused now may have been done before
                     raise _unknown() from error
                 raise translate(error) from error
@@ -334,37 +324,23 @@ class Committer:
         raise _unknown()
 
     def _end(self, error: MemsvcError) -> None:
-        """Take nothing any more."""
+        """Take nothing any more, and answer everyone but those on their way."""
         if self._failure is not None:
             return
         self._failure = error
-        self._lost()
         self._group.fail(error)
-        while not self._queue.empty():
-            _Group(answers=[_Answer(self._queue.get_nowait(), None, error)]).settle()
-        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(_nothing, 0, wake))
+        _settle([_Answer(each, None, error) for each in (*self._blocked, *self._waiting)])
+        self._blocked = []
+        self._waiting.clear()
+        self._wake.set()
+        self._lost()
 
 
 def _nothing(_: Transaction) -> None:
     pass
 
 
-def _unknown() -> UnavailableError:
+def _unknown(why: str = "Redis did not answer in time") -> UnavailableError:
     return UnavailableError(
-        "Redis did not answer in time: the write may have been made or not; repeat it with the same ids",
-        reason="STORE_UNKNOWN",
+        f"{why}: the write may have been made or not; repeat it with the same ids", reason="STORE_UNKNOWN"
     )
-
-
-def _packed(group: _Group, keys: list[str]) -> tuple[list[str], bytes]:
-    """Return what the script takes: keys, these first, and what it does with them, in one argument."""
-    places = {key: place for place, key in enumerate(keys, 1)}
-
-    def place(key: str) -> int:
-        return places.setdefault(key, len(places) + 1)
-
-    presumed = [(place(key),) if name is None else (place(key), name) for key, name in group.presumed]
-    writes = [(command, place(key), *given) for command, key, given in group.writes]
-    packed: bytes = msgpack.packb((presumed, writes), use_bin_type=False)  # Redis's own msgpack knows no other strings
-    return list(places), packed

@@ -50,7 +50,7 @@ async def examine(connection: Connection, prefix: str) -> Examination:
         RedisError: Redis did not answer.
     """
     keys = Keys(prefix)
-    findings = [*map(_of_promise, await promises.survey(connection)), *await _room(connection)]
+    findings = [*map(_of_promise, await promises.survey(connection, keys)), *await _room(connection)]
     meta: Any = await connection.hgetall(keys.meta)
     if not meta:
         none = Finding(name="deployment", found="none", advice=f"the first server makes it; prefix {prefix}")

@@ -30,6 +30,7 @@ places it. Names are of fixed arity and hold nothing that a caller chose: number
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 BUCKET = 64
 """Entries in one hash: Redis keeps small hashes as flat lists, in a fraction of the room."""
@@ -92,7 +93,7 @@ class TenantKeys:
         return f"{self.base}:c:{token}:{index}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ShardKeys:
     """The keys of one shard."""
 
@@ -102,32 +103,32 @@ class ShardKeys:
     def _key(self, name: str) -> str:
         return f"{self.prefix}:{{{self.shard}}}:{name}"
 
-    @property
+    @cached_property
     def epoch(self) -> str:
         """Counter of owners."""
         return self._key("epoch")
 
-    @property
+    @cached_property
     def lease(self) -> str:
         """Who owns the shard."""
         return self._key("lease")
 
-    @property
+    @cached_property
     def commit(self) -> str:
         """The last commit."""
         return self._key("commit")
 
-    @property
+    @cached_property
     def rows(self) -> str:
         """Tenants by uid."""
         return self._key("rows")
 
-    @property
+    @cached_property
     def heads(self) -> str:
         """Ends of logs by uid."""
         return self._key("heads")
 
-    @property
+    @cached_property
     def names(self) -> str:
         """Ids of living tenants, in byte order."""
         return self._key("names")
@@ -136,22 +137,22 @@ class ShardKeys:
         """The uid of a living tenant."""
         return self._key(f"name:{tenant_hash.hex()}")
 
-    @property
+    @cached_property
     def due(self) -> str:
         """Entries by when they expire."""
         return self._key("due")
 
-    @property
+    @cached_property
     def staged(self) -> str:
         """Uids of staged tenants."""
         return self._key("staged")
 
-    @property
+    @cached_property
     def condemned(self) -> str:
         """Uids of tenants whose keys are to be deleted."""
         return self._key("condemned")
 
-    @property
+    @cached_property
     def erasing(self) -> str:
         """Names of erasures under way."""
         return self._key("erasing")

@@ -13,6 +13,7 @@ from memsvc.store.redis.committer import Committer, Place
 from memsvc.store.redis.keys import ShardKeys
 from memsvc.store.redis.scripts import script
 from memsvc.store.redis.url import Address, Connection, connect
+from memsvc.store.redis.wire import Wire
 
 CERTAIN = 2 / 3
 """Part of a lease after which this process does not rely on it any more: clocks drift, replies take time."""
@@ -74,7 +75,7 @@ class Lease:
         self.keys, self.epoch, self._process, self._since = keys, epoch, process, since
         self._held = True
         self._lost = lost
-        self._log = connect(process.connections.address, "log")
+        self._log = Wire(connect(process.connections.address, "log"))
         self.committer = Committer(
             Place(self._log, process.connections.reads, keys, epoch, process.clock_us),
             is_held=lambda: self.is_held,
@@ -105,9 +106,8 @@ class Lease:
         hit("lease.renew")
         asked = time.monotonic()
         # On the shard's own connection: on one for all, many would wait for each other longer than a lease lasts.
-        renew = script(self._log, "renew")
-        arguments: list[str | int] = [self.epoch, self._process.name, self._process.lease_ms]
-        if await renew([self.keys.epoch, self.keys.lease], arguments):
+        arguments = (self.epoch, self._process.name, self._process.lease_ms)
+        if await self._log.call("renew", (self.keys.epoch, self.keys.lease), arguments):
             self._since = asked
         else:
             self._let_go()

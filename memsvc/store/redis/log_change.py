@@ -28,7 +28,7 @@ from memsvc.store.redis.rows import (
     operation_name,
     operation_parts,
 )
-from memsvc.store.redis.transaction import Cell, Transaction
+from memsvc.store.redis.transaction import Transaction
 from memsvc.store.refusals import forgotten, gone, nothing_matches, reused, unknown
 from memsvc.store.requests import Operation, Outcome, Request
 from memsvc.store.types import EntryState, Erasure, Payload, Record, RecordKind, StoredEntry
@@ -72,8 +72,8 @@ def update(tx: Transaction, *, uid: str, payload: Payload, request_id: str) -> D
     old = _find_living(tx, end, payload.id)
     entry = StoredEntry(number=end.number, seq=end.seq, commit_us=end.commit_us, payload=payload)
     record = _record(end, RecordKind.UPDATE, about=(old.number,), entries=(entry,))
-    insert(tx, end, record, old.number)
-    tx.hset(tx.keys.tenant(uid).ids, old.meta.id_hash, old.known._replace(current=end.number).encode())
+    insert(tx, end, record, (old.meta.id_hash,), old.number)
+    tx.hset(tx.keys.tenant(uid).ids, old.meta.id_hash, old.known._replace(current=end.number))
     destroyed = retire(tx, end, old.number, old.meta, EntryState.REPLACED)
     remember(tx, request, Outcome(uid, tx.now_us, end.seq, destroyed))
     return Done(record, destroyed)
@@ -182,7 +182,7 @@ def finish_erasure(tx: Transaction, *, operation: str, receipt: bytes) -> None:
 
 def expire(tx: Transaction, *, due: Sequence[tuple[str, int]]) -> list[tuple[str, Record]]:
     """Append an EXPIRE to every living tenant of these entries, uid and number, that live."""
-    tx.want(Cell(hash, uid) for uid, _ in due for hash in (tx.keys.rows, tx.keys.heads))
+    tx.want((hash, uid) for uid, _ in due for hash in (tx.keys.rows, tx.keys.heads))
     tx.want(meta_cell(tx, uid, number) for uid, number in due)
     by_uid: dict[str, dict[int, Meta]] = {}
     for uid, number in due:
@@ -206,7 +206,7 @@ def _want(tx: Transaction, end: End, request: Request, ids: Sequence[str]) -> No
     """Have all read that follows from the ids, in two rounds."""
     keys = tx.keys.tenant(end.uid)
     hashes = [id_hash(end.id_key, id) for id in ids]
-    tx.want([*request_cells(tx, request), *(Cell(keys.ids, hashed) for hashed in hashes)])
+    tx.want([*request_cells(tx, request), *((keys.ids, hashed) for hashed in hashes)])
     data = [tx.hget(keys.ids, hashed) for hashed in hashes]
     tx.want(meta_cell(tx, end.uid, Known.decode(each).current) for each in data if each)
 

@@ -1,9 +1,9 @@
 """The end of a tenant's log, where the next record goes: parts of operations on a transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from memsvc.store.hashes import content_hash_left, id_hash
+from memsvc.store.hashes import content_hash_left
 from memsvc.store.redis.rows import (
     Head,
     Known,
@@ -36,9 +36,9 @@ class End(NamedTuple):
 
 def find_row(tx: Transaction, uid: str) -> Row | None:
     """Return a tenant that is living, staged or parked."""
-    tx.want([Cell(tx.keys.rows, uid), Cell(tx.keys.heads, uid)])
-    row = tx.hget(tx.keys.rows, uid)
-    return None if row is None else Row.decode(row)
+    rows, heads = tx.keys.rows, tx.keys.heads
+    tx.want(((rows, uid), (heads, uid)))
+    return tx.find(rows, uid, Row)
 
 
 def find_living(tx: Transaction, uid: str) -> Row:
@@ -55,7 +55,7 @@ def find_living(tx: Transaction, uid: str) -> Row:
 
 def find_head(tx: Transaction, uid: str) -> Head:
     """Return the end of a tenant's log."""
-    return Head.decode(tx.hget(tx.keys.heads, uid))
+    return tx.find(tx.keys.heads, uid, Head) or Head()
 
 
 def find_end(tx: Transaction, uid: str) -> End:
@@ -68,27 +68,28 @@ def find_end(tx: Transaction, uid: str) -> End:
     return End(uid, row.id_key, head.seq + 1, head.number + 1, max(tx.now_us, head.commit_us))
 
 
-def insert(tx: Transaction, end: End, record: Record, previous: int = 0) -> None:
+def insert(tx: Transaction, end: End, record: Record, hashes: Sequence[bytes] = (), previous: int = 0) -> None:
     """Write a record with its entries, which live. The index of ids is the caller's.
 
     Args:
         tx: the operation's.
         end: of whose log.
         record: as it is to be.
+        hashes: keyed, of its entries' ids.
         previous: the revision that its entry replaces.
     """
-    uid, keys = end.uid, tx.keys.tenant(end.uid)
-    head = find_head(tx, uid).after(record, record.size + ABOUT_BYTES * len(record.about), tx.epoch)
-    tx.xadd(keys.log, head.stream_id(record.seq), encode_record(record))
-    tx.hset(tx.keys.heads, uid, head.encode())
-    for entry in record.entries:
+    uid, keys, size = end.uid, tx.keys.tenant(end.uid), record.size
+    head = find_head(tx, uid).after(record, size + ABOUT_BYTES * len(record.about), tx.epoch)
+    tx.xadd(keys.log, head.stream_id(record.seq), encode_record(record, size))
+    tx.hset(tx.keys.heads, uid, head)
+    for entry, hashed in zip(record.entries, hashes, strict=True):
         tx.set(keys.payload(entry.number), encode_entry(entry))
-        tx.hset(keys.bucket(entry.number), entry.number, _meta(end, entry, previous).encode())
+        tx.hset(keys.bucket(entry.number), entry.number, _meta(entry, hashed, previous))
         if entry.payload.expire_us is not None:
             tx.zadd(tx.keys.due, entry.payload.expire_us, due_member(uid, entry.number))
 
 
-def _meta(end: End, entry: StoredEntry, previous: int) -> Meta:
+def _meta(entry: StoredEntry, hashed: bytes, previous: int) -> Meta:
     p = entry.payload
     return Meta(
         seq=entry.seq,
@@ -97,7 +98,7 @@ def _meta(end: End, entry: StoredEntry, previous: int) -> Meta:
         previous=previous,
         died=0,
         expire_us=p.expire_us or 0,
-        id_hash=id_hash(end.id_key, p.id),
+        id_hash=hashed,
         size=len(p.id.encode()) + len(p.content_hash) + len(p.data),
         data_size=len(p.data),
     )
@@ -105,18 +106,17 @@ def _meta(end: End, entry: StoredEntry, previous: int) -> Meta:
 
 def meta_cell(tx: Transaction, uid: str, number: int) -> Cell:
     """Return where it is said what becomes of an entry."""
-    return Cell(tx.keys.tenant(uid).bucket(number), number)
+    return tx.keys.tenant(uid).bucket(number), number
 
 
 def find_meta(tx: Transaction, uid: str, number: int) -> Meta | None:
     """Return what becomes of an entry; None where it is erased, or never was."""
-    data = tx.hget(tx.keys.tenant(uid).bucket(number), number)
-    return None if data is None else Meta.decode(data)
+    return tx.find(tx.keys.tenant(uid).bucket(number), number, Meta)
 
 
 def put_meta(tx: Transaction, uid: str, number: int, meta: Meta) -> None:
     """Write what becomes of an entry."""
-    tx.hset(tx.keys.tenant(uid).bucket(number), number, meta.encode())
+    tx.hset(tx.keys.tenant(uid).bucket(number), number, meta)
 
 
 def retire(tx: Transaction, end: End, number: int, meta: Meta, state: EntryState) -> int:
@@ -136,8 +136,8 @@ def want_retired(tx: Transaction, uid: str, metas: Iterable[tuple[int, Meta]]) -
     """Have all read that `retire` reads of these entries."""
     keys = tx.keys.tenant(uid)
     of_destroyed = [(number, meta) for number, meta in metas if not meta.learn]
-    tx.want(Cell(keys.payload(number)) for number, _ in of_destroyed)
-    tx.want(Cell(keys.ids, meta.id_hash) for _, meta in of_destroyed)
+    tx.want((keys.payload(number), None) for number, _ in of_destroyed)
+    tx.want((keys.ids, meta.id_hash) for _, meta in of_destroyed)
 
 
 def undue(tx: Transaction, uid: str, number: int, meta: Meta) -> None:
@@ -154,7 +154,7 @@ def due_member(uid: str, number: int) -> str:
 def shrink(tx: Transaction, uid: str, size: int) -> None:
     """Take bytes of data from what a tenant's log counts."""
     head = find_head(tx, uid)
-    tx.hset(tx.keys.heads, uid, head._replace(size=head.size - size).encode())
+    tx.hset(tx.keys.heads, uid, head._replace(size=head.size - size))
 
 
 def _destroy(tx: Transaction, end: End, number: int, meta: Meta) -> None:
@@ -165,5 +165,5 @@ def _destroy(tx: Transaction, end: End, number: int, meta: Meta) -> None:
         left = content_hash_left(end.id_key, content_hash_of(payload)[0])
         tx.set(keys.payload(number), encode_remains(left))
         if known and (of_id := Known.decode(known)).first == number:
-            tx.hset(keys.ids, meta.id_hash, of_id._replace(content_hash=left, destroyed=True).encode())
+            tx.hset(keys.ids, meta.id_hash, of_id._replace(content_hash=left, destroyed=True))
     shrink(tx, end.uid, meta.data_size)

@@ -33,8 +33,13 @@ PAGE_PAYLOADS = 64
 """Values asked for in one command: an entry may have 64 KiB."""
 ATTEMPTS = 8
 """How often a value is read again that changed meanwhile."""
-TENANT_BYTES, ENTRY_BYTES = 1500, 350
-"""What a tenant and an entry take in Redis beside what a caller wrote: an estimate, to be measured."""
+TENANT_BYTES, ENTRY_BYTES = 5000, 450
+"""What a tenant and an entry take in Redis beside what a caller wrote.
+
+Measured on Redis 7.0 by `used_memory`, tenants of 0 to 1,000 entries of 200 bytes, each a record: 4,900 for one without
+entries, mostly the first node of its stream, and 360 to 440 for each entry. One of 4,000 bytes takes 900: Redis rounds
+sizes up. A request_id takes 200 more until it is forgotten.
+"""
 RECORD_BYTES = 64
 """What a record counts for beside its payload, so that empty ones do not make a read endless."""
 
@@ -216,8 +221,14 @@ class Reader:
     async def _records(self, uid: str, head: Head, seq: int, count: int) -> list[StoredRecord]:
         if seq > head.seq:
             return []
-        found = await self._connection.xrange(self._keys.tenant(uid).log, head.stream_id(seq), "+", count)
-        return [StoredRecord.decode(id, fields[b"r"]) for id, fields in found]
+        start = head.stream_id(seq)
+        while True:
+            found = await self._connection.xrange(self._keys.tenant(uid).log, start, "+", count)
+            records = [StoredRecord.decode(id, fields[b"r"]) for id, fields in found]
+            if not records or records[0].seq >= seq:
+                return records
+            # A later owner's than the one that the head remembers: it is at least where that one's would be.
+            start = f"{found[0][0].partition(b'-')[0].decode()}-{seq}"
 
     async def _whole(self, uid: str, records: Sequence[StoredRecord]) -> list[Record]:
         numbers = [number for record in records for number in record.numbers]

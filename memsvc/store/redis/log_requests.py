@@ -11,7 +11,7 @@ KEPT_MS = 25 * 3600 * 1000
 
 def request_cells(tx: Transaction, request: Request) -> list[Cell]:
     """Return what is read to know a request again."""
-    return [Cell(tx.keys.request(request.request_id))] if request.request_id else []
+    return [(tx.keys.request(request.request_id), None)] if request.request_id else []
 
 
 def outcome(tx: Transaction, request: Request) -> Outcome | None:

@@ -31,7 +31,7 @@ from memsvc.store.redis.log_write import (
     take_name,
 )
 from memsvc.store.redis.rows import FORGOTTEN, Head, Known, Row, Standing
-from memsvc.store.redis.transaction import Cell, Transaction
+from memsvc.store.redis.transaction import Transaction
 from memsvc.store.refusals import (
     does_not_follow,
     forgets_what_is_there,
@@ -68,7 +68,7 @@ def stage(tx: Transaction, *, origin: Origin, tenant: str) -> str:
     """Begin a tenant without records."""
     uid = new_uid(tx.keys.shard)
     put_row(tx, uid, Row(tenant, origin.created_us, origin.config, origin.id_key, Standing.STAGED))
-    tx.hset(tx.keys.heads, uid, Head().encode())
+    tx.hset(tx.keys.heads, uid, Head())
     tx.sadd(tx.keys.staged, uid)
     return uid
 
@@ -97,7 +97,7 @@ def append_staged(tx: Transaction, *, uid: str, records: Sequence[Record], confi
     ids = {entry.payload.id for record in records for entry in record.entries}
     tx.want(
         [
-            *(Cell(keys.ids, id_hash(row.id_key, id)) for id in ids),
+            *((keys.ids, id_hash(row.id_key, id)) for id in ids),
             *(meta_cell(tx, uid, number) for record in records for number in record.about),
         ]
     )
@@ -111,12 +111,13 @@ def append_staged(tx: Transaction, *, uid: str, records: Sequence[Record], confi
         _end_living(tx, end, record, field)
         known = [_check_id(tx, end, record, entry.payload.id, field) for entry in record.entries]
         update = record.kind == RecordKind.UPDATE and bool(known) and known[0] is not None
-        insert(tx, end, record, known[0].current if update and known[0] else 0)
-        for entry, of_id in zip(record.entries, known, strict=True):
+        hashes = [id_hash(row.id_key, entry.payload.id) for entry in record.entries]
+        insert(tx, end, record, hashes, known[0].current if update and known[0] else 0)
+        for entry, hashed, of_id in zip(record.entries, hashes, known, strict=True):
             new = Known(entry.number, entry.number, record.seq, entry.payload.content_hash)
             if of_id is not None:
                 new = of_id._replace(current=entry.number)
-            tx.hset(keys.ids, id_hash(row.id_key, entry.payload.id), new.encode())
+            tx.hset(keys.ids, hashed, new)
     set_config(tx, uid, config)
 
 

@@ -11,7 +11,7 @@ from memsvc.store.redis.keys import SHARD_DIGITS
 from memsvc.store.redis.log_end import End, find_end, find_living, find_row, insert
 from memsvc.store.redis.log_requests import outcome, remember, request_cells
 from memsvc.store.redis.rows import Head, Known, Row, Standing
-from memsvc.store.redis.transaction import Cell, Transaction
+from memsvc.store.redis.transaction import Transaction
 from memsvc.store.refusals import entry_exists, entry_forgotten, no_tenant, reused, tenant_exists
 from memsvc.store.requests import Operation, Outcome, Request
 from memsvc.store.types import Appended, Payload, Record, RecordKind, StoredEntry, TenantRow
@@ -38,13 +38,13 @@ def create_tenant(tx: Transaction, *, tenant: str, config: bytes, body: bytes, r
     """
     digest = plain_hash(tenant.encode(), config, body)
     request = Request(plain_request(request_id), Operation.CREATE, digest)
-    tx.want([Cell(tx.keys.name(tenant_hash(tenant))), *request_cells(tx, request)])
+    tx.want([(tx.keys.name(tenant_hash(tenant)), None), *request_cells(tx, request)])
     if (came := outcome(tx, request)) is not None:
         return TenantRow(uid=came.uid, tenant=tenant, created_us=came.at_us, config=config)
     check_free(tx, tenant)
     uid = new_uid(tx.keys.shard)
     row = Row(tenant, tx.now_us, config, os.urandom(ID_KEY_BYTES), Standing.LIVING)
-    tx.hset(tx.keys.heads, uid, Head().encode())
+    tx.hset(tx.keys.heads, uid, Head())
     put_row(tx, uid, row)
     give_name(tx, uid, tenant)
     record = Record(seq=1, commit_us=tx.now_us, kind=RecordKind.CREATE, body=body)
@@ -72,41 +72,42 @@ def append(
     """
     end = find_end(tx, uid)
     keys = tx.keys.tenant(uid)
-    asked = asked_hash(end.id_key, bytes([kind]), body)
+    asked = asked_hash(end.id_key, bytes([kind]), body) if request_id else None
     request = Request(request_hash(end.id_key, uid, request_id), Operation.APPEND, asked)
     hashes = [id_hash(end.id_key, payload.id) for payload in payloads]
-    tx.presume_absent([*request_cells(tx, request), *(Cell(keys.ids, hashed) for hashed in hashes)])
+    tx.presume_absent([*request_cells(tx, request), *((keys.ids, hashed) for hashed in hashes)])
     if (came := outcome(tx, request)) is not None:
         return Appended(record=None, seqs=(came.seq,), numbers=(), skipped=())
 
-    places: list[tuple[int, int, bool]] = []  # of each payload: seq, number, skipped
+    seqs: list[int] = []
+    numbers: list[int] = []
+    skipped: list[bool] = []
     entries: list[StoredEntry] = []
+    new: list[bytes] = []  # hashes of their ids
     for index, (payload, hashed) in enumerate(zip(payloads, hashes, strict=True)):
         data = tx.hget(keys.ids, hashed)
         if data is None:
-            number = end.number + len(entries)
-            entries.append(StoredEntry(number=number, seq=end.seq, commit_us=end.commit_us, payload=payload))
-            tx.hset(keys.ids, hashed, Known(number, number, end.seq, payload.content_hash).encode())
-            places.append((end.seq, number, False))
+            seq, number = end.seq, end.number + len(entries)
+            entries.append(StoredEntry(number=number, seq=seq, commit_us=end.commit_us, payload=payload))
+            new.append(hashed)
+            tx.hset(keys.ids, hashed, Known(number, number, seq, payload.content_hash))
         elif not data:
             raise entry_forgotten(payload.id, index)
         elif (known := Known.decode(data)).is_equal(end.id_key, payload.content_hash):
-            places.append((known.seq, known.first, True))
+            seq, number = known.seq, known.first
         else:
             raise entry_exists(payload.id, index)
+        seqs.append(seq)
+        numbers.append(number)
+        skipped.append(data is not None)
 
     record = None
     if entries or not payloads:
         record = Record(seq=end.seq, commit_us=end.commit_us, kind=kind, body=body, entries=tuple(entries))
-        insert(tx, end, record)
+        insert(tx, end, record, new)
         remember(tx, request, Outcome(uid, tx.now_us, end.seq, 0))
         set_config(tx, uid, config)
-    return Appended(
-        record=record,
-        seqs=tuple(place[0] for place in places),
-        numbers=tuple(place[1] for place in places),
-        skipped=tuple(place[2] for place in places),
-    )
+    return Appended(record=record, seqs=tuple(seqs), numbers=tuple(numbers), skipped=tuple(skipped))
 
 
 def condemn_tenant(tx: Transaction, *, uid: str, request_id: str) -> None:
@@ -170,7 +171,7 @@ def decode_copies(data: bytes | None) -> list[str]:
 
 def put_row(tx: Transaction, uid: str, row: Row) -> None:
     """Write what changes seldom of a tenant."""
-    tx.hset(tx.keys.rows, uid, row.encode())
+    tx.hset(tx.keys.rows, uid, row)
 
 
 def set_config(tx: Transaction, uid: str, config: bytes | None) -> None:

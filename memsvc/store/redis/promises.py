@@ -1,10 +1,12 @@
 """What a Redis really promises, read from the server itself before anything rests on it.
 
 What was acknowledged is never lost: for that Redis must log every write to its disk before it answers, must never drop
-a key to make room, and must keep to it while it rewrites its files.
+a key to make room, and must keep to it while it rewrites its files. And it must let us run what we run: a commit that
+it refuses in the middle would be half there.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +14,12 @@ from typing import Any
 from redis.exceptions import ConnectionError, RedisError, TimeoutError  # Redis's own
 
 from memsvc.errors import FailedPreconditionError
+from memsvc.store.redis.keys import Keys
 from memsvc.store.redis.nodes import Node, primaries
+from memsvc.store.redis.permissions import refused
 from memsvc.store.redis.url import Connection
+
+log = logging.getLogger(__name__)
 
 OLDEST = (7, 0)
 
@@ -36,6 +42,8 @@ class Promise:
     """What to do about it."""
     node: str = ""
     """HOST:PORT in a cluster."""
+    vital: bool = False
+    """Whether nothing works without it, so that nobody can accept it."""
 
     def __str__(self) -> str:
         where = f"{self.node}: " if self.node else ""
@@ -44,45 +52,51 @@ class Promise:
         return f"{where}{self.name} is {self.found}, wanted is {self.wanted}: {self.risk}; {self.fix}"
 
 
-async def survey(connection: Connection) -> list[Promise]:
+async def survey(connection: Connection, keys: Keys) -> list[Promise]:
     """Return every promise, kept or not, of every server that takes writes.
+
+    Args:
+        connection: to the deployment.
+        keys: of the deployment.
 
     Raises:
         RedisError: a server did not answer.
     """
-    found = await asyncio.gather(*(_survey(node) for node in await primaries(connection)))
+    found = await asyncio.gather(*(_survey(node, keys) for node in await primaries(connection)))
     return [promise for promises in found for promise in promises]
 
 
-async def check(connection: Connection) -> list[Promise]:
-    """Return the promises that are not kept.
-
-    Raises:
-        RedisError: a server did not answer.
-    """
-    return [promise for promise in await survey(connection) if not promise.kept]
+async def check(connection: Connection, keys: Keys) -> list[Promise]:
+    """Return the promises that are not kept; see `survey`."""
+    return [promise for promise in await survey(connection, keys) if not promise.kept]
 
 
-def refuse(weak: Sequence[Promise]) -> None:
-    """Return if nothing is weak.
+def refuse(weak: Sequence[Promise], *, allow: bool = False) -> None:
+    """Return if nothing is weak, or if the loss is accepted, but for what nothing works without.
 
     Raises:
         FailedPreconditionError: something is (reason STORE_WEAK); the message says how to put it right.
     """
+    if allow:
+        for promise in weak:
+            log.warning("Redis promises less than zero loss: %s", promise)
+        weak = [promise for promise in weak if promise.vital]
     if not weak:
         return
+    cure = "Put it right." if allow else "Put it right, or accept the loss with --allow-weak-durability."
     raise FailedPreconditionError(
         "Redis promises less than that what was acknowledged is never lost:\n"
         + "\n".join(f"- {promise}" for promise in weak)
-        + "\nPut it right, or accept the loss with --allow-weak-durability.",
+        + f"\n{cure}",
         reason="STORE_WEAK",
         metadata={"weak": ",".join(promise.name for promise in weak)},
     )
 
 
-async def _survey(node: Node) -> list[Promise]:
+async def _survey(node: Node, keys: Keys) -> list[Promise]:
     facts = await _facts(node)
-    return [*(question.answer(facts, node.name) for question in _QUESTIONS), _replicas(facts, node.name)]
+    answers = [question.answer(facts, node.name) for question in _QUESTIONS]
+    return [*answers, await _commands(node, keys), _replicas(facts, node.name)]
 
 
 async def _facts(node: Node) -> dict[str, str]:
@@ -162,6 +176,22 @@ def _setting(name: str, wanted: str, risk: str, state: tuple[str, str] | None = 
 
 def _is_new(version: str) -> bool:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) >= OLDEST
+
+
+async def _commands(node: Node, keys: Keys) -> Promise:
+    """Return whether the store may run what it is made of."""
+    missing = await refused(node, keys)
+    rules = " ".join(f"+{name.lower()}" for name in missing)
+    return Promise(
+        name="commands",
+        wanted="every one that the store uses",
+        found=f"without {', '.join(missing)}" if missing else "all there",
+        kept=not missing,
+        risk="this user may not run them on the store's keys, or they are renamed" if missing else "",
+        fix=f"ACL SETUSER NAME ~{keys.prefix}:* {rules}, and no rename-command for them" if missing else "",
+        node=node.name,
+        vital=True,
+    )
 
 
 def _replicas(facts: Mapping[str, str], node: str) -> Promise:

@@ -12,6 +12,11 @@ from memsvc.store.types import EntryState, Erasure, Payload, Record, RecordKind,
 
 FORMAT = 1
 """First byte of every value. A reader refuses what is newer than it knows."""
+_FORMAT = bytes([FORMAT])
+
+
+EPOCHS = 64
+"""Owners that a head remembers."""
 
 
 class Standing(IntEnum):
@@ -62,7 +67,7 @@ class Head(NamedTuple):
     size: int = 0
     """Bytes that the records and payloads count for."""
     epochs: tuple[tuple[int, int], ...] = ()
-    """Which owners appended, each with the first seq that it did: the ids in the stream follow from it."""
+    """Which owners appended, each with the first seq that it did; of many some, the first and the last among them."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""
@@ -82,16 +87,19 @@ class Head(NamedTuple):
 
     def after(self, record: Record, size: int, epoch: int) -> "Head":
         """Return the end once a record of that size is appended by an owner."""
-        last = max((self.number, *(entry.number for entry in record.entries), *record.about))
+        last = max(self.number, *[entry.number for entry in record.entries], *record.about, 0)
         epochs = self.epochs
         if not epochs or epochs[-1][0] != epoch:
-            epochs = (*epochs, (epoch, record.seq))
+            kept = epochs if len(epochs) < EPOCHS else epochs[::2]
+            epochs = (*kept, (epoch, record.seq))
         return Head(record.seq, last, record.commit_us, self.size + size, epochs)
 
     def stream_id(self, seq: int) -> str:
-        """Return the id in the stream of the record of that seq, or of the one that would come next."""
-        epoch = next((epoch for epoch, first in reversed(self.epochs) if first <= seq), 0)
-        return f"{epoch}-{seq}"
+        """Return the least id in the stream that the record of that seq may have; of the next one, the very id."""
+        for epoch, first in reversed(self.epochs):
+            if first <= seq:
+                return f"{epoch}-{seq}"
+        return f"0-{seq}"
 
 
 class Meta(NamedTuple):
@@ -204,10 +212,10 @@ def content_hash_of(data: bytes) -> tuple[bytes, bool]:
     return content_hash, id is None
 
 
-def encode_record(record: Record) -> bytes:
-    """Return a record without its entries as bytes."""
+def encode_record(record: Record, size: int) -> bytes:
+    """Return a record of that size, without its entries, as bytes."""
     first, last = (record.entries[0].number, record.entries[-1].number) if record.entries else (0, 0)
-    return pack(record.commit_us, record.kind, record.body, record.about, first, last, record.size)
+    return pack(record.commit_us, record.kind, record.body, record.about, first, last, size)
 
 
 class StoredRecord(NamedTuple):
@@ -296,7 +304,7 @@ def decode_outcome(data: bytes) -> tuple[int, bytes | None, Outcome]:
 def pack(*values: Any) -> bytes:
     """Return values as bytes."""
     packed: bytes = msgpack.packb(values)
-    return bytes([FORMAT]) + packed
+    return _FORMAT + packed
 
 
 def unpack(data: bytes, arity: int) -> list[Any]:

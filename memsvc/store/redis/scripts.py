@@ -9,6 +9,10 @@ from memsvc.store.redis.url import Connection
 
 def script(connection: Connection, name: str) -> AsyncScript:
     """Return a script of ours, ready to be called; it is loaded when Redis does not know it."""
-    source = files("memsvc.store.redis").joinpath(f"lua/{name}.lua").read_text()
-    made: AsyncScript = connection.register_script(source)
+    made: AsyncScript = connection.register_script(source(name))
     return made
+
+
+def source(name: str) -> str:
+    """Return the text of a script of ours."""
+    return files("memsvc.store.redis").joinpath(f"lua/{name}.lua").read_text()

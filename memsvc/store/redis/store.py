@@ -103,13 +103,8 @@ class RedisStore:
             bulk=connect(address, "bulk"),
         )
         try:
-            weaknesses = await promises.check(connections.reads)
-            if options.allow_weak:
-                for weakness in weaknesses:
-                    log.warning("Redis promises less than zero loss: %s", weakness)
-            else:
-                promises.refuse(weaknesses)
             keys = Keys(address.prefix)
+            promises.refuse(await promises.check(connections.reads, keys), allow=options.allow_weak)
             process = Process(
                 connections=connections,
                 address=options.address,

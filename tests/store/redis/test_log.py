@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from memsvc.store.redis import committer
+from memsvc.store.redis import committer, rows
 from memsvc.store.redis.store import RedisOptions, RedisStore
 from memsvc.store.redis.transaction import Transaction
 from memsvc.store.redis.url import parse
-from memsvc.store.types import RecordKind, TenantRow
+from memsvc.store.types import Record, RecordKind, TenantRow
 from tests.conformance.stores import Clock, payload, write
 from tests.store.redis.proxy import Proxy
 
@@ -114,3 +117,42 @@ async def test_writes_stay_in_order_when_some_must_be_called_again(store, tenant
     retried, *streamed = await asyncio.gather(*writes)
     assert retried.skipped == (True,)
     assert [appended.seqs for appended in streamed] == [(2 + n,) for n in range(9)]
+
+
+async def test_records_are_found_through_more_handovers_than_a_head_remembers(server, monkeypatch) -> None:
+    monkeypatch.setattr(rows, "EPOCHS", 4)
+    uid, seq = "", 1
+    for owner in range(14):
+        store = await RedisStore.open(parse(server.url), RedisOptions(clock_us=partial(int, owner), shards=1))
+        uid = uid or (await store.create_tenant("tenant", b"", b"", "")).uid
+        for _ in range(owner % 4):
+            seq += 1
+            await write(store, uid, payload(f"id {seq}"))
+        if owner < 13:
+            await store.close()
+    seqs = list(range(1, seq + 1))
+    assert len((await store._reader(store._lease(uid)).head(uid)).epochs) <= 5
+    for after in range(seq + 1):
+        assert [record.seq for record in await store.read(uid, after, 1 << 20)] == seqs[after:]
+        assert [record.seq for record in await store.read(uid, after, 1)] == seqs[after:][:1]
+    for owner in range(14):
+        until = [record.seq for record in await store.read(uid, 0, 1 << 20) if record.commit_us <= owner]
+        assert await store.seq_at(uid, owner) == until[-1]
+    await store.close()
+
+
+@given(st.lists(st.integers(1, 3), max_size=400))
+def test_a_head_stays_small_and_knows_its_last_owner(steps) -> None:
+    head, epoch, true = rows.Head(), 0, {}
+    for seq, step in enumerate(steps, 1):
+        epoch += step
+        head = head.after(Record(seq=seq, commit_us=0, kind=RecordKind.CREATE, body=b""), 0, epoch)
+        true[seq] = epoch
+    assert len(head.epochs) <= rows.EPOCHS + 1
+    for seq, epoch in true.items():
+        told, _, of = head.stream_id(seq).partition("-")
+        assert int(of) == seq
+        assert int(told) <= epoch
+    if steps:
+        assert head.stream_id(len(steps)) == f"{epoch}-{len(steps)}"
+        assert head.stream_id(len(steps) + 1) == f"{epoch}-{len(steps) + 1}"

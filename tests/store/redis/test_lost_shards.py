@@ -36,6 +36,15 @@ async def open_store(server) -> RedisStore:
     return await RedisStore.open(parse(server.url), RedisOptions(address="here:1", shards=2, lease_s=LEASE_S))
 
 
+async def taken_afresh(store: RedisStore, shard: int) -> None:
+    """Wait until a shard was lost and taken."""
+    seen = []
+    async with asyncio.timeout(30):
+        while seen[-2:] != [(shard, ShardEvent.LOST), (shard, ShardEvent.TAKEN)]:
+            change = await store.next_change()
+            seen.append((change.shard, change.event))
+
+
 async def test_a_shard_that_was_lost_is_served_again_at_once(server, connection, committers) -> None:
     store = await open_store(server)
     tenant = await store.create_tenant("tenant", b"", b"", "")
@@ -43,11 +52,7 @@ async def test_a_shard_that_was_lost_is_served_again_at_once(server, connection,
     await connection.set(Keys().shard(shard).commit, "something else")
     with pytest.raises(Exception, match="not as it was left"):
         await write(store, tenant.uid, payload("a"))
-    seen = []
-    async with asyncio.timeout(30):
-        while seen[-2:] != [(shard, ShardEvent.LOST), (shard, ShardEvent.TAKEN)]:
-            change = await store.next_change()
-            seen.append((change.shard, change.event))
+    await taken_afresh(store, shard)
     await write(store, tenant.uid, payload("b"))
     assert len(committers) == 3
     assert sum(not committer._task.done() for committer in committers) == 2
@@ -91,3 +96,18 @@ async def test_what_cannot_be_purged_at_a_takeover_is_left_to_the_next_owner(
     assert "its next owner goes on" in caplog.text
     await (await open_store(server)).close()
     assert await connection.smembers(shard.condemned) == set()
+
+
+async def test_a_shard_whose_commit_broke_off_is_taken_afresh(server, connection) -> None:
+    store = await open_store(server)
+    tenant = await store.create_tenant("tenant", b"", b"", "")
+    shard = store.shard_of(tenant.uid)
+    bucket = Keys().shard(shard).tenant(tenant.uid).bucket(1)
+    await connection.set(bucket, "of something else")
+    with pytest.raises(UnavailableError) as caught:
+        await write(store, tenant.uid, payload("a"))
+    assert caught.value.reason == "STORE_UNKNOWN"
+    await connection.delete(bucket)
+    await taken_afresh(store, shard)
+    await write(store, tenant.uid, payload("b"))
+    await store.close()

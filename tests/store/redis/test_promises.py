@@ -12,8 +12,10 @@ from memsvc.store.redis.fenced import Fence
 from memsvc.store.redis.files import Files
 from memsvc.store.redis.keys import Keys
 from memsvc.store.redis.snapshots import TenantSnapshots
+from memsvc.store.redis.store import RedisOptions, RedisStore
 from memsvc.store.redis.url import connect, parse
-from memsvc.store.types import Snapshot
+from memsvc.store.types import RecordKind, Snapshot
+from tests.conformance.stores import payload
 from tests.redis_server import LOOPBACK, RedisCluster, RedisServer, RedisUser
 
 
@@ -21,15 +23,15 @@ async def weak(url: str) -> dict[str, promises.Promise]:
     """The promises that are not kept, by name."""
     connection = connect(parse(url), "reads")
     try:
-        return {promise.name: promise for promise in await promises.check(connection)}
+        return {promise.name: promise for promise in await promises.check(connection, Keys())}
     finally:
         await connection.aclose()
 
 
 async def test_a_durable_server_is_trusted(server, connection) -> None:
-    assert await promises.check(connection) == []
+    assert await promises.check(connection, Keys()) == []
     promises.refuse([])
-    surveyed = {promise.name: promise.found for promise in await promises.survey(connection)}
+    surveyed = {promise.name: promise.found for promise in await promises.survey(connection, Keys())}
     assert surveyed["appendfsync"] == "always"
     assert surveyed["connected_replicas"] == "0"
 
@@ -101,7 +103,7 @@ async def test_a_replica_is_not_trusted_and_its_primary_says_what_it_promises(se
         while b"master_link_status:up" not in replica.command("INFO", "replication"):
             pass
         assert set(await weak(replica.url)) == {"role"}
-        (told,) = [p for p in await promises.survey(connection) if p.name == "connected_replicas"]
+        (told,) = [p for p in await promises.survey(connection, Keys()) if p.name == "connected_replicas"]
     assert told.kept
     assert told.found == "1"
     assert "primary alone" in told.risk
@@ -115,9 +117,67 @@ async def test_what_a_user_may_not_see_is_a_weakness_of_its_own(tmp_path) -> Non
         assert "+config|get" in found["appendfsync"].fix
 
 
+async def least(directory: Path) -> str:
+    """The rules of a user who may do what the cures say, and no more."""
+    with RedisUser(directory / "asked", rules="+@connection") as server:
+        found = await weak(server.url)
+    cures = found["appendfsync"].fix, found["commands"].fix
+    return " ".join(["+@connection", *re.findall(r"[~+][^ ,)]+", " ".join(cures))])
+
+
 async def test_the_least_that_a_user_needs_is_what_the_cure_says(tmp_path) -> None:
-    with RedisUser(tmp_path / "redis", rules="+@connection +config|get +info") as server:
+    with RedisUser(tmp_path / "redis", rules=await least(tmp_path)) as server:
         assert await weak(server.url) == {}
+        store = await RedisStore.open(parse(server.url), RedisOptions(shards=1))
+        tenant = await store.create_tenant("tenant", b"", b"", "create")
+        soon = payload("b", learn=False, expire_us=1)
+        await store.append(tenant.uid, RecordKind.WRITE, b"", (payload("a"), soon), request_id="append")
+        await store.update(tenant.uid, payload("a", "new"), "update")
+        await store.feedback(tenant.uid, ["a"], b"", "feedback")
+        await store.expire(10)
+        assert [entry.payload.id for entry in await store.scan(tenant.uid, 0, 10)] == ["a"]
+        assert (await store.entry_by_id(tenant.uid, "a")).payload.data == b"data of new"
+        assert len(await store.read(tenant.uid, 0, 1 << 20)) == 5
+        for seq in (3, 4, 5):
+            await store.save(tenant.uid, Snapshot(seq=seq, meta=b"", blobs={f"own{seq}": b"x"}))
+        assert (await store.load(tenant.uid)).snapshot.seq == 5
+        erasure, _ = await store.forget(tenant.uid, ["a"], "forget")
+        await store.erase(tenant.uid, erasure.first_seq)
+        await store.finish_erasure(erasure.operation, b"receipt")
+        await store.copies(tenant.uid)
+        staged = await store.stage(await store.origin(tenant.uid), "copy")
+        await store.discard(staged)
+        await store.delete_tenant(tenant.uid, "delete")
+        assert await store.list_tenants("", 10) == []
+        await store.check()
+        await store.close()
+
+
+@pytest.mark.parametrize("command", ["xadd", "hset", "unlink", "evalsha", "watch"])
+async def test_a_command_that_the_user_may_not_run_is_named_before_anything_is_written(tmp_path, command) -> None:
+    with RedisUser(tmp_path / "redis", rules=f"~* &* +@all -{command}") as server:
+        (promise,) = (await weak(server.url)).values()
+        assert promise.name == "commands"
+        assert command.upper() in promise.found
+        assert f"+{command}" in promise.fix
+        for allow_weak in (False, True):
+            with pytest.raises(FailedPreconditionError) as caught:
+                await RedisStore.open(parse(server.url), RedisOptions(allow_weak=allow_weak))
+            assert command.upper() in str(caught.value)
+            assert caught.value.reason == "STORE_WEAK"
+            assert ("--allow-weak-durability" in str(caught.value)) is not allow_weak
+
+
+async def test_a_command_that_is_renamed_is_missed(tmp_path) -> None:
+    with RedisServer(tmp_path / "redis", rename_command='ZREMRANGEBYSCORE ""') as server:
+        (promise,) = (await weak(server.url)).values()
+        assert promise.found == "without ZREMRANGEBYSCORE"
+
+
+async def test_a_user_of_other_keys_is_told_which_are_ours(tmp_path) -> None:
+    with RedisUser(tmp_path / "redis", rules="~other:* &* +@all") as server:
+        (promise,) = (await weak(server.url)).values()
+        assert "~memsvc:*" in promise.fix
 
 
 async def test_settings_that_are_not_told_are_seen_in_the_report(tmp_path) -> None:
@@ -131,6 +191,7 @@ async def test_settings_that_are_not_told_are_seen_in_the_report(tmp_path) -> No
 async def test_a_user_who_sees_nothing_trusts_nothing(tmp_path) -> None:
     with RedisUser(tmp_path / "redis", rules="+@connection") as server:
         found = await weak(server.url)
+    assert "SCRIPT|LOAD" in found.pop("commands").found
     assert {promise.found for promise in found.values()} == {promises.UNSEEN}
     assert len(found) == 7
 

@@ -1,0 +1,241 @@
+"""What it costs a unary call to be watched: servers with and without, side by side, called by turns.
+
+A machine's speed drifts, so nothing is compared but neighbours: each round calls the plain server, the watched one
+twice, and the plain one again, and gives one ratio. What is measured is the processor's time of the server's process,
+which is what bounds its throughput and hardly depends on who else is running; the wall's time stands beside it.
+
+Two processes of the same program differ by some parts in a hundred, for where things happen to lie in memory. So all of
+them are started afresh several times; "plain again" shows what is left of that.
+"""
+
+import asyncio
+import threading
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+from memsvc_client import AsyncMemoryClient, Entry
+
+from memsvc_bench.progress import told
+from memsvc_bench.redis_process import free_port
+from memsvc_bench.report import Check, Result, describe_machine
+from memsvc_bench.server_process import ServerProcess
+
+TENANT = "t"
+CONCURRENT = 8
+SCRAPE_S = 15.0
+MOST_OVERHEAD = 0.05
+RESAMPLES = 2000
+SAME: Mapping[str, str] = MappingProxyType({"PYTHONHASHSEED": "0"})
+"""Of all servers: what may be alike is alike."""
+EXPORT = "opentelemetry.proto.collector.trace.v1.TraceService"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way for a server to be watched, beside the plain one."""
+
+    name: str
+    environment: Mapping[str, str]
+    """Of the server."""
+    client: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the client that calls it."""
+    most: float | None = MOST_OVERHEAD
+    """What it may cost, as a share; None where that is only told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is measured."""
+
+    starts: int = 12
+    """Of every server."""
+    rounds: int = 4
+    """After each start."""
+    calls: int = 240
+    """In one turn."""
+
+
+FULL = Scale()
+QUICK = Scale(starts=1, rounds=2, calls=40)
+
+
+class Cost(NamedTuple):
+    """Of one turn."""
+
+    cpu: float
+    """Seconds of the server's process."""
+    wall: float
+
+
+async def _get(client: AsyncMemoryClient, calls: int) -> None:
+    for _ in range(calls):
+        await client.get_entry(TENANT, "e")
+
+
+async def _write(client: AsyncMemoryClient, calls: int) -> None:
+    for _ in range(calls):
+        await client.write(TENANT, Entry("a short thing to say"))
+
+
+METHODS: Mapping[str, Callable[[AsyncMemoryClient, int], Awaitable[None]]] = MappingProxyType(
+    {"get": _get, "write": _write}
+)
+
+
+def variants(metrics_port: int, collector: str) -> list[Variant]:
+    """Return what is compared with the plain server. Whatever else surrounds a call gets its line here."""
+    metrics = {"MEMSVC_METRICS_PORT": str(metrics_port)}
+    traces = {"MEMSVC_OTLP_ENDPOINT": collector}
+    return [
+        Variant("plain again", {}, most=None),
+        Variant("metrics", metrics),
+        Variant("traces, one in ten", {**traces, "MEMSVC_TRACE_SHARE": "0.1"}),
+        Variant("traces, all", {**traces, "MEMSVC_TRACE_SHARE": "1"}, most=None),
+    ]
+
+
+def bench(*, seed: int = 0, scale: Scale = FULL) -> Result:
+    """`memsvc bench overhead`.
+
+    Raises:
+        RuntimeError: a server did not start.
+    """
+    figures: dict[str, Any] = {"starts": scale.starts, "rounds": scale.rounds, "calls in a turn": scale.calls}
+    checks = []
+    generator = np.random.default_rng(seed)
+    found: dict[str, list[Cost]] = {}
+    with TemporaryDirectory() as scratch, _collector() as collector:
+        chosen = variants(free_port(), collector)
+        for start in told(range(scale.starts), "starts"):
+            for name, cost in _start(Path(scratch) / str(start), chosen, scale).items():
+                found.setdefault(name, []).append(cost)
+    for variant in chosen:
+        for method in METHODS:
+            name = f"{method}, {variant.name}"
+            cpu, low, high = _interval([cost.cpu for cost in found[name]], generator)
+            figures[name] = {
+                "cpu_share_more": cpu - 1,
+                "at_least": low - 1,
+                "at_most": high - 1,
+                "wall_share_more": median(cost.wall for cost in found[name]) - 1,
+            }
+            if variant.most is not None:
+                checks.append(Check.at_most(f"{name}: more processor time", cpu - 1, variant.most))
+    command = f"memsvc bench overhead --starts {scale.starts} --seed {seed}"
+    return Result(machine=describe_machine(), command=command, figures=figures, checks=checks)
+
+
+def _start(directory: Path, chosen: Sequence[Variant], scale: Scale) -> dict[str, Cost]:
+    """Start all servers, and return what each variant takes over what the plain one does, by method and name."""
+    directory.mkdir()
+    costs: dict[str, Cost] = {}
+    with ExitStack() as stack:
+        plain, *others = [
+            stack.enter_context(_server(directory / f"data{i}", variant))
+            for i, variant in enumerate([Variant("plain", {}), *chosen])
+        ]
+        stack.enter_context(_scraped(_port(chosen)))
+        for name, method in METHODS.items():
+            for variant, server in zip(chosen, others, strict=True):
+                rounds = [_round(plain, server, variant, method, scale.calls) for _ in range(scale.rounds)]
+                costs[f"{name}, {variant.name}"] = Cost(
+                    median(each.cpu for each in rounds), median(each.wall for each in rounds)
+                )
+    return costs
+
+
+def _round(plain: ServerProcess, watched: ServerProcess, variant: Variant, method: Any, calls: int) -> Cost:
+    """Return what the watched server takes, over what the plain one does."""
+    nothing: Mapping[str, Any] = {}
+    turns = [(plain, nothing), (watched, variant.client), (watched, variant.client), (plain, nothing)]
+    first, second, third, fourth = [_turn(server, options, method, calls) for server, options in turns]
+    return Cost(
+        (second.cpu + third.cpu) / (first.cpu + fourth.cpu), (second.wall + third.wall) / (first.wall + fourth.wall)
+    )
+
+
+def _turn(server: ServerProcess, options: Mapping[str, Any], method: Any, calls: int) -> Cost:
+    return asyncio.run(_call(server, options, method, calls))
+
+
+def _port(chosen: Sequence[Variant]) -> int:
+    """Return where there are metrics."""
+    return next(int(port) for variant in chosen if (port := variant.environment.get("MEMSVC_METRICS_PORT")))
+
+
+async def _call(server: ServerProcess, options: Mapping[str, Any], method: Any, calls: int) -> Cost:
+    async with AsyncMemoryClient(server.target, **options) as client:
+        await method(client, 1)  # it connects
+        cpu, wall = _cpu_seconds(server.pid), time.perf_counter()
+        await asyncio.gather(*(method(client, calls // CONCURRENT) for _ in range(CONCURRENT)))
+        return Cost(_cpu_seconds(server.pid) - cpu, time.perf_counter() - wall)
+
+
+def _cpu_seconds(pid: int | None) -> float:
+    """Return the processor's time that a process has taken, of all its threads."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def _interval(ratios: Sequence[float], generator: np.random.Generator) -> tuple[float, float, float]:
+    """Return the median of some ratios, and where it lies in 95 of a hundred."""
+    drawn = np.median(generator.choice(np.asarray(ratios), (RESAMPLES, len(ratios))), axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(np.median(ratios)), float(low), float(high)
+
+
+@contextmanager
+def _server(data: Path, variant: Variant) -> Iterator[ServerProcess]:
+    options = ["--encoder", "kmer", "--threads", "1", "--log-level", "info"]
+    with ServerProcess(data, options, environment={**SAME, **variant.environment}) as server:
+
+        async def prepare() -> None:
+            async with AsyncMemoryClient(server.target, **variant.client) as client:
+                await client.create_tenant(TENANT)
+                await client.write(TENANT, Entry("a thing to get", id="e"), wait="applied")
+
+        asyncio.run(prepare())
+        yield server
+
+
+@contextmanager
+def _scraped(port: int) -> Iterator[None]:
+    """Read a server's metrics as often as Prometheus would."""
+    done = threading.Event()
+
+    def scrape() -> None:
+        while not done.wait(SCRAPE_S):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+                page.read()
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    """Take spans as a collector would, and forget them; yields where."""
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(EXPORT, {"Export": handler})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

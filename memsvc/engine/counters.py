@@ -1,0 +1,53 @@
+"""What the engine's thread did since its start, in plain numbers: written by it alone, read on any thread."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from memsvc.tenant.chunk import Chunk, Indexed, Stepped
+from memsvc.tenant.event import Event
+
+
+@dataclass(slots=True)
+class Counters:
+    """Sums over all tenants. A second fold, behind live work, counts nowhere but in `refolded`."""
+
+    entries: int = 0
+    """Entries that became recallable."""
+    tokens: int = 0
+    """Tokens of their texts."""
+    stepped: int = 0
+    """Tokens that the memories stepped, those that are folded again when a tenant is opened included."""
+    wrote: int = 0
+    """Those of them that passed the gate."""
+    surprise: float = 0.0
+    """The sum of their surprises."""
+    refolded: int = 0
+    """Tokens that second folds stepped: to erase, to verify, to look back."""
+    evicted: int = 0
+    """Entries that left an index because there were too many."""
+    failures: int = 0
+    """Views that could not go on."""
+    busy_s: float = 0.0
+    """Seconds that the thread worked."""
+    events: dict[str, int] = field(default_factory=dict)
+    """What happened to memories, by kind."""
+
+    def step(self, chunk: Chunk, result: Stepped, *, behind: bool) -> None:
+        """Count a chunk that was stepped; a replay counts nowhere."""
+        tokens = len(chunk.owners)
+        if behind:
+            self.refolded += tokens
+        elif tokens and result.finite:
+            self.stepped += tokens
+            self.wrote += int(result.wrote.sum())
+            self.surprise += float(result.surprise.sum())
+
+    def finish(self, entries: Iterable[Indexed], events: Iterable[Event]) -> None:
+        """Count a record that became visible for the first time, and what happened at it."""
+        for entry in entries:
+            self.entries += 1
+            self.tokens += entry.tokens
+        for event in events:
+            self.events[event.kind] = self.events.get(event.kind, 0) + 1
+            if event.kind == "resampled":
+                self.evicted += int(event.figures["evicted"])

@@ -1,0 +1,36 @@
+"""Logs: one line each on stderr, of ids and figures, never of text or secrets."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+
+def configure(level_name: str, *, as_json: bool) -> None:
+    """Have all that is logged from now on, by us and by libraries, in one form: text, or one JSON object a line."""
+    level = logging.getLevelNamesMapping()[level_name.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Here, and not in the renderer: that one would show the values of variables, and with them a tenant's text.
+        structlog.processors.format_exc_info,
+    ]
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,  # otherwise every line, and every one that is not written, makes a logger
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for library in ("asyncio", "grpc"):  # they tell of every call how they go about it
+        logging.getLogger(library).setLevel(max(level, logging.INFO))
