@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from memsvc import names
-from memsvc.errors import InvalidArgumentError, MemsvcError
+from memsvc.errors import InvalidArgumentError, MemsvcError, UnauthenticatedError
 from memsvc.observability.telemetry import Metadata, Telemetry
 from memsvc.server.errors import code
 
@@ -92,6 +92,9 @@ class Call:
         ms = round(seconds * 1e3, 2)
         if not reason:
             log.debug("call", code=status, ms=ms)
+        elif isinstance(error, UnauthenticatedError):
+            # The audit log has these, and not more than so many a second: whoever it is could fill the disk.
+            log.debug("call", code=status, reason=reason, ms=ms)
         elif isinstance(error, MemsvcError):
             log.info("call", code=status, reason=reason, ms=ms)
         else:

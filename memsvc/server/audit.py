@@ -40,9 +40,9 @@ class Audit:
             principal: who made it.
             method: its full name.
             outcome: OK, or the code of its error.
-            **about: the tenant, the request's id, the key's id, where there are any.
+            **about: the tenant, what deduplicates the change, the key's id, where there are any.
         """
-        log.info("audit", principal=principal, method=method, outcome=outcome, **about)
+        log.info("audit", principal=principal, method=_short(method), outcome=outcome, **about)
 
     def unknown(self, method: str, outcome: str, reason: str, peer: str) -> None:
         """Write of a call without a valid credential; of too many in a second, how many are left out.
@@ -61,4 +61,11 @@ class Audit:
             return
         left_out = {"left_out": self._left_out} if self._left_out else {}
         self._written, self._left_out = self._written + 1, 0
-        log.info("audit", principal=NOBODY, method=method, outcome=outcome, reason=reason, peer=peer, **left_out)
+        log.info(
+            "audit", principal=NOBODY, method=_short(method), outcome=outcome, reason=reason, peer=peer, **left_out
+        )
+
+
+def _short(method: str) -> str:
+    """Return a method's name as other lines have it."""
+    return method.removeprefix("/memsvc.v1.")

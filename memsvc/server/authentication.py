@@ -29,6 +29,7 @@ from memsvc.v1 import auth_pb2, tenants_pb2
 log = structlog.get_logger("memsvc.auth")
 
 AUTHORIZATION = "authorization"
+OURS = "/memsvc."
 OPEN_TO_ALL = ("/grpc.health.v1.Health/",)
 """Probes have no credentials."""
 
@@ -64,7 +65,7 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
             return handler
         rule = RULES.get(method)
         if rule is None:
-            if self._authenticator is None and not method.startswith("/memsvc."):
+            if self._authenticator is None and not method.startswith(OURS):
                 return handler
             log.error("a method has no rule, so it is refused", method=method)
             return self._refusing(method, PermissionDeniedError("this method is not served", reason="NO_RULE"))
@@ -100,7 +101,9 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
     def _refusing(self, method: str, error: MemsvcError) -> Handler:
         async def refuse(_: Any, context: Context) -> Any:
             self._audit.unknown(method, code(error).name, error.reason, context.peer())
-            await abort(context, error)
+            if not method.startswith(OURS):  # nobody else turns the error into a status
+                await abort(context, error)
+            raise error
 
         # Whatever shape the method has: of this one gRPC reads no request before it asks for the answer.
         return grpc.stream_unary_rpc_method_handler(refuse)
@@ -200,7 +203,8 @@ def _many(begin: Callable[[Context], _Call], behaviour: Many) -> Many:
 def _about(rule: Rule, message: Any) -> dict[str, str]:
     """Return what an audit line says of a request."""
     paths = {"tenant": rule.tenant, **{path: path for path in rule.also}}
-    paths |= {name: name for name in ("request_id", "id") if not rule.tenant or name == "request_id"}
+    # What deduplicates a change is another id than that of the call, which is in every line.
+    paths |= {"id": "id"} if not rule.tenant else {"dedupe_id": "request_id"}
     fields = message.DESCRIPTOR.fields_by_name
     found = {name: at(message, path) for name, path in paths.items() if path and path.split(".")[0] in fields}
     return {name: value for name, value in found.items() if value}

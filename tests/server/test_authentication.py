@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from memsvc.auth.authenticator import Authenticator
 from memsvc.auth.grants import Grant, Right
 from memsvc.auth.keyring import KeyRing
+from memsvc.observability.telemetry import Telemetry
 from memsvc.server.audit import REFUSED_PER_S, Audit
 from memsvc.server.authentication import AuthInterceptor
 from memsvc.server.interceptors import CallInterceptor
@@ -57,7 +58,7 @@ async def place() -> AsyncIterator[SimpleNamespace]:
     """A server that is not open yet, and a channel to it."""
     ring = KeyRing(MemoryStore(Data(), lambda: 1))
     _, secret = await ring.create("key", (Grant("*", frozenset(Right)),), None)
-    calls, auth = CallInterceptor(), AuthInterceptor(Audit())
+    calls, auth = CallInterceptor(Telemetry()), AuthInterceptor(Audit())
     calls.ready = True
     services = Services()
     server = grpc.aio.server(interceptors=[calls, auth])
@@ -124,6 +125,13 @@ async def test_the_request_of_a_stranger_is_not_read(place):
     assert place.services.parsed == [large]
 
 
+async def test_a_stranger_hears_how_the_call_is_named(place):
+    place.auth.open(place.authenticator)
+    call = place.channel.unary_unary(RULED)(b"", metadata=[("x-request-id", "mine")])
+    assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert ("x-request-id", "mine") in [tuple(pair) for pair in await call.trailing_metadata()]
+
+
 async def test_a_stream_that_says_nothing_needs_the_rights_too(place):
     place.auth.open(place.authenticator)
     _, secret = await place.ring.create("reader", (Grant("foo", frozenset({Right.READ})),), None)
@@ -175,7 +183,7 @@ class Slow(tenants_pb2_grpc.TenantServiceServicer):
 
 
 async def test_how_a_call_ended_is_written_down():
-    calls, auth = CallInterceptor(), AuthInterceptor(Audit())
+    calls, auth = CallInterceptor(Telemetry()), AuthInterceptor(Audit())
     calls.ready = True
     auth.open(None)
     server = grpc.aio.server(interceptors=[calls, auth])

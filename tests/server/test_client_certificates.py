@@ -10,6 +10,7 @@ from memsvc.auth.authenticator import Authenticator
 from memsvc.auth.certificates import Client, KnownCertificates, Naming
 from memsvc.auth.grants import Grant, Right
 from memsvc.auth.keyring import KeyRing
+from memsvc.observability.telemetry import Telemetry
 from memsvc.server.audit import Audit
 from memsvc.server.authentication import AuthInterceptor
 from memsvc.server.interceptors import CallInterceptor
@@ -46,7 +47,7 @@ async def calls(tmp_path) -> AsyncIterator:
     store = MemoryStore(Data(), lambda: 1)
     ring = KeyRing(store)
     _, secret = await ring.create("key", (Grant("*", frozenset(Right)),), None)
-    interceptors = [CallInterceptor(), AuthInterceptor(Audit())]
+    interceptors = [CallInterceptor(Telemetry()), AuthInterceptor(Audit())]
     interceptors[0].ready = True
     interceptors[1].open(Authenticator(ring, certificates=KnownCertificates(KNOWN)))
     server = grpc.aio.server(interceptors=interceptors)
