@@ -77,6 +77,16 @@ def test_the_extras_exist():
         assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
 
 
+def test_what_builds_the_wheel_is_pinned():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    (installed,) = [
+        value for instruction, value in stages()["wheel"] if instruction == "RUN" and "pip install" in value
+    ]
+    for name in {Requirement(requirement).name for requirement in build}:
+        assert name in installed.split()
+        assert f"\n{name}==" in (ROOT / "constraints.txt").read_text()
+
+
 def test_every_package_that_is_installed_is_pinned():
     """What the packages of the image bring, as they are installed here."""
     pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
