@@ -64,13 +64,13 @@ class _Key:
             _check(api_key)
         self._get = api_key if callable(api_key) else lambda: api_key
 
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return what a call carries.
+    def beside(self, metadata: Iterable[tuple[str, str]] | None) -> tuple[tuple[str, str], ...]:
+        """Return what a call carries: the key, and what it carries anyway.
 
         Raises:
             InvalidArgumentError: what returns the key returned none.
         """
-        return (("authorization", f"Bearer {_check(self._get())}"),)
+        return (*(metadata or ()), ("authorization", f"Bearer {_check(self._get())}"))
 
 
 def _check(key: object) -> str:
@@ -103,8 +103,8 @@ class _KeyedMethod:
     def __init__(self, method: Any, key: _Key) -> None:
         self._method, self._key = method, key
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._method(*args, metadata=self._key.metadata(), **kwargs)
+    def __call__(self, *args: Any, metadata: Any = None, **kwargs: Any) -> Any:
+        return self._method(*args, metadata=self._key.beside(metadata), **kwargs)
 
-    def future(self, *args: Any, **kwargs: Any) -> Any:
-        return self._method.future(*args, metadata=self._key.metadata(), **kwargs)
+    def future(self, *args: Any, metadata: Any = None, **kwargs: Any) -> Any:
+        return self._method.future(*args, metadata=self._key.beside(metadata), **kwargs)
