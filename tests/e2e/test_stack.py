@@ -134,6 +134,16 @@ def test_its_redis_keeps_what_it_takes_and_is_reached_by_nobody_else(run) -> Non
     assert not socket.parent.exists()
 
 
+def test_a_second_signal_waits_for_nobody(run) -> None:
+    stack = run().serves()
+    os.kill(stack.pids["memsvc-0"], signal.SIGSTOP)  # it will not hear the first one
+    stack.process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        stack.process.wait(2)
+    assert stack.stop() == 0
+    assert [name for name, pid in stack.pids.items() if lives(pid)] == []
+
+
 def test_two_stacks_do_not_share_a_directory(run) -> None:
     first = run().serves()
     second = run()
