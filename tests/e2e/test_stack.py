@@ -181,15 +181,18 @@ def test_a_process_that_does_not_stay_ends_the_stack(run, tmp_path) -> None:
 
 
 PROMETHEUS = """#!{python}
-import socket, sys
+import json, socket, sys
+from urllib.request import urlopen
 options = dict(each.split("=", 1) for each in sys.argv[1:])
-assert "memsvc" in open(options["--config.file"]).read()
+(scrape,) = json.load(open(options["--config.file"]))["scrape_configs"]
+(target,) = scrape["static_configs"][0]["targets"]
+assert b"memsvc_" in urlopen(f"http://{{target}}/metrics").read()
 host, _, port = options["--web.listen-address"].rpartition(":")
 with socket.create_server((host, int(port))) as server:
     server.accept()[0].recv(1)
 sys.exit(7)
 """
-"""Listens where it was told to, for one connection."""
+"""Reads what it was told to, then listens where it was told to, for one connection."""
 
 
 def assert_nothing_runs_in(stack: Running) -> None:
