@@ -217,9 +217,10 @@ async def test_what_a_cancelled_save_wrote_is_swept(snapshots, connection) -> No
     await snapshots.save(snapshot(1, a=b"a"))
     saving = asyncio.create_task(snapshots.save(snapshot(2, weights=bytes(30 * CHUNK_BYTES))))
     await until_chunks(connection, 3)
-    saving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await saving
+    while not saving.done():  # one cancellation may be lost: see memsvc.tasks
+        saving.cancel()
+        await asyncio.sleep(0)
+    assert saving.cancelled()
     assert len(await chunk_keys(connection)) >= 3
     assert await snapshots.load() == LoadedSnapshot(snapshot=snapshot(1, a=b"a"))
     await snapshots.save(snapshot(3, a=None, b=b"b"))
