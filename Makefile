@@ -16,6 +16,8 @@ lint: .venv/installed node_modules/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	node_modules/.bin/buf lint protos
+	node_modules/.bin/dclint --config deploy/dclint.yml docker-compose.yml
+	$(BIN)/hadolint Dockerfile
 
 clean:
 	rm -rf .venv node_modules memsvc/v1 .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -28,8 +30,8 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	touch $@
 
-# The linter of the API comes from npm.
+# The linters of the API and of docker-compose.yml come from npm.
 node_modules/installed: package.json package-lock.json
-	@command -v npm >/dev/null || { echo "make test needs npm, which brings the linter of protos/; install Node.js" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "make test needs npm, which brings two linters; install Node.js" >&2; exit 1; }
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@

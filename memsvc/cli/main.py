@@ -11,12 +11,14 @@ from memsvc.cli.demo import demo
 from memsvc.cli.doctor import doctor
 from memsvc.cli.feedback import feedback
 from memsvc.cli.forget import delete, forget
+from memsvc.cli.health import health
 from memsvc.cli.ingest import ingest
 from memsvc.cli.keys import keys_app
 from memsvc.cli.memory import restart, verify
 from memsvc.cli.recall import recall
 from memsvc.cli.restore import restore
 from memsvc.cli.serve import serve
+from memsvc.cli.stack import stack
 from memsvc.cli.stats import entries, get, stats
 from memsvc.cli.tenants import tenants_app
 from memsvc.cli.transfer import export_tenant, import_tenant
@@ -58,6 +60,8 @@ def make_app() -> typer.Typer:
     app.command("import")(import_tenant)
     app.command()(demo)
     app.command()(doctor)
+    app.command()(health)
+    app.command()(stack)
     app.add_typer(tenants_app(), name="tenants")
     app.add_typer(keys_app(), name="keys")
     app.add_typer(backup_app(), name="backup")

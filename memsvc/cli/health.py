@@ -1,0 +1,61 @@
+"""`memsvc health`: whether a server serves, for whoever looks after its process."""
+
+from typing import Annotated
+
+import grpc
+import typer
+from grpc_health.v1 import health_pb2
+from memsvc_client import InvalidArgumentError, _addresses, _status
+from memsvc_client._access import Access
+from memsvc_client._channel import open_channel
+
+from memsvc.cli.options import AsJson
+from memsvc.cli.output import FAILED, NO_SERVER, USAGE, fail, print_json, stdout, table
+from memsvc.cli.target import Server, connects
+
+LIVENESS = "liveness"
+
+
+@connects
+def health(
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="Only whether it answers at all, not whether it serves calls now.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 5.0,
+    server: Server,
+    as_json: AsJson = False,
+) -> None:
+    """Ask whether a server serves. It shows no key: health is no secret.
+
+    Exits with 0 if it does, 1 if it does not now, 3 if nobody answers.
+    """
+    try:
+        credentials = Access(None, server.tls, allow_plaintext_key=False).credentials
+        addresses = _addresses.targets(server.target)
+    except InvalidArgumentError as error:
+        fail(str(error), USAGE)
+    found = {address: _ask(address, credentials, LIVENESS if live else "", timeout) for address in addresses}
+    if as_json:
+        print_json(found)
+    else:
+        rows = table("server", "status")
+        for address, status in found.items():
+            rows.add_row(address, status)
+        stdout().print(rows)
+    if any(status != "SERVING" for status in found.values()):
+        raise typer.Exit(FAILED)
+
+
+def _ask(address: str, credentials: grpc.ChannelCredentials | None, service: str, timeout: float) -> str:
+    with open_channel(address, credentials) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = check(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
+        except grpc.RpcError as failure:
+            fail(str(_status.to_error(failure, address)), NO_SERVER)
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
