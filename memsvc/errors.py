@@ -69,7 +69,7 @@ class OutOfRangeError(MemsvcError):
 
 
 class ResourceExhaustedError(MemsvcError):
-    """A queue or a quota is full. `retry_after` is in seconds."""
+    """A queue or a quota is full. `retry_after` is in seconds; None where no time lifts it."""
 
     default_reason = "RESOURCE_EXHAUSTED"
 
@@ -77,7 +77,7 @@ class ResourceExhaustedError(MemsvcError):
         self,
         message: str,
         *,
-        retry_after: float,
+        retry_after: float | None,
         reason: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:

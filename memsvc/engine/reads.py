@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memsvc.engine.context import Quoted, pack
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.past import Moment
-from memsvc.engine.results import Hit, Recalled, Stats
+from memsvc.engine.results import Hit, Recalled, Stats, Usage
 from memsvc.errors import NotFoundError
 from memsvc.recall.filter import Filter
 from memsvc.recall.rank import Ranked, rank
@@ -207,6 +207,16 @@ class Reads:
                 lambda: opened.key,
                 lambda: self._stats(opened, kept, pending=parked is not None, state_hash=state_hash),
             )
+
+    async def usage(self, tenant: str) -> Usage:
+        """Return what a tenant holds.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        async with self._engine.using(tenant) as opened:
+            size, (_, snapshots) = await self._store.size(opened.uid), await self._store.kept(opened.uid)
+            return Usage(entries=await opened.held_entries(), bytes=max(0, size - snapshots))
 
     def _stats(self, opened: OpenTenant, kept: tuple[int, int], *, pending: bool, state_hash: bool) -> Stats:
         view, runner = opened.view, self._engine.thread.runner

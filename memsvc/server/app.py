@@ -5,11 +5,13 @@ import gc
 import logging
 import signal
 import sys
+import tomllib
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from pydantic import ValidationError
 
 from memsvc import failpoints, limits
 from memsvc.engine import heap
@@ -19,6 +21,9 @@ from memsvc.server.config import Settings
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
+from memsvc.server.quota_interceptor import QuotaInterceptor
+from memsvc.server.quotas import Quotas
+from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
 from memsvc.store.base import Store
@@ -58,13 +63,14 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    calls = CallInterceptor()
-    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
+    calls, quotas = CallInterceptor(), Quotas(settings.quotas)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, quotas)
+    server = grpc.aio.server(interceptors=[calls, QuotaInterceptor(quotas)], options=OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)
     store = await open_store(settings, address)
     try:
-        await _serve(settings, server, calls, store, stop, address=address)
+        await _serve(settings, server, calls, store, stop, quotas=quotas, address=address)
     finally:
         await store.close()
 
@@ -90,11 +96,12 @@ async def _serve(
     store: Store,
     stop: asyncio.Event,
     *,
+    quotas: Quotas,
     address: str,
 ) -> None:
     engine = Engine(store, settings.engine())
     health = Health(calls)
-    memory = MemoryService(engine)
+    memory = MemoryService(engine, StorageQuotas(quotas, engine.reads.usage))
     memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
@@ -126,6 +133,24 @@ async def _serve(
     await server.stop(settings.drain_s)
     await engine.close()
     log.info("stopped")
+
+
+def reload(quotas: Quotas) -> None:
+    """Take the quotas from the settings as they are now; those that are wrong change nothing."""
+    try:
+        config = Settings.without_flags().quotas
+    except (ValidationError, tomllib.TOMLDecodeError, OSError) as error:
+        log.error("the settings cannot be read: the quotas stay as they are", reason=_why(error))
+    else:
+        quotas.change(config)
+        log.info("the quotas are read anew", tenants=len(config.tenants), principals=len(config.principals))
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong, without the values: a secret may be among them."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return str(error)
 
 
 def _configure_logging(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
+from memsvc.server.quota_config import QuotaConfig
 
 CONFIG_VARIABLE = "MEMSVC_CONFIG"
 ENGINE, RANK = EngineConfig(), RankConfig()
@@ -74,6 +75,8 @@ class Settings(BaseSettings):
     log_json: bool = False
     """One JSON object a line instead of text."""
     recall: RecallSettings = RecallSettings()
+    quotas: QuotaConfig = QuotaConfig()
+    """How much tenants and principals may use; read anew on SIGHUP."""
 
     @field_validator("host")
     @classmethod
@@ -101,6 +104,18 @@ class Settings(BaseSettings):
         file = os.environ.get(CONFIG_VARIABLE)
         toml = [TomlConfigSettingsSource(settings_cls, Path(file))] if file else []
         return (init_settings, env_settings, *toml)
+
+    @classmethod
+    def without_flags(cls) -> Self:
+        """Read the environment and the file, as they are now.
+
+        Raises:
+            ValidationError: a value is wrong.
+            TOMLDecodeError: the file is no TOML.
+            OSError: the file cannot be read.
+        """
+        flags: dict[str, Any] = {}
+        return cls(**flags)
 
     def engine(self) -> EngineConfig:
         """Return the engine's part."""
