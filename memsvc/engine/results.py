@@ -54,16 +54,6 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What a tenant holds, with what is committed and not applied."""
-
-    entries: int
-    """That recall can return, or soon can."""
-    bytes: int
-    """That its log takes in the store, about; snapshots are not the tenant's doing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """Live figures of one tenant."""
 

@@ -101,7 +101,7 @@ async def _serve(
 ) -> None:
     engine = Engine(store, settings.engine())
     health = Health(calls)
-    memory = MemoryService(engine, StorageQuotas(quotas, engine.reads.usage))
+    memory = MemoryService(engine, StorageQuotas(quotas, engine.reads))
     memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)

@@ -49,8 +49,8 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         applied = request.wait == memory_pb2.WRITE_WAIT_APPLIED
         try:
             async with await deadline(context):
-                with await self._holdings.reserve(tenant, len(payloads), batch_size(payloads)):
-                    written = await self._engine.write(tenant, payloads, applied=applied)
+                with await self._holdings.reserve(tenant, len(payloads), batch_size(payloads)) as room:
+                    written = await self._engine.write(tenant, payloads, applied=applied, settled=room.close)
         except TimeoutError:
             raise DeadlineExceededError(
                 "the deadline passed while waiting; write again under the same ids to learn what became of the batch"
@@ -118,11 +118,12 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             await answers.put(error)
 
     async def _write_waiting(self, tenant: str, payloads: Sequence[Payload]) -> "asyncio.Task[Written]":
-        with await self._holdings.reserve(tenant, len(payloads), batch_size(payloads)) as room:
-            writing = await self._engine.write_waiting(tenant, payloads)
-            held = room.pop_all()
-        writing.add_done_callback(lambda _: held.close())
-        return writing
+        room = await self._holdings.reserve(tenant, len(payloads), batch_size(payloads))
+        try:
+            return await self._engine.write_waiting(tenant, payloads, room.close)
+        except BaseException:
+            room.close()
+            raise
 
     async def Recall(self, request: memory_pb2.RecallRequest, context: Context) -> memory_pb2.RecallResponse:
         """Find entries."""

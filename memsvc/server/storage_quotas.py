@@ -1,10 +1,9 @@
 """What tenants hold, against what they may: entries that recall can return, and bytes in the store."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
-from memsvc.engine.results import Usage
+from memsvc.engine.reads import Reads
 from memsvc.errors import ResourceExhaustedError
 from memsvc.server.quotas import REASON, Quotas, Scope
 
@@ -14,11 +13,11 @@ class StorageQuotas:
 
     Args:
         quotas: says how much a tenant may hold.
-        usage: says how much it does, what is committed and not applied included.
+        reads: says how much it does.
     """
 
-    def __init__(self, quotas: Quotas, usage: Callable[[str], Awaitable[Usage]]) -> None:
-        self._quotas, self._usage = quotas, usage
+    def __init__(self, quotas: Quotas, reads: Reads) -> None:
+        self._quotas, self._reads = quotas, reads
         self._entries: Counter[str] = Counter()
         """On their way to the log, by tenant."""
         self._bytes: Counter[str] = Counter()
@@ -35,24 +34,31 @@ class StorageQuotas:
             NotFoundError: no such tenant.
             ResourceExhaustedError: it does not fit; no time lifts that, so it names no delay.
         """
-        room, limits = ExitStack(), self._quotas.of_tenant(tenant)
-        if limits.entries or limits.bytes:
-            usage = await self._usage(tenant)
-            _check("entries", limits.entries, usage.entries + self._entries[tenant], entries)
-            _check("bytes", limits.bytes, usage.bytes + self._bytes[tenant], size)
-            self._count(tenant, entries, size)
-            room.callback(self._count, tenant, -entries, -size)
-        return room
+        limits = self._quotas.of_tenant(tenant)
+        with ExitStack() as room:
+            if limits.entries and entries:
+                held = await self._reads.held_entries(tenant)
+                _check("entries", limits.entries, held + self._entries[tenant], entries)
+                self._hold(room, self._entries, tenant, entries)
+            if limits.bytes and size:
+                held = await self._reads.held_bytes(tenant)
+                _check("bytes", limits.bytes, held + self._bytes[tenant], size)
+                self._hold(room, self._bytes, tenant, size)
+            return room.pop_all()
 
-    def _count(self, tenant: str, entries: int, size: int) -> None:
-        for counter, more in ((self._entries, entries), (self._bytes, size)):
-            counter[tenant] += more
+    @staticmethod
+    def _hold(room: ExitStack, counter: Counter[str], tenant: str, more: int) -> None:
+        def give_back() -> None:
+            counter[tenant] -= more
             if not counter[tenant]:
                 del counter[tenant]
 
+        counter[tenant] += more
+        room.callback(give_back)
+
 
 def _check(quota: str, limit: int, held: int, more: int) -> None:
-    if limit and more and held + more > limit:
+    if held + more > limit:
         raise ResourceExhaustedError(
             f"the tenant may hold {limit:,} {quota} and holds {held:,}; {more:,} more do not fit: forget some",
             retry_after=None,

@@ -1,12 +1,13 @@
 """What a tenant holds is known as soon as it is committed, however little of it is applied."""
 
+from memsvc.engine import opened
 from memsvc.engine.engine import Engine
 from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
 
 
 async def entries(engine: Engine) -> int:
-    return (await engine.reads.usage("t")).entries
+    return await engine.reads.held_entries("t")
 
 
 async def test_entries_count_once_from_the_commit_on(engine: Engine) -> None:
@@ -30,13 +31,14 @@ async def test_what_is_evicted_is_not_held(engine: Engine) -> None:
     assert held == (await engine.reads.stats("t", state_hash=True)).entries <= 50
 
 
-async def test_what_was_there_before_a_start_counts(tmp_path) -> None:
+async def test_what_was_there_before_a_start_counts(tmp_path, monkeypatch) -> None:
     async with running(tmp_path / "data", snapshot_min_tokens=1 << 30) as engine:
         await create(engine)
         for i in range(10):
             await engine.write("t", turns(10, start=10 * i))
+    monkeypatch.setattr(opened, "PAGE_BYTES", 1)
     async with running(tmp_path / "data") as engine:
-        assert await entries(engine) == 100, "nothing is folded yet"
+        assert await entries(engine) == 100, "though it is read from the log a record at a time"
         await engine.write("t", turns(10, start=100))
         assert await entries(engine) == 110
 
@@ -44,13 +46,13 @@ async def test_what_was_there_before_a_start_counts(tmp_path) -> None:
 async def test_bytes_are_those_of_the_log(tmp_path) -> None:
     async with running(tmp_path / "data", snapshot_min_tokens=1) as engine:
         await create(engine)
-        before = (await engine.reads.usage("t")).bytes
+        before = await engine.reads.held_bytes("t")
         await engine.write("t", [payload(str(i), "x" * 5_000, learn=False) for i in range(4)], applied=True)
-        written = (await engine.reads.usage("t")).bytes
+        written = await engine.reads.held_bytes("t")
         assert 20_000 <= written - before < 25_000
-        async with engine.using("t") as opened:
-            await engine.keeper.snapshot(opened)
-        assert (await engine.reads.usage("t")).bytes == written, "a snapshot is not the tenant's doing"
+        async with engine.using("t") as tenant:
+            await engine.keeper.snapshot(tenant)
+        assert await engine.reads.held_bytes("t") == written, "a snapshot is not the tenant's doing"
         for i in range(4):
             await engine.changes.delete_entry("t", str(i), "")
-        assert (await engine.reads.usage("t")).bytes < before + 5_000
+        assert await engine.reads.held_bytes("t") < before + 5_000

@@ -13,7 +13,8 @@ from memsvc_client import AsyncMemoryClient, Entry, MemoryClient, ResourceExhaus
 from pydantic import ValidationError
 
 from memsvc.server.config import Settings
-from memsvc.v1.memory_pb2 import WriteStreamOpen, WriteStreamRequest
+from memsvc.v1.memory_pb2 import WriteRequest, WriteStreamBatch, WriteStreamOpen, WriteStreamRequest
+from memsvc.v1.types_pb2 import Entry as EntryMessage
 from tests.serving import Server, Stubs
 
 PATIENCE_S = 60.0
@@ -177,6 +178,32 @@ def test_entries_of_many_writers_at_once(server) -> None:
         client.create_tenant("entries at once")
         assert sum(pool.map(write, range(24))) == 5
         assert client.stats("entries at once").entries == 5
+
+
+def test_writers_that_go_away_hold_no_room(server, client) -> None:
+    tenant = "entries of whoever went away"
+    client.create_tenant(tenant)
+    with Stubs(server.target) as stubs:
+        for i in range(30):
+            batch = WriteStreamBatch(entries=[EntryMessage(id=f"stream {i}", text="cut off")])
+            opening = WriteStreamRequest(open=WriteStreamOpen(tenant=tenant))
+            stream = stubs.memory.WriteStream(iter([opening, WriteStreamRequest(batch=batch)]))
+            next(stream)
+            stream.cancel()
+            request = WriteRequest(tenant=tenant, entries=[EntryMessage(id=f"call {i}", text="cut off")])
+            stubs.memory.Write.future(request).cancel()
+
+    def refilled() -> bool:
+        for entry in list(client.list_entries(tenant)):
+            client.delete_entry(tenant, entry.id)
+        client.recall(tenant, "the deletions are applied")
+        try:
+            return bool(client.write(tenant, [f"line {i}" for i in range(5)]))
+        except ResourceExhaustedError:  # something was still on its way
+            return False
+
+    until(refilled)
+    exhausted(lambda: client.write(tenant, "a sixth"))
 
 
 def test_bytes(client) -> None:

@@ -1,5 +1,9 @@
 """Who may use how much, without a server: what is counted for whom, what is said of it, and what is kept in mind."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +167,29 @@ def test_whoever_is_heard_of_is_not_forgotten_for_others(monkeypatch) -> None:
     for i in range(100):
         quotas.admit(f"other {i}", "", 0)
         assert refused(quotas, tenant="busy", principal="").metadata["quota"] == "requests_per_s"
+
+
+# --- what the page says -----------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "quotas.md").read_text()
+
+
+def test_the_file_that_the_page_shows_means_what_it_says() -> None:
+    (shown,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    config = QuotaConfig.model_validate(tomllib.loads(shown)["quotas"])
+    assert config.of_tenant("pays").entries == 1_000_000
+    assert config.of_tenant("free/bob").entries == 10_000
+    assert (config.of_tenant("free/ada").entries, config.of_tenant("free/ada").streams) == (50_000, 4)
+    assert config.of_tenant("free/ada").requests_per_s == 200
+    assert config.of_principal("key:1").requests_per_s == 50
+
+
+def test_the_defaults_are_those_of_the_page() -> None:
+    tenant, principal = QuotaConfig().tenant, QuotaConfig().principal
+    for quota in type(tenant).model_fields:
+        ours, theirs = getattr(tenant, quota), getattr(principal, quota, None)
+        shown = ["none" if ours == 0 else f"{ours:,}", "" if theirs is None else f"{theirs:,}"]
+        (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{quota}` |")]
+        assert [cell.strip() for cell in row.split("|")][3:5] == shown
+    assert f"`burst_s` ({QuotaConfig().burst_s:g})" in PAGE
+    assert f"last {quotas_module.MOST_SUBJECTS:,} tenants" in PAGE
