@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 import tomllib
@@ -17,7 +18,7 @@ from memsvc import failpoints, limits
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
-from memsvc.server.config import Settings
+from memsvc.server.config import CONFIG_VARIABLE, Settings
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
@@ -64,7 +65,8 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     calls, quotas = CallInterceptor(), Quotas(settings.quotas)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, quotas)
+    if CONFIG_VARIABLE in os.environ:  # without a file there is nothing to read anew, and a hangup ends the server
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, quotas)
     server = grpc.aio.server(interceptors=[calls, QuotaInterceptor(quotas)], options=OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)

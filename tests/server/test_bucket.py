@@ -1,6 +1,6 @@
 """What a token bucket promises, whatever is asked of it when."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memsvc.server.bucket import SLACK, Bucket
@@ -17,6 +17,7 @@ def near(a: float, b: float, scale: float) -> bool:
     return abs(a - b) <= 1e-6 * max(abs(a), abs(b)) + 2 * SLACK * scale
 
 
+@settings(deadline=None)
 @given(rates, spans, requests)
 def test_no_more_is_taken_than_flows_in_and_fits_in(rate, span, asked) -> None:
     """But for what the largest taking has beyond what fits in: that much is owed."""
@@ -32,6 +33,7 @@ def test_no_more_is_taken_than_flows_in_and_fits_in(rate, span, asked) -> None:
             assert taken <= most * (1 + len(asked) * SLACK) + 1e-6
 
 
+@settings(deadline=None)
 @given(rates, spans, requests, amounts)
 def test_who_waits_as_long_as_told_may_take_and_not_much_sooner(rate, span, asked, amount) -> None:
     now = 0.0
@@ -46,6 +48,7 @@ def test_who_waits_as_long_as_told_may_take_and_not_much_sooner(rate, span, aske
         assert near(bucket.wait(amount, now + told / 2), told / 2, span)
 
 
+@settings(deadline=None)
 @given(rates, spans, amounts)
 def test_a_full_bucket_lets_anything_pass_once_and_whatever_it_owes_is_paid(rate, span, amount) -> None:
     capacity = rate * span
@@ -55,6 +58,7 @@ def test_a_full_bucket_lets_anything_pass_once_and_whatever_it_owes_is_paid(rate
     assert near(bucket.wait(capacity, 0.0), amount / rate, span)
 
 
+@settings(deadline=None)
 @given(rates, spans, st.lists(st.tuples(st.floats(-1e5, 1e5), amounts), max_size=30))
 def test_a_clock_that_steps_back_gives_nothing_away(rate, span, steps) -> None:
     """It stands still until it is where it was."""
@@ -68,6 +72,7 @@ def test_a_clock_that_steps_back_gives_nothing_away(rate, span, steps) -> None:
         standing.take(amount, latest)
 
 
+@settings(deadline=None)
 @given(rates, spans, rates, spans, amounts)
 def test_what_is_in_it_stays_when_it_is_changed_as_far_as_it_fits(rate, span, then, longer, amount) -> None:
     bucket = Bucket(rate, rate * span, 0.0)

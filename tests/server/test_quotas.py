@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -133,6 +133,7 @@ def test_new_limits_count_at_once_and_what_was_used_counts_still() -> None:
     assert refused(quotas, principal="").metadata["limit"] == "2"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
 def test_streams_are_counted_in_and_out(steps) -> None:
     quotas, opened = made(tenant={"streams": 2}), dict.fromkeys("abc", 0)
