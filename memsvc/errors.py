@@ -83,7 +83,7 @@ class PermissionDeniedError(MemsvcError):
 
 
 class ResourceExhaustedError(MemsvcError):
-    """A queue or a quota is full. `retry_after` is in seconds."""
+    """A queue or a quota is full. `retry_after` is in seconds; None where no time lifts it."""
 
     default_reason = "RESOURCE_EXHAUSTED"
 
@@ -91,7 +91,7 @@ class ResourceExhaustedError(MemsvcError):
         self,
         message: str,
         *,
-        retry_after: float,
+        retry_after: float | None,
         reason: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:

@@ -239,7 +239,7 @@ class _Worker:
                     await operation(tenant)
                 except ResourceExhaustedError as error:
                     self._outcome.operations["refusal"] += 1
-                    await asyncio.sleep(error.retry_after)
+                    await asyncio.sleep(error.retry_after or 0.0)
                     continue
             self._outcome.operations[operation.__name__.removeprefix("_")] += 1
             self._outcome.most_bytes = max(self._outcome.most_bytes, self._engine.residency.used)

@@ -6,7 +6,7 @@ The store is the truth and is always written first; the thread holds views of it
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -35,6 +35,10 @@ from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import encode_create
 
 TENANT_PAGE = 1000
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class Engine:
@@ -236,8 +240,21 @@ class Engine:
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    async def write(self, tenant: str, payloads: Sequence[Payload], *, applied: bool = False) -> Written:
+    async def write(
+        self,
+        tenant: str,
+        payloads: Sequence[Payload],
+        *,
+        applied: bool = False,
+        settled: Callable[[], None] = _nothing,
+    ) -> Written:
         """Append a batch as one record; durable when it returns, recallable too with `applied`.
+
+        Args:
+            tenant: whose log.
+            payloads: the batch.
+            applied: whether to wait until it is.
+            settled: called as soon as the batch is counted as committed, or is not to be.
 
         Raises:
             NotFoundError: no such tenant.
@@ -247,17 +264,22 @@ class Engine:
         """
         async with self.using(tenant) as opened:
             self.admission.admit(opened, payloads)
-            appended = await asyncio.shield(self._append(opened, payloads))
+            appended = await asyncio.shield(self._append(opened, payloads, settled))
             surprise = await self._surprise(opened, appended) if applied else None
         return _written(payloads, appended, surprise)
 
-    async def write_waiting(self, tenant: str, payloads: Sequence[Payload]) -> "asyncio.Task[Written]":
-        """Wait for room, then start to append a batch: for streams, whose writer would rather wait than be refused."""
+    async def write_waiting(
+        self, tenant: str, payloads: Sequence[Payload], settled: Callable[[], None] = _nothing
+    ) -> "asyncio.Task[Written]":
+        """Wait for room, then start to append a batch: for streams, whose writer would rather wait than be refused.
+
+        `settled` is as in `write`.
+        """
         async with self.using(tenant) as opened:
             await self.admission.wait(opened, payloads)
 
             async def append() -> Written:
-                return _written(payloads, await self._append(opened, payloads), None)
+                return _written(payloads, await self._append(opened, payloads, settled), None)
 
             return asyncio.create_task(append())
 
@@ -266,7 +288,7 @@ class Engine:
         async with self.using(tenant) as opened:
             return self.admission.window(opened)
 
-    async def _append(self, opened: OpenTenant, payloads: Sequence[Payload]) -> Appended:
+    async def _append(self, opened: OpenTenant, payloads: Sequence[Payload], settled: Callable[[], None]) -> Appended:
         size = batch_size(payloads)
         payloads = opened.policies.expiring(payloads, time.time_ns() // 1000)
         record: Record | None = None
@@ -277,6 +299,7 @@ class Engine:
         finally:
             # What was skipped or refused never reaches the queue.
             self.admission.release(size - (record.size if record else 0))
+            settled()
 
     async def _surprise(self, opened: OpenTenant, appended: Appended) -> tuple[Surprise | None, ...]:
         await opened.wait_applied(max(appended.seqs))

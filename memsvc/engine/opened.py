@@ -83,6 +83,8 @@ class OpenTenant:
         """Of the log, that no snapshot has yet: what is folded again after a crash."""
         self.saved_at = time.monotonic()
         """When its newest snapshot was made, or it was opened."""
+        self._pending_entries = self._living = 0
+        """Entries of what waits to be applied, as far as it was counted, and those that lived after the last record."""
         self.users = 0
         self.last_used = self.last_written = asyncio.get_running_loop().time()
         self.failure: BaseException | None = None
@@ -164,6 +166,7 @@ class OpenTenant:
             self.snapshot_seq = self.view.applied_seq
             self.snapshot_tokens = self.view.totals.tokens
         self.applied_seq = self._pushed_seq = self.view.applied_seq
+        self._living = self.view.index.living
         self._lane = Lane(self.key, self.view, self._applied_on_thread, self._failed_on_thread, background=self._shadow)
         await self._thread.attach(self._lane)
         self._start_pump()
@@ -222,6 +225,7 @@ class OpenTenant:
         self.pending_bytes += record.size
         self.unsaved_bytes += record.size
         self._ways[record.seq] = Way(time.monotonic(), self._thread.observer.request())
+        self._pending_entries += len(record.entries)
         if record.seq == self._pushed_seq + 1 and self._pump is None:
             self._push(record)
         else:
@@ -234,6 +238,7 @@ class OpenTenant:
         if record.seq <= self._counted_seq:
             self.pending_bytes += record.size
             self.unsaved_bytes += record.size
+            self._pending_entries += len(record.entries)
         self._pushed_seq = record.seq
         way = self._ways.pop(record.seq, None)
         self.numerics_changed |= record.kind is RecordKind.NUMERICS
@@ -268,14 +273,16 @@ class OpenTenant:
     # --- engine → applied -----------------------------------------------------------------------------------------
 
     def _applied_on_thread(self, record: Record) -> None:
-        seq, size, admitted = record.seq, record.size, record.size - len(record.body)
-        self._thread.notify(lambda: (self._heir_of or self)._applied(seq, size, admitted))
+        living = self.view.index.living
+        self._thread.notify(lambda: (self._heir_of or self)._applied(record, living))
 
-    def _applied(self, seq: int, size: int, admitted: int) -> None:
-        self.applied_seq = seq
-        self.pending_bytes -= size
+    def _applied(self, record: Record, living: int) -> None:
+        seq = self.applied_seq = record.seq
+        self.pending_bytes -= record.size
+        self._pending_entries -= len(record.entries)
+        self._living = living
         if seq > self._counted_seq:
-            self._released(admitted)
+            self._released(record.size - len(record.body))
         if seq >= self._pushed_seq:
             self._drained.set()
         self._wake(self._changes)
@@ -303,6 +310,15 @@ class OpenTenant:
         heapq.heappush(self._waiters, (seq, next(self._ties), future))
         self._thread.hurry(self._lane.uid, seq)
         await future
+
+    async def held_entries(self) -> int:
+        """Return how many entries recall can return once all that is committed is applied, later expiry aside.
+
+        Raises:
+            UnavailableError: the view failed.
+        """
+        await self.wait_applied(self._counted_seq)  # what was there when it was opened was not counted before
+        return self._living + self._pending_entries
 
     async def wait_change(self, seq: int, noticed: int | None = None) -> None:
         """Return once a record after this one is applied, or there are more notices than so many.
@@ -361,6 +377,7 @@ class OpenTenant:
             shadow.snapshot_tokens,
         )
         self.unsaved_bytes = shadow.unsaved_bytes
+        self._living = shadow._living
 
     # --- the end --------------------------------------------------------------------------------------------------
 

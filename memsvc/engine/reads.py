@@ -226,6 +226,25 @@ class Reads:
                 lambda: self._stats(opened, kept, pending=parked is not None, state_hash=state_hash),
             )
 
+    async def held_entries(self, tenant: str) -> int:
+        """Return how many entries recall can return, what is committed and not applied included.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        async with self._engine.using(tenant) as opened:
+            return await opened.held_entries()
+
+    async def held_bytes(self, tenant: str) -> int:
+        """Return about how many bytes a tenant's log takes in the store; snapshots are not its doing.
+
+        Raises:
+            NotFoundError: no such tenant.
+        """
+        uid = (await self._engine.get_tenant(tenant)).uid
+        size, (_, snapshots) = await self._store.size(uid), await self._store.kept(uid)
+        return max(0, size - snapshots)
+
     def _stats(self, opened: OpenTenant, kept: tuple[int, int], *, pending: bool, state_hash: bool) -> Stats:
         view, runner = opened.view, self._engine.thread.runner
         warnings = list(opened.warnings)

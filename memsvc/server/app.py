@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import os
 import signal
+import tomllib
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from pydantic import ValidationError
 
 from memsvc import failpoints, limits
 from memsvc.auth.keyring import KeyRing
@@ -18,11 +21,14 @@ from memsvc.server import logs
 from memsvc.server.audit import Audit
 from memsvc.server.auth_service import AuthService
 from memsvc.server.authentication import AuthInterceptor
-from memsvc.server.config import Settings
+from memsvc.server.config import CONFIG_VARIABLE, Settings
 from memsvc.server.credentials import followed_keys, make_authenticator
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
+from memsvc.server.quota_interceptor import QuotaInterceptor
+from memsvc.server.quotas import Quotas
+from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
 from memsvc.server.tls import open_certificates
@@ -67,9 +73,12 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    watch = Watch(settings)
+    watch, quotas = Watch(settings), Quotas(settings.quotas)
+    if CONFIG_VARIABLE in os.environ:  # without a file there is nothing to read anew, and a hangup ends the server
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, quotas)
     calls, auth = CallInterceptor(watch.telemetry), AuthInterceptor(Audit())
-    server = grpc.aio.server(interceptors=[calls, auth], options=OPTIONS)
+    # Quotas count for whom the interceptor before them has found to call.
+    server = grpc.aio.server(interceptors=[calls, auth, QuotaInterceptor(quotas)], options=OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)
     store = watch.store(await open_store(settings, address))
@@ -77,8 +86,9 @@ async def serve(settings: Settings) -> None:
         async with followed_keys(settings, store) as keys:
             auth.open(None if keys is None else await make_authenticator(settings, keys))
             engine, health = Engine(store, settings.engine(), watch.telemetry), Health(calls, watch.telemetry)
+            memory = MemoryService(engine, StorageQuotas(quotas, engine.reads))
             async with watch.over(engine):
-                await _serve(settings, server, calls, engine, health, stop=stop, keys=keys, address=address)
+                await _serve(settings, server, engine, health, memory, stop=stop, keys=keys, address=address)
     finally:
         await store.close()
 
@@ -105,15 +115,14 @@ def _listen(server: grpc.aio.Server, settings: Settings) -> str:
 async def _serve(
     settings: Settings,
     server: grpc.aio.Server,
-    calls: CallInterceptor,
     engine: Engine,
     health: Health,
+    memory: MemoryService,
     *,
     stop: asyncio.Event,
     keys: KeyRing | None,
     address: str,
 ) -> None:
-    memory = MemoryService(engine)
     memory_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(engine), server)
     auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthService(keys), server)
@@ -147,3 +156,21 @@ async def _serve(
     await server.stop(settings.drain_s)
     await engine.close()
     log.info("stopped")
+
+
+def reload(quotas: Quotas) -> None:
+    """Take the quotas from the settings as they are now; those that are wrong change nothing."""
+    try:
+        config = Settings.without_flags().quotas
+    except (ValidationError, tomllib.TOMLDecodeError, OSError) as error:
+        log.error("the settings cannot be read: the quotas stay as they are", reason=_why(error))
+    else:
+        quotas.change(config)
+        log.info("the quotas are read anew", tenants=len(config.tenants), principals=len(config.principals))
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong, without the values: a secret may be among them."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return str(error)

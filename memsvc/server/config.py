@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -14,6 +14,7 @@ from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
 from memsvc.server.auth_config import ClientSettings, JwtSettings
+from memsvc.server.quota_config import QuotaConfig
 
 CONFIG_VARIABLE = "MEMSVC_CONFIG"
 ENGINE, RANK = EngineConfig(), RankConfig()
@@ -103,6 +104,8 @@ class Settings(BaseSettings):
     """Whose tokens are taken beside keys."""
     auth_clients: list[ClientSettings] = []
     """Who is known by the certificate of their connection, where the server asks for one."""
+    quotas: QuotaConfig = QuotaConfig()
+    """How much tenants and principals may use; read anew on SIGHUP."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -146,6 +149,18 @@ class Settings(BaseSettings):
         file = os.environ.get(CONFIG_VARIABLE)
         toml = [TomlConfigSettingsSource(settings_cls, Path(file))] if file else []
         return (init_settings, env_settings, *toml)
+
+    @classmethod
+    def without_flags(cls) -> Self:
+        """Read the environment and the file, as they are now.
+
+        Raises:
+            ValidationError: a value is wrong.
+            TOMLDecodeError: the file is no TOML.
+            OSError: the file cannot be read.
+        """
+        flags: dict[str, Any] = {}
+        return cls(**flags)
 
     def engine(self) -> EngineConfig:
         """Return the engine's part."""

@@ -1,5 +1,6 @@
 """One table from the tree of errors to gRPC codes, and the status that carries their details."""
 
+import math
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -40,15 +41,21 @@ def status(error: errors.MemsvcError) -> status_pb2.Status:
     if isinstance(error, errors.InvalidArgumentError):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.description)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, errors.ResourceExhaustedError):
+    if (milliseconds := _retry_ms(error)) is not None:
         delay = Duration()
-        delay.FromMilliseconds(int(error.retry_after * 1000))
+        delay.FromMilliseconds(milliseconds)
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     packed = []
     for detail in details:
         packed.append(Any())
         packed[-1].Pack(detail)
     return status_pb2.Status(code=code(error).value[0], message=str(error), details=packed)
+
+
+def _retry_ms(error: errors.MemsvcError) -> int | None:
+    """Return the delay that an error names, never a shorter one: who comes too early is refused again."""
+    seconds = error.retry_after if isinstance(error, errors.ResourceExhaustedError) else None
+    return None if seconds is None else math.ceil(seconds * 1000)
 
 
 async def abort(
@@ -61,7 +68,7 @@ async def abort(
         *trailers,
         ("grpc-status-details-bin", status(error).SerializeToString()),
     ]
-    if isinstance(error, errors.ResourceExhaustedError):
-        trailing.append(("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))))
+    if (milliseconds := _retry_ms(error)) is not None:
+        trailing.append(("grpc-retry-pushback-ms", str(milliseconds)))
     await context.abort(code(error), str(error), tuple(trailing))
     raise AssertionError("abort returns never")

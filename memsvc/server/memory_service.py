@@ -2,18 +2,21 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
 
 import grpc
 
 from memsvc import limits
+from memsvc.engine.admission import batch_size
 from memsvc.engine.engine import Engine
 from memsvc.engine.results import Written
 from memsvc.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.server import convert, validate
 from memsvc.server.interceptors import deadline
+from memsvc.server.storage_quotas import StorageQuotas
+from memsvc.store.types import Payload
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, types_pb2
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -23,10 +26,15 @@ BATCHES_IN_FLIGHT = 64
 
 
 class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
-    """Writes and recalls."""
+    """Writes and recalls.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Args:
+        engine: does it.
+        holdings: let in what a tenant may hold.
+    """
+
+    def __init__(self, engine: Engine, holdings: StorageQuotas) -> None:
+        self._engine, self._holdings = engine, holdings
         self.draining = asyncio.Event()
         """Set at a shutdown: open write streams end after what they have under way."""
 
@@ -41,7 +49,8 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         applied = request.wait == memory_pb2.WRITE_WAIT_APPLIED
         try:
             async with await deadline(context):
-                written = await self._engine.write(tenant, payloads, applied=applied)
+                with await self._holdings.reserve(tenant, len(payloads), batch_size(payloads)) as room:
+                    written = await self._engine.write(tenant, payloads, applied=applied, settled=room.close)
         except TimeoutError:
             raise DeadlineExceededError(
                 "the deadline passed while waiting; write again under the same ids to learn what became of the batch"
@@ -95,7 +104,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
                     match request.WhichOneof("message"):
                         case "batch":
                             payloads = validate.payloads("batch.entries", request.batch.entries, self._dim)
-                            await answers.put(await self._engine.write_waiting(tenant, payloads))
+                            await answers.put(await self._write_waiting(tenant, payloads))
                         case "flush":
                             await answers.put(request.flush.token)
                         case "open":
@@ -107,6 +116,14 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             await answers.put(None)
         except Exception as error:
             await answers.put(error)
+
+    async def _write_waiting(self, tenant: str, payloads: Sequence[Payload]) -> "asyncio.Task[Written]":
+        room = await self._holdings.reserve(tenant, len(payloads), batch_size(payloads))
+        try:
+            return await self._engine.write_waiting(tenant, payloads, room.close)
+        except BaseException:
+            room.close()
+            raise
 
     async def Recall(self, request: memory_pb2.RecallRequest, context: Context) -> memory_pb2.RecallResponse:
         """Find entries."""
@@ -203,7 +220,9 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         validate.name("entry.id", request.entry.id)
         request_id = validate.request_id(request.request_id)
         payload = validate.payload("entry", request.entry, self._dim)
-        return memory_pb2.UpdateEntryResponse(seq=await self._engine.changes.update_entry(tenant, payload, request_id))
+        with await self._holdings.reserve(tenant, 0, batch_size([payload])):
+            seq = await self._engine.changes.update_entry(tenant, payload, request_id)
+        return memory_pb2.UpdateEntryResponse(seq=seq)
 
     async def DeleteEntry(
         self, request: memory_pb2.DeleteEntryRequest, context: Context

@@ -44,6 +44,7 @@ async def fold(directory, *, poison: bool) -> tuple[list[str], list, list]:
         await asyncio.gather(*(stream(i) for i in range(TENANTS)))
         hashes = [await state(engine, f"t{i}") for i in range(TENANTS)]
         async with engine.using("t7") as opened:
+            await opened.wait_applied(opened.head_seq)  # on a busy machine it may have left the memory since
             events = [e for e in opened.view.events if e.kind == "quarantine"]
             assert opened.view.totals.skipped == len(events)
         found = await engine.reads.recall("t7", "thing met thing at noon", k=100)

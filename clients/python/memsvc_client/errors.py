@@ -95,7 +95,11 @@ class PermissionDeniedError(MemsvcError):
 
 
 class ResourceExhaustedError(MemsvcError):
-    """A limit or a quota is reached."""
+    """A limit or a quota is reached.
+
+    With the reason QUOTA_EXCEEDED `metadata` has the `quota`, its `limit`, and whose it is as `scope`: `tenant` or
+    `principal`. Where `retry_after` is None no time lifts it.
+    """
 
     default_code = StatusCode.RESOURCE_EXHAUSTED
 

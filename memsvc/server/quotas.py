@@ -1,0 +1,181 @@
+"""What tenants and principals use, against what they may: requests and bytes a second, and streams.
+
+Each process counts for itself, in memory: quotas are the operator's policy and no part of a tenant's log.
+"""
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from memsvc.errors import ResourceExhaustedError
+from memsvc.server.bucket import Bucket
+from memsvc.server.quota_config import Limits, QuotaConfig, TenantLimits
+
+REASON = "QUOTA_EXCEEDED"
+MOST_SUBJECTS = 10_000
+"""Tenants, and principals, whose use is kept in mind. Whoever was not heard of for longest is forgotten: that is known
+to be full again, or costs as many requests as there are others."""
+STREAM_RETRY_S = 1.0
+"""Nobody knows when a stream will end."""
+
+
+class Scope(StrEnum):
+    """Whose quota it is."""
+
+    TENANT = "tenant"
+    PRINCIPAL = "principal"
+
+
+class _Charge(NamedTuple):
+    """Something that is about to be used."""
+
+    scope: Scope
+    quota: str
+    limit: float
+    """A second."""
+    bucket: Bucket
+    amount: float
+
+
+class _Subject:
+    """What one tenant, or principal, uses."""
+
+    __slots__ = ("buckets", "limits")
+
+    def __init__(self, limits: Limits, burst_s: float, now: float) -> None:
+        self.buckets: dict[str, Bucket] = {}
+        self.change(limits, burst_s, now)
+
+    def change(self, limits: Limits, burst_s: float, now: float) -> None:
+        """Have other limits from now on."""
+        self.limits = limits
+        for quota in ("requests_per_s", "bytes_per_s"):
+            rate: float = getattr(limits, quota)
+            if rate == 0:
+                self.buckets.pop(quota, None)
+            elif quota in self.buckets:
+                self.buckets[quota].change(rate, rate * burst_s, now)
+            else:
+                self.buckets[quota] = Bucket(rate, rate * burst_s, now)
+
+
+class Quotas:
+    """Everyone's use. Lives on the event loop.
+
+    Args:
+        config: how much it may be.
+        clock: seconds, monotone.
+    """
+
+    def __init__(self, config: QuotaConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._config, self._clock = config, clock
+        self._subjects: dict[Scope, OrderedDict[str, _Subject]] = {scope: OrderedDict() for scope in Scope}
+        self._streams: dict[Scope, Counter[str]] = {scope: Counter() for scope in Scope}
+
+    def change(self, config: QuotaConfig) -> None:
+        """Have other limits from now on. What was used counts still, and streams that are open stay so."""
+        self._config = config
+        now = self._clock()
+        for scope, subjects in self._subjects.items():
+            for name, subject in subjects.items():
+                subject.change(self._limits(scope, name), config.burst_s, now)
+
+    def of_tenant(self, tenant: str) -> TenantLimits:
+        """Return the limits of a tenant."""
+        return self._config.of_tenant(tenant)
+
+    # --- a second -------------------------------------------------------------------------------------------------
+
+    def wait(self, tenant: str, principal: str, size: int) -> float:
+        """Use a request of so many bytes if it may be; else return the seconds to wait before asking again.
+
+        Args:
+            tenant: whom it is about; empty for none.
+            principal: who makes it; empty for nobody.
+            size: bytes.
+        """
+        refusal = self._use(tenant, principal, size)
+        return 0.0 if refusal is None else refusal.retry_after or 0.0
+
+    def admit(self, tenant: str, principal: str, size: int) -> None:
+        """Use a request of so many bytes; the arguments are those of `wait`.
+
+        Raises:
+            ResourceExhaustedError: a quota is used up, and nothing of the others was used.
+        """
+        if (refusal := self._use(tenant, principal, size)) is not None:
+            raise refusal
+
+    def _use(self, tenant: str, principal: str, size: int) -> ResourceExhaustedError | None:
+        now = self._clock()
+        names = ((Scope.TENANT, tenant), (Scope.PRINCIPAL, principal))
+        charges = [charge for scope, name in names for charge in self._charges(scope, name, size, now)]
+        waits = [(charge.bucket.wait(charge.amount, now), charge) for charge in charges]
+        longest, slowest = max(waits, key=lambda each: each[0], default=(0.0, None))
+        if slowest is not None and longest > 0:
+            return _used_up(slowest, longest)
+        for charge in charges:
+            charge.bucket.take(charge.amount, now)
+        return None
+
+    def _charges(self, scope: Scope, name: str, size: int, now: float) -> Iterator[_Charge]:
+        if name:
+            subject = self._subject(scope, name, now)
+            for quota, bucket in subject.buckets.items():
+                amount = 1 if quota == "requests_per_s" else size
+                yield _Charge(scope, quota, getattr(subject.limits, quota), bucket, amount)
+
+    def _subject(self, scope: Scope, name: str, now: float) -> _Subject:
+        subjects = self._subjects[scope]
+        subject = subjects.get(name)
+        if subject is None:
+            subject = subjects[name] = _Subject(self._limits(scope, name), self._config.burst_s, now)
+            if len(subjects) > MOST_SUBJECTS:
+                subjects.popitem(last=False)
+        subjects.move_to_end(name)
+        return subject
+
+    def _limits(self, scope: Scope, name: str) -> Limits:
+        return self._config.of_tenant(name) if scope is Scope.TENANT else self._config.of_principal(name)
+
+    # --- at once --------------------------------------------------------------------------------------------------
+
+    def open_stream(self, scope: Scope, name: str) -> None:
+        """Count a stream in; `close_stream` counts it out.
+
+        Raises:
+            ResourceExhaustedError: as many as may be are open, and this one is not counted.
+        """
+        streams, limit = self._streams[scope], self._limits(scope, name).streams
+        if limit and streams[name] >= limit:
+            raise ResourceExhaustedError(
+                f"the {scope} has {limit} streams open, as many as it may",
+                retry_after=STREAM_RETRY_S,
+                reason=REASON,
+                metadata={"quota": "streams", "scope": scope.value, "limit": str(limit)},
+            )
+        streams[name] += 1
+
+    def close_stream(self, scope: Scope, name: str) -> None:
+        """Count a stream out."""
+        streams = self._streams[scope]
+        streams[name] -= 1
+        if not streams[name]:
+            del streams[name]
+
+    @property
+    def kept(self) -> int:
+        """Names that are kept in mind."""
+        return sum(len(self._subjects[scope]) + len(self._streams[scope]) for scope in Scope)
+
+
+def _used_up(charge: _Charge, wait: float) -> ResourceExhaustedError:
+    what = "requests" if charge.quota == "requests_per_s" else "bytes"
+    return ResourceExhaustedError(
+        f"the {charge.scope} has used up its {charge.limit:,.15g} {what} a second; try again in {wait:.3g} s",
+        retry_after=wait,
+        reason=REASON,
+        metadata={"quota": charge.quota, "scope": charge.scope.value, "limit": f"{charge.limit:.15g}"},
+    )
