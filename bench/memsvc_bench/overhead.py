@@ -1,8 +1,8 @@
 """What it costs a unary call to be watched: servers with and without, side by side, called by turns.
 
-A machine's speed drifts, so nothing is compared but neighbours: each round calls the plain server, the watched one
-twice, and the plain one again, and gives one ratio. What is measured is the processor's time of the server's process,
-which is what bounds its throughput and hardly depends on who else is running; the wall's time stands beside it.
+A machine's speed drifts, so every caller asks one server after the other, each once, in an order that goes round: all
+of them live through the same moments. What is measured is the processor's time of the server's process, which is what
+bounds its throughput; what a caller waits stands beside it.
 
 Two processes of the same program differ by some parts in a hundred, for where things happen to lie in memory. So all of
 them are started afresh several times; "plain again" shows what is left of that.
@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -58,39 +58,36 @@ class Variant:
 class Scale:
     """How much is measured."""
 
-    starts: int = 12
+    starts: int = 10
     """Of every server."""
-    rounds: int = 4
-    """After each start."""
-    calls: int = 240
-    """In one turn."""
+    calls: int = 1600
+    """To each server, of each method, after each start."""
+    settle_s: float = 5.5
+    """Afterwards, until spans are handed over."""
 
 
 FULL = Scale()
-QUICK = Scale(starts=1, rounds=2, calls=40)
+QUICK = Scale(starts=2, calls=40, settle_s=0.0)
 
 
 class Cost(NamedTuple):
-    """Of one turn."""
+    """Of all calls of one method to one server."""
 
     cpu: float
     """Seconds of the server's process."""
     wall: float
+    """Seconds of the median call, as its caller sees it."""
 
 
-async def _get(client: AsyncMemoryClient, calls: int) -> None:
-    for _ in range(calls):
-        await client.get_entry(TENANT, "e")
+async def _get(client: AsyncMemoryClient) -> None:
+    await client.get_entry(TENANT, "e")
 
 
-async def _write(client: AsyncMemoryClient, calls: int) -> None:
-    for _ in range(calls):
-        await client.write(TENANT, Entry("a short thing to say"))
+async def _write(client: AsyncMemoryClient) -> None:
+    await client.write(TENANT, Entry("a short thing to say"))
 
 
-METHODS: Mapping[str, Callable[[AsyncMemoryClient, int], Awaitable[None]]] = MappingProxyType(
-    {"get": _get, "write": _write}
-)
+METHODS: Mapping[str, Callable[[AsyncMemoryClient], Awaitable[None]]] = MappingProxyType({"get": _get, "write": _write})
 
 
 def variants(metrics_port: int, collector: str) -> list[Variant]:
@@ -111,7 +108,7 @@ def bench(*, seed: int = 0, scale: Scale = FULL) -> Result:
     Raises:
         RuntimeError: a server did not start.
     """
-    figures: dict[str, Any] = {"starts": scale.starts, "rounds": scale.rounds, "calls in a turn": scale.calls}
+    figures: dict[str, Any] = {"starts": scale.starts, "calls after each": scale.calls}
     checks = []
     generator = np.random.default_rng(seed)
     found: dict[str, list[Cost]] = {}
@@ -120,8 +117,8 @@ def bench(*, seed: int = 0, scale: Scale = FULL) -> Result:
         for start in told(range(scale.starts), "starts"):
             for name, cost in _start(Path(scratch) / str(start), chosen, scale).items():
                 found.setdefault(name, []).append(cost)
-    for variant in chosen:
-        for method in METHODS:
+    for method in METHODS:
+        for variant in chosen:
             name = f"{method}, {variant.name}"
             cpu, low, high = _interval([cost.cpu for cost in found[name]], generator)
             figures[name] = {
@@ -141,32 +138,14 @@ def _start(directory: Path, chosen: Sequence[Variant], scale: Scale) -> dict[str
     directory.mkdir()
     costs: dict[str, Cost] = {}
     with ExitStack() as stack:
-        plain, *others = [
-            stack.enter_context(_server(directory / f"data{i}", variant))
-            for i, variant in enumerate([Variant("plain", {}), *chosen])
-        ]
+        every = [Variant("plain", {}), *chosen]
+        servers = [stack.enter_context(_server(directory / f"data{i}", each)) for i, each in enumerate(every)]
         stack.enter_context(_scraped(_port(chosen)))
         for name, method in METHODS.items():
-            for variant, server in zip(chosen, others, strict=True):
-                rounds = [_round(plain, server, variant, method, scale.calls) for _ in range(scale.rounds)]
-                costs[f"{name}, {variant.name}"] = Cost(
-                    median(each.cpu for each in rounds), median(each.wall for each in rounds)
-                )
+            plain, *others = asyncio.run(_call(every, servers, method, scale))
+            for variant, cost in zip(chosen, others, strict=True):
+                costs[f"{name}, {variant.name}"] = Cost(cost.cpu / plain.cpu, cost.wall / plain.wall)
     return costs
-
-
-def _round(plain: ServerProcess, watched: ServerProcess, variant: Variant, method: Any, calls: int) -> Cost:
-    """Return what the watched server takes, over what the plain one does."""
-    nothing: Mapping[str, Any] = {}
-    turns = [(plain, nothing), (watched, variant.client), (watched, variant.client), (plain, nothing)]
-    first, second, third, fourth = [_turn(server, options, method, calls) for server, options in turns]
-    return Cost(
-        (second.cpu + third.cpu) / (first.cpu + fourth.cpu), (second.wall + third.wall) / (first.wall + fourth.wall)
-    )
-
-
-def _turn(server: ServerProcess, options: Mapping[str, Any], method: Any, calls: int) -> Cost:
-    return asyncio.run(_call(server, options, method, calls))
 
 
 def _port(chosen: Sequence[Variant]) -> int:
@@ -174,12 +153,37 @@ def _port(chosen: Sequence[Variant]) -> int:
     return next(int(port) for variant in chosen if (port := variant.environment.get("MEMSVC_METRICS_PORT")))
 
 
-async def _call(server: ServerProcess, options: Mapping[str, Any], method: Any, calls: int) -> Cost:
-    async with AsyncMemoryClient(server.target, **options) as client:
-        await method(client, 1)  # it connects
-        cpu, wall = _cpu_seconds(server.pid), time.perf_counter()
-        await asyncio.gather(*(method(client, calls // CONCURRENT) for _ in range(CONCURRENT)))
-        return Cost(_cpu_seconds(server.pid) - cpu, time.perf_counter() - wall)
+async def _call(
+    variants: Sequence[Variant],
+    servers: Sequence[ServerProcess],
+    method: Callable[[AsyncMemoryClient], Awaitable[None]],
+    scale: Scale,
+) -> list[Cost]:
+    """Call all servers by turns; return what each of them took."""
+    waited: list[list[float]] = [[] for _ in servers]
+
+    async def caller(clients: Sequence[AsyncMemoryClient], first: int) -> None:
+        for turn in range(first, first + scale.calls // CONCURRENT):
+            for i in range(len(clients)):
+                at = (turn + i) % len(clients)
+                began = time.perf_counter()
+                await method(clients[at])
+                waited[at].append(time.perf_counter() - began)
+
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(AsyncMemoryClient(server.target, **variant.client))
+            for variant, server in zip(variants, servers, strict=True)
+        ]
+        for client in clients:  # it connects
+            await method(client)
+        before = [_cpu_seconds(server.pid) for server in servers]
+        await asyncio.gather(*(caller(clients, first) for first in range(CONCURRENT)))
+        await asyncio.sleep(scale.settle_s)
+        return [
+            Cost(_cpu_seconds(server.pid) - cpu, median(times))
+            for server, cpu, times in zip(servers, before, waited, strict=True)
+        ]
 
 
 def _cpu_seconds(pid: int | None) -> float:

@@ -249,7 +249,7 @@ def redis(
 
 def overhead(
     *,
-    starts: Annotated[int, typer.Option(min=1, help="How often all servers are started.")] = 12,
+    starts: Annotated[int, typer.Option(min=1, help="How often all servers are started.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from memsvc.v1.memory_pb2 import RecallRequest
+from memsvc.v1.tenants_pb2 import ListTenantsRequest
 from tests.observability.collector import Collector, Seen
 from tests.observability.eventually import eventually
 from tests.serving import Server, Stubs
@@ -169,6 +170,27 @@ def test_what_its_caller_does_not_sample_is_not_kept(collector, traced) -> None:
             stubs.memory.Recall(RecallRequest(tenant="t", query="anything"), metadata=metadata)
     spans_of(collector, "2" * 32, {"MemoryService/Recall"})
     assert not [span for span in collector.spans if span.trace == "1" * 32]
+
+
+@pytest.mark.parametrize("parent", ["", "nonsense", f"00-{'0' * 32}-{'3' * 16}-01"])
+def test_who_names_no_trace_that_can_be_gets_one_of_his_own(collector, traced, parent) -> None:
+    before = len([span for span in collector.spans if span.name == "TenantService/ListTenants"])
+    with Stubs(traced.target) as stubs:
+        stubs.tenants.ListTenants(ListTenantsRequest(), metadata=[("traceparent", parent)])
+    made = eventually(lambda: [span for span in collector.spans if span.name == "TenantService/ListTenants"][before:])
+    assert [span.parent for span in made] == [""]
+
+
+def test_of_traces_that_begin_here_a_share_is_kept_and_the_rest_costs_nothing(collector, tmp_path) -> None:
+    with (
+        Server(tmp_path / "data", otlp_endpoint=collector.endpoint, trace_share=0, log_level="debug") as server,
+        server.client() as client,
+    ):
+        client.create_tenant("unseen")
+        client.write("unseen", [Entry(TEXT)], wait="applied")
+        assert server.stop() == 0
+    assert not [span for span in collector.spans if span.attributes.get("memsvc.tenant") == "unseen"]
+    assert "trace_id" not in server.log
 
 
 def test_a_server_serves_and_stops_though_its_collector_is_gone(tmp_path) -> None:
