@@ -1,6 +1,8 @@
 # Two commands: `make demo` shows the service at work, `make test` checks everything. Both set up what they need.
 PYTHON ?= python3
 BIN := .venv/bin
+# Threads that wait for each other in two processes must not spin: both would crawl.
+QUIET := OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo test lint clean
 
@@ -8,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/memsvc demo
 
 test: lint
-	$(BIN)/pytest
+	$(QUIET) $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed node_modules/installed
 	$(BIN)/ruff check
