@@ -16,6 +16,7 @@ from memsvc import failpoints, limits
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
+from memsvc.server import listener
 from memsvc.server.config import Settings
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
@@ -59,7 +60,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     calls = CallInterceptor()
-    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
+    server = listener.server([calls], OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)
     store = await open_store(settings, address)
