@@ -291,6 +291,17 @@ class OpenTenant:
         self._thread.hurry(self._lane.uid, seq)
         await future
 
+    def attached(self) -> View:
+        """On the thread: return the view, which is the one that is folded under its key.
+
+        Raises:
+            UnavailableError: it left the engine since it was asked for: it failed, or was put back, or deleted.
+        """
+        lane = self._thread.ingest.lane(self.key)
+        if lane is None or lane.view is not self.view:
+            raise self._failed_error()
+        return self.view
+
     async def wait_change(self, seq: int, noticed: int | None = None) -> None:
         """Return once a record after this one is applied, or there are more notices than so many.
 

@@ -106,7 +106,7 @@ class Reads:
         self, opened: OpenTenant, text: str, pooled: Floats | None, *, k: int, filter: Filter | None, neighbours: int
     ) -> tuple[int, list[Ranked], list[tuple[list[int], list[int]]]]:
         """On the thread: encode the query, unless it is, rank, and look up neighbours."""
-        view = opened.view
+        view = opened.attached()
         if not len(view.index):
             return view.applied_seq, [], []
         query = self._engine.thread.runner.query(opened.key, text, pooled)
@@ -202,7 +202,7 @@ class Reads:
             )
 
     def _stats(self, opened: OpenTenant, kept: tuple[int, int], *, pending: bool, state_hash: bool) -> Stats:
-        view, runner = opened.view, self._engine.thread.runner
+        view, runner = opened.attached(), self._engine.thread.runner
         warnings = list(opened.warnings)
         if view.totals.tokens and view.totals.unknown / view.totals.tokens > UNKNOWN_WARNING:
             share = view.totals.unknown / view.totals.tokens

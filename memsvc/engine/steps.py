@@ -72,7 +72,7 @@ class Steps:
     def __bool__(self) -> bool:
         return bool(self._queues)
 
-    def __contains__(self, uid: str) -> bool:
+    def __contains__(self, uid: object) -> bool:
         return uid in self._queues
 
     @property
@@ -124,6 +124,9 @@ class Steps:
             results = self._runner.step([uid for uid, _ in steps], [chunk for _, chunk in steps], ahead)
             for (uid, chunk), result in zip(steps, results, strict=True):
                 self._queues[uid].lane.view.stepped(chunk, result)
+            # To the end of the line: those of other shapes, or beyond the width, come first now.
+            for uid in uids:
+                self._queues[uid] = self._queues.pop(uid)
             self._finish()
 
     def _chunk(self, uid: str, head: Chunk | Replay) -> Chunk:
