@@ -25,11 +25,11 @@ class _Undecodable:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps unary and streaming methods of memsvc alike; health and reflection pass through."""
+    """Wraps unary and streaming methods alike; those of health and reflection are served while memsvc's are not."""
 
     def __init__(self) -> None:
         self.ready = False
-        """Whether calls are served; until then they are UNAVAILABLE."""
+        """Whether memsvc's calls are served; until then they are UNAVAILABLE."""
 
     async def intercept_service(
         self,
@@ -39,8 +39,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Return the method's handler, wrapped."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith("/memsvc."):
-            return handler
+        if handler is None:
+            return None
         if handler.response_streaming and not handler.request_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._feed(method, handler.unary_stream),
@@ -69,7 +69,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             start = time.perf_counter()
             try:
-                self._check_ready()
+                self._check_ready(method)
                 if isinstance(request, AsyncIterator):
                     return await behaviour(_decoded(request), context)
                 _check_decoded(request)
@@ -84,7 +84,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def call(requests: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                self._check_ready()
+                self._check_ready(method)
                 async for response in behaviour(_decoded(requests), context):
                     yield response
             except Exception as error:
@@ -95,17 +95,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _feed(self, method: str, behaviour: Any) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                self._check_ready()
+                self._check_ready(method)
                 _check_decoded(request)
-                async for response in behaviour(request, context):
+                responses = behaviour(request, context)
+                if isinstance(responses, Awaitable):  # the health service writes its responses itself
+                    await responses
+                    return
+                async for response in responses:
                     yield response
             except Exception as error:
                 await _fail(method, context, error)
 
         return call
 
-    def _check_ready(self) -> None:
-        if not self.ready:
+    def _check_ready(self, method: str) -> None:
+        if not self.ready and method.startswith("/memsvc."):
             raise UnavailableError("the server is starting or shutting down", reason="NOT_READY")
 
 
@@ -115,6 +119,8 @@ async def _fail(method: str, context: Context, error: Exception) -> None:
     if isinstance(error, MemsvcError):
         log.info("refused", method=method, code=code(error).name, reason=error.reason)
         await abort(context, error)
+    if isinstance(error, NotImplementedError):  # a method of the health service that its library lacks
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the method is not implemented")
     log.error("failed", method=method, exc_info=error)
     await abort(context, MemsvcError("an internal error; the server's log has the details"))
 

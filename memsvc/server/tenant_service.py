@@ -100,9 +100,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
     ) -> tenants_pb2.ListTenantsResponse:
         """List tenants."""
         limit = validate.between("page_size", request.page_size, 1, limits.MAX_PAGE_SIZE, default=100)
-        after = validate.read_page_token(request.page_token) or ""
-        if not isinstance(after, str):
-            raise InvalidArgumentError("page_token", "was not returned by this method")
+        after = validate.read_page_token(request.page_token, "")
         rows = await self._engine.store.list_tenants(after, limit + 1)
         more = len(rows) > limit
         return tenants_pb2.ListTenantsResponse(

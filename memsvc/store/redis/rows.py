@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from memsvc import damage
 from memsvc.errors import DataLossError
 from memsvc.store.hashes import content_hash_left
 from memsvc.store.requests import Operation, Outcome
@@ -12,6 +13,8 @@ from memsvc.store.types import EntryState, Erasure, Payload, Record, RecordKind,
 
 FORMAT = 1
 """First byte of every value. A reader refuses what is newer than it knows."""
+
+DAMAGED = "a value in Redis is none of its kind"
 
 
 class Standing(IntEnum):
@@ -50,7 +53,8 @@ class Row(NamedTuple):
             DataLossError: it is damaged, or of a newer format.
         """
         name, created_us, config, id_key, standing, behind = unpack(data, 6)
-        return cls(name, created_us, config, id_key, Standing(standing), behind)
+        with damage.told_as(DAMAGED):
+            return cls(name, created_us, config, id_key, Standing(standing), behind)
 
 
 class Head(NamedTuple):
@@ -78,7 +82,8 @@ class Head(NamedTuple):
         if data is None:
             return cls()
         seq, number, commit_us, size, epochs = unpack(data, 5)
-        return cls(seq, number, commit_us, size, tuple((epoch, first) for epoch, first in epochs))
+        with damage.told_as(DAMAGED):
+            return cls(seq, number, commit_us, size, tuple((epoch, first) for epoch, first in epochs))
 
     def after(self, record: Record, size: int, epoch: int) -> "Head":
         """Return the end once a record of that size is appended by an owner."""
@@ -123,7 +128,8 @@ class Meta(NamedTuple):
             DataLossError: it is damaged, or of a newer format.
         """
         seq, state, *rest = unpack(data, 9)
-        return cls(seq, EntryState(state), *rest)
+        with damage.told_as(DAMAGED):
+            return cls(seq, EntryState(state), *rest)
 
     def lived(self, as_of: int | None) -> bool:
         """Whether the entry lives, or lived after the record of that seq."""
@@ -229,15 +235,20 @@ class StoredRecord(NamedTuple):
         return range(self.first, self.last + 1) if self.first else range(0)
 
     def record(self, entries: tuple[StoredEntry, ...]) -> Record:
-        """Return it with its entries."""
-        return Record(
-            seq=self.seq,
-            commit_us=self.commit_us,
-            kind=RecordKind(self.kind),
-            body=self.body,
-            entries=entries,
-            about=tuple(self.about),
-        )
+        """Return it with its entries.
+
+        Raises:
+            DataLossError: it is damaged.
+        """
+        with damage.told_as(DAMAGED):
+            return Record(
+                seq=self.seq,
+                commit_us=self.commit_us,
+                kind=RecordKind(self.kind),
+                body=self.body,
+                entries=entries,
+                about=tuple(self.about),
+            )
 
     @classmethod
     def decode(cls, stream_id: bytes, data: bytes) -> "StoredRecord":
