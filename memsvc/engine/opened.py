@@ -235,9 +235,15 @@ class OpenTenant:
             self._pump.add_done_callback(self._pump_ended)
 
     async def _pump_log(self) -> None:
-        """Read from the log what was committed and not handed over, a page at a time."""
+        """Read from the log what was committed and not handed over, a page at a time.
+
+        Raises:
+            NotFoundError: the tenant was deleted.
+        """
         while self._pushed_seq < self.head_seq and self.failure is None:
-            for record in await self._store.read(self.uid, self._pushed_seq, PAGE_BYTES):
+            if not (records := await self._store.read(self.uid, self._pushed_seq, PAGE_BYTES)):
+                raise NotFoundError("the tenant was deleted", reason="TENANT_NOT_FOUND")
+            for record in records:
                 if record.seq == self._pushed_seq + 1 <= self.head_seq:
                     self._push(record)
             self._drained.clear()

@@ -81,3 +81,19 @@ async def test_an_export_of_a_tenant_that_is_deleted_meanwhile_ends(tmp_path) ->
 
         with pytest.raises(NotFoundError, match="deleted"):
             await asyncio.wait_for(rest(), 30)
+
+
+async def test_a_verification_of_a_tenant_that_is_deleted_meanwhile_ends(tmp_path, monkeypatch) -> None:
+    async with running(tmp_path / "data") as engine:
+        await create(engine, "t")
+        await engine.write("t", [payload("m", "a few words")], applied=True)
+        read = engine.store.read
+
+        async def gone(*arguments):
+            await engine.delete_tenant("t", "")
+            monkeypatch.setattr(engine.store, "read", read)
+            return await read(*arguments)
+
+        monkeypatch.setattr(engine.store, "read", gone)
+        with pytest.raises(MemsvcError):
+            await asyncio.wait_for(engine.changes.verify("t"), 30)
