@@ -10,7 +10,11 @@ def name(field: str, value: str, limit: int = limits.MAX_ID_BYTES, *, required: 
     """Check an id or label: so many bytes of UTF-8 at most, no control characters."""
     if required and not value:
         raise InvalidArgumentError(field, "must not be empty")
-    if len(value.encode()) > limit:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:  # a half of a surrogate pair, as JSON can name it
+        raise InvalidArgumentError(field, "must be UTF-8") from error
+    if size > limit:
         raise InvalidArgumentError(field, f"must be at most {limit} bytes of UTF-8")
     if any(unicodedata.category(c) == "Cc" for c in value):
         raise InvalidArgumentError(field, "must not contain control characters")

@@ -88,6 +88,11 @@ class ServerProcess:
         self._target = match[1]
         return time.monotonic() - began
 
+    @property
+    def returncode(self) -> int | None:
+        """What it ended with by itself; None while it runs, or does not run at all."""
+        return self._process.poll() if self._process else None
+
     def kill(self) -> None:
         """End it with SIGKILL, at whatever it is doing. Nothing happens if it does not run."""
         self._end(signal.SIGKILL)

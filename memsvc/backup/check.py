@@ -27,7 +27,7 @@ def read(path: Path, uid: str) -> Saved:
         BackupError: it is damaged, cut short, or no export.
         OSError: it cannot be read.
     """
-    reader, digest, size = Reader(), hashlib.sha256(), 0
+    reader, digest, size = Reader(most_snapshot_bytes=None), hashlib.sha256(), 0
     header: Header | None = None
     try:
         with path.open("rb") as file:

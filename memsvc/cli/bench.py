@@ -37,6 +37,8 @@ def bench_app() -> typer.Typer:
         past,
         erasure,
         isolation,
+        fuzz,
+        hostile,
         redis,
         overhead,
     ):
@@ -234,6 +236,42 @@ def isolation(
 
     scale = benchmark.Scale(minutes=minutes, tenants=tenants, slots=slots)
     publish(lambda: benchmark.bench(scale=scale, offload=offload, seed=seed), as_json=as_json)
+
+
+def fuzz(
+    *,
+    count: Annotated[int, typer.Option(min=100, help="How many inputs.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    replay: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Send only what a failure's file has.", metavar="FILE"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send damaged and hostile input of every kind, and check that the server lives, answers and changes nothing."""
+    from memsvc_bench import fuzz as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(count=count, seed=seed, replay=replay), as_json=as_json)
+
+
+def hostile(
+    *,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long.")] = 10.0,
+    connections: Annotated[int, typer.Option(min=4, help="In all, half of them the hostile tenant's.")] = 500,
+    tenants: Annotated[int, typer.Option(min=2, help="In all, one of them hostile.")] = 64,
+    rate: Annotated[float, typer.Option(min=1, help="Calls a second of the others.")] = 40.0,
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Settings of the server, quotas say.", metavar="FILE"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Let one tenant do what harm it can, and measure what the others wait, with it and without."""
+    from memsvc_bench import hostile as benchmark  # noqa: PLC0415
+
+    scale = benchmark.Scale(minutes=minutes, connections=connections, tenants=tenants, rate=rate)
+    publish(lambda: benchmark.bench(scale=scale, config=config, seed=seed), as_json=as_json)
 
 
 def redis(

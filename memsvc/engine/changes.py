@@ -1,6 +1,5 @@
 """What changes a tenant besides writing: settings, restarts, revisions, deletions, erasure; and what looks on."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from memsvc.engine.admission import batch_size
 from memsvc.engine.eraser import Receipt
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.results import Erased, Verified
+from memsvc.engine.shielded import shielded
 from memsvc.errors import FailedPreconditionError, NotFoundError
 from memsvc.recall.filter import Filter
 from memsvc.store.base import Store
@@ -42,7 +42,8 @@ class Changes:
             InvalidArgumentError: a value is out of its range, or cannot be changed; nothing was changed.
         """
         async with self._engine.using(tenant) as opened, opened.changing:
-            body, config = encode_configure(changes, policies), reconfigured(opened.row.config, changes, policies)
+            config = reconfigured(opened.row.config, changes, policies)
+            body = encode_configure(changes, policies)
             seq = await self._append_alone(opened, RecordKind.CONFIGURE, body, request_id, config)
             await opened.wait_applied(seq)
             return opened.row
@@ -59,7 +60,7 @@ class Changes:
     async def _append_alone(
         self, opened: OpenTenant, kind: RecordKind, body: bytes, request_id: str, config: bytes | None = None
     ) -> int:
-        appended = await asyncio.shield(opened.append(kind, body, request_id=request_id, config=config))
+        appended = await shielded(opened.append(kind, body, request_id=request_id, config=config))
         return appended.record.seq if appended.record else appended.seqs[0]
 
     async def update_entry(self, tenant: str, payload: Payload, request_id: str) -> int:
@@ -71,7 +72,7 @@ class Changes:
         """
         async with self._engine.using(tenant) as opened:
             self._engine.admission.admit(opened, [payload])
-            return await asyncio.shield(self._update(opened, payload, request_id))
+            return await shielded(self._update(opened, payload, request_id))
 
     async def _update(self, opened: OpenTenant, payload: Payload, request_id: str) -> int:
         known, record = opened.head_seq, None
@@ -93,7 +94,7 @@ class Changes:
         async with self._engine.using(tenant) as opened:
             changes: list[Changed] = []
             operation = self._store.delete(opened.uid, id, request_id)
-            record = await asyncio.shield(opened.change(_record_of(operation, changes)))
+            record = await shielded(opened.change(_record_of(operation, changes)))
         return record.seq, not changes[0].destroyed
 
     async def feedback(self, tenant: str, ids: Sequence[str], request_id: str, *, useful: bool) -> int:
@@ -105,7 +106,7 @@ class Changes:
         async with self._engine.using(tenant) as opened:
             body = encode_feedback(useful=useful)
             operation = self._store.feedback(opened.uid, list(dict.fromkeys(ids)), body, request_id)
-            return (await asyncio.shield(opened.change(_record_of(operation)))).seq
+            return (await shielded(opened.change(_record_of(operation)))).seq
 
     async def forget(self, tenant: str, ids: Sequence[str], filter: Filter | None, request_id: str) -> Erased:
         """Hide entries with all their revisions, and begin to erase them.
@@ -133,7 +134,7 @@ class Changes:
                 self._engine.eraser.wake()
                 return record
 
-            record = await asyncio.shield(opened.change(operation()))
+            record = await shielded(opened.change(operation()))
             await self._engine.past.drop(opened.uid)
             await opened.wait_applied(record.seq)
         return await self.erasure(erasures[0].operation)
@@ -183,7 +184,7 @@ class Changes:
                 seq, runner = opened.head_seq, self._engine.thread.runner
                 live, folded = await self._engine.thread.call_at_boundary(
                     lambda: opened.key,
-                    lambda: tuple(t.view.state_hash(runner.weights(t.key)) for t in (opened, shadow)),
+                    lambda: tuple(t.attached().state_hash(runner.weights(t.key)) for t in (opened, shadow)),
                 )
             if live != folded and shadow.numerics_changed:
                 raise FailedPreconditionError(

@@ -3,33 +3,29 @@
 A copy is staged, a tenant that no one sees, and gets its name when it is whole; what fails before leaves nothing.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from memsvc import limits, names
+from memsvc.engine.imported import check_header, check_record, refused, refusing
 from memsvc.engine.opened import PAGE_BYTES, OpenTenant
 from memsvc.engine.past import Moment
 from memsvc.engine.results import Imported
+from memsvc.engine.shielded import shielded
 from memsvc.errors import (
     AlreadyExistsError,
-    DataLossError,
     FailedPreconditionError,
     InvalidArgumentError,
+    NotFoundError,
     UnavailableError,
 )
-from memsvc.recall.metadata import parse_object
 from memsvc.store.base import Store
 from memsvc.store.types import Record, RecordKind, Retention, Snapshot, TenantRow
 from memsvc.tenant.archive import Header, Reader, Writer
 from memsvc.tenant.record import (
     decode_configure,
-    decode_create,
     decode_numerics,
-    decode_payload,
     encode_numerics,
     reconfigured,
 )
@@ -73,7 +69,7 @@ class Copies:
             raise
         if taken:
             raise AlreadyExistsError("as_tenant: a tenant of that id exists", reason="TENANT_EXISTS")
-        return await asyncio.shield(self._restore(tenant, to, as_tenant, request_id))
+        return await shielded(self._restore(tenant, to, as_tenant, request_id))
 
     async def _restore(self, tenant: str, to: Moment, as_tenant: str, request_id: str) -> TenantRow:
         async with self._engine.using(tenant) as opened, opened.changing:
@@ -114,7 +110,7 @@ class Copies:
         try:
             after, config = 0, b""
             while after < seq:
-                page = [r for r in await self._store.read(opened.uid, after, PAGE_BYTES) if r.seq <= seq]
+                page = [r for r in await self._page(opened.uid, after) if r.seq <= seq]
                 for record in page:
                     if record.kind is RecordKind.CREATE:
                         config = record.body
@@ -129,6 +125,16 @@ class Copies:
             raise
         return staged
 
+    async def _page(self, uid: str, after: int) -> Sequence[Record]:
+        """Return the records that follow one that is not the last.
+
+        Raises:
+            NotFoundError: the tenant was deleted.
+        """
+        if not (records := await self._store.read(uid, after, PAGE_BYTES)):
+            raise NotFoundError("the tenant was deleted", reason="TENANT_NOT_FOUND")
+        return records
+
     async def confirm(self, tenant: str, request_id: str) -> None:
         """Destroy what a tenant was before its restore in place.
 
@@ -136,7 +142,7 @@ class Copies:
             FailedPreconditionError: there was none.
         """
         row = await self._engine.get_tenant(tenant)
-        await asyncio.shield(self._store.confirm(row.uid, request_id))
+        await shielded(self._store.confirm(row.uid, request_id))
 
     async def undo(self, tenant: str, request_id: str) -> TenantRow:
         """Put a tenant back to what it was before its restore in place; folded on return.
@@ -145,7 +151,7 @@ class Copies:
             FailedPreconditionError: there was none.
         """
         row = await self._engine.get_tenant(tenant)
-        return await asyncio.shield(self._undo(row, request_id))
+        return await shielded(self._undo(row, request_id))
 
     async def _undo(self, row: TenantRow, request_id: str) -> TenantRow:
         try:
@@ -191,7 +197,7 @@ class Copies:
             yield writer.begin(Header(tenant=tenant, origin=await self._store.origin(uid), head_seq=head))
             after = 0
             while after < head:
-                for record in await self._store.read(uid, after, PAGE_BYTES):
+                for record in await self._page(uid, after):
                     after = record.seq
                     if after <= head:
                         yield writer.record(record)
@@ -242,31 +248,36 @@ class Copies:
         *,
         rebuild: bool,
     ) -> TenantRow:
-        reader, staged, tenant, head_seq, numerics = Reader(), "", as_tenant, 0, ""
+        # A view that is larger could not be held here either.
+        reader = Reader(most_snapshot_bytes=None if rebuild else self._engine.config.memory_bytes)
+        staged, tenant, numerics = "", as_tenant, ""
         last: Record | None = None
         waiting: list[Record] = []
+        numbers = [0]
+        """The highest number of an entry after each record."""
         try:
             async for part in parts:
                 for item in reader.feed(part):
                     if isinstance(item, Header):
-                        numerics = _check_header(item, self._width)
-                        tenant, head_seq = as_tenant or item.tenant, item.head_seq
+                        numerics = check_header(item, self._width, self._seed)
+                        tenant = as_tenant or item.tenant
                         check_name(tenant)
                         if (made := await self._store.published(tenant, request_id)) is not None:
                             return made
                         staged = await self._store.stage(item.origin, tenant)
                         continue
-                    _check(item)
+                    check_record(item, self._width, self._seed)
                     if item.kind is RecordKind.NUMERICS:
                         numerics, _ = decode_numerics(item.body)
                     waiting.append(last := item)
+                    numbers.append(max(numbers[-1], *(entry.number for entry in item.entries), 0))
                     if sum(record.size for record in waiting) >= PAGE_BYTES:
                         await self._store.append_staged(staged, waiting)
                         waiting = []
             reader.finish()
             if last is None:
                 raise InvalidArgumentError("data", "the file is empty", reason="ARCHIVE_REFUSED")
-            snapshot = None if rebuild else self._usable(reader.snapshot(), head_seq)
+            snapshot = await self._usable(reader.snapshot(), numbers)
             current = self._engine.thread.runner.fingerprint
             if snapshot is None and numerics != current:
                 # The log was folded under others before, and is under these now.
@@ -279,7 +290,7 @@ class Copies:
             row = await self._store.publish(staged, tenant, request_id)
         except BaseException:
             if staged:
-                await asyncio.shield(self._store.discard(staged))
+                await shielded(self._store.discard(staged))
             raise
         if row.uid != staged:  # the same request was faster
             await self._store.discard(staged)
@@ -289,52 +300,31 @@ class Copies:
     def _width(self) -> int:
         return self._engine.thread.runner.encoder.dim
 
-    def _usable(self, snapshot: Snapshot | None, head_seq: int) -> Snapshot | None:
+    @property
+    def _seed(self) -> int:
+        return self._engine.config.memory.seed
+
+    async def _usable(self, snapshot: Snapshot | None, numbers: Sequence[int]) -> Snapshot | None:
         """Return a file's snapshot, None where it means nothing here.
 
         Raises:
             InvalidArgumentError: it is damaged.
         """
-        if snapshot is None or snapshot.seq > head_seq:
+        if snapshot is None or not 0 < snapshot.seq < len(numbers):
             return None
-        runner = self._engine.thread.runner
-        with _refusing():
-            restored = View.restore(snapshot, runner.encoder.dim, runner.encoder.fingerprint)
-        return None if restored is None else snapshot
+        runner, seed = self._engine.thread.runner, self._seed
 
+        def restored() -> bool:
+            found = View.restore(snapshot, runner.encoder.dim, runner.encoder.fingerprint)
+            if found is not None:
+                if found[0].config.seed != seed:
+                    raise refused("is of a memory with other initial weights")
+                number, seq = found[0].index.newest
+                if number > numbers[snapshot.seq] or seq > snapshot.seq:
+                    raise refused("has a snapshot that its log does not lead to")
+                runner.check_weights(found[0])
+            return found is not None
 
-def _check_header(header: Header, width: int) -> str:
-    """Refuse a file whose tenant this server could not have made; return the numerics that it was begun under.
-
-    Raises:
-        InvalidArgumentError: it is damaged.
-    """
-    names.name("data", header.tenant)
-    with _refusing():
-        _, numerics, _ = decode_create(header.origin.config, width)
-    return numerics
-
-
-def _check(record: Record) -> None:
-    """Refuse a record that this server would not have written.
-
-    Raises:
-        InvalidArgumentError: it is damaged.
-    """
-    for entry in record.entries:
-        with _refusing():
-            content = decode_payload(entry.payload)
-            if not 1 <= len(content.text.encode()) <= limits.MAX_TEXT_BYTES:
-                raise ValueError("a text of no length that is accepted")
-        names.name("data", entry.payload.id)
-        parse_object(content.metadata_json, "data")
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except (DataLossError, TypeError, ValueError, KeyError, AttributeError) as error:
-        raise InvalidArgumentError(
-            "data", "the file is damaged: a record does not unpack", reason="ARCHIVE_REFUSED"
-        ) from error
+        with refusing():
+            usable = await self._engine.thread.call(restored, read=True)
+        return snapshot if usable else None

@@ -24,6 +24,7 @@ from memsvc.engine.reads import Reads
 from memsvc.engine.residency import Residency
 from memsvc.engine.results import Surprise, Written
 from memsvc.engine.shards import Shards
+from memsvc.engine.shielded import shielded
 from memsvc.engine.thread import EngineThread
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
@@ -34,6 +35,8 @@ from memsvc.store.types import Appended, Payload, Record, RecordKind, TenantRow
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import encode_create
 
+CLOSE_S = 5.0
+"""How long the end of a process waits for records under way, so that what is folded can be saved."""
 TENANT_PAGE = 1000
 
 
@@ -83,15 +86,20 @@ class Engine:
         self.shards.start()
 
     async def close(self) -> None:
-        """Snapshot what is not, and end the thread. Calls must have ended before."""
+        """Snapshot what is not, and end the thread. Calls must have ended before.
+
+        A tenant that is in the middle of a long record is not waited for longer than CLOSE_S: its log is folded again.
+        """
         await self.shards.stop()
         await self.eraser.stop()
         await self.keeper.stop()
         await self.residency.stop()
         await self.past.close()
-        for tenant in self.opened():
-            with suppress(MemsvcError):
-                await self.keeper.snapshot(tenant)
+        end = asyncio.get_running_loop().time() + CLOSE_S
+        # Those first that wait for nothing.
+        for tenant in sorted(self.opened(), key=lambda tenant: tenant.pending_bytes):
+            with suppress(MemsvcError, TimeoutError):
+                await self.keeper.snapshot(tenant, until=end)
         await self.thread.stop()
 
     # --- tenants --------------------------------------------------------------------------------------------------
@@ -106,7 +114,7 @@ class Engine:
         """
         runner = self.thread.runner
         body = encode_create(replace(memory, width=runner.encoder.dim), runner.fingerprint, policies)
-        return await asyncio.shield(self.store.create_tenant(tenant, body, body, request_id))
+        return await shielded(self.store.create_tenant(tenant, body, body, request_id))
 
     async def get_tenant(self, tenant: str) -> TenantRow:
         """Return a tenant.
@@ -130,12 +138,19 @@ class Engine:
             if await self.store.find_deleted(tenant, request_id):
                 return
             raise NotFoundError("tenant: there is none of that id", reason="TENANT_NOT_FOUND")
-        await asyncio.shield(self._delete(row, request_id))
+        await shielded(self._delete(row, request_id))
 
     async def _delete(self, row: TenantRow, request_id: str) -> None:
         await self.shut(row.tenant, deleted=True)
         await self.past.drop(row.uid)
         await self.store.delete_tenant(row.uid, request_id)
+        # Who came meanwhile may have opened it once more: it would stay, in the place of another of its name.
+        if (task := self._open.get(row.tenant)) is not None:
+            with suppress(MemsvcError):
+                if (again := await asyncio.shield(task)).uid == row.uid:
+                    self.let_go(again)
+                    await again.close(deleted=True)
+            await self.past.drop(row.uid)
 
     async def shut(self, tenant: str, *, deleted: bool = False) -> None:
         """Close a tenant, if it is open; whoever waits for it hears that it is gone, or folded afresh."""
@@ -170,8 +185,7 @@ class Engine:
 
     def prefetch(self, tenant: str) -> None:
         """Begin to open a tenant: a request about it is on its way."""
-        # Whoever uses it hears what went wrong.
-        self._opening(tenant).add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._opening(tenant)
 
     def _opening(self, tenant: str) -> "asyncio.Task[OpenTenant]":
         task = self._open.get(tenant)
@@ -180,6 +194,8 @@ class Engine:
             task = None
         if task is None:
             task = self._open[tenant] = asyncio.create_task(self._load(tenant))
+            # Whoever uses it hears what went wrong; there may be nobody any more.
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return task
 
     @asynccontextmanager
@@ -211,7 +227,7 @@ class Engine:
         """Return the hash of a tenant's state as it stands after some record."""
         runner = self.thread.runner
         return await self.thread.call_at_boundary(
-            lambda: tenant.key, lambda: tenant.view.state_hash(runner.weights(tenant.key))
+            lambda: tenant.key, lambda: tenant.attached().state_hash(runner.weights(tenant.key))
         )
 
     async def _load(self, tenant: str) -> OpenTenant:
@@ -264,7 +280,7 @@ class Engine:
         """
         async with self.using(tenant) as opened:
             self.admission.admit(opened, payloads)
-            appended = await asyncio.shield(self._append(opened, payloads, settled))
+            appended = await shielded(self._append(opened, payloads, settled))
             surprise = await self._surprise(opened, appended) if applied else None
         return _written(payloads, appended, surprise)
 
@@ -309,7 +325,7 @@ class Engine:
 
     def _surprise_of(self, opened: OpenTenant, numbers: Sequence[int]) -> tuple[Surprise | None, ...]:
         """On the thread: mean surprise and gate share of entries, waiting tokens included."""
-        view = opened.view
+        view = opened.attached()
         waiting = self.thread.runner.tail_surprise(opened.key)
         results: list[Surprise | None] = []
         for number in numbers:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from memsvc.errors import MemsvcError, NotFoundError
+from memsvc import damage
+from memsvc.errors import MemsvcError, NotFoundError, UnavailableError
 from memsvc.store.base import Store
 from memsvc.store.types import Erasure
 from memsvc.tasks import end
@@ -44,8 +45,13 @@ class Receipt:
 
     @classmethod
     def decode(cls, data: bytes) -> "Receipt":
-        """Unpack it."""
-        before, after, destroyed, pending = msgpack.unpackb(data)
+        """Unpack it.
+
+        Raises:
+            DataLossError: it is damaged.
+        """
+        with damage.told_as("the receipt of an erasure is damaged"):
+            before, after, destroyed, pending = msgpack.unpackb(data)
         return cls(hash_before=before, hash_after=after, bytes_destroyed=destroyed, files_pending=pending)
 
 
@@ -93,6 +99,9 @@ class Eraser:
                 await self._erase(uid, [erasure for erasure in pending if erasure.uid == uid])
             except NotFoundError:
                 log.info("tenant %s was deleted before its erasure", uid)
+            except UnavailableError as error:
+                log.info("tenant %s: an erasure is tried again: %s", uid, error)
+                done = False
             except Exception:
                 log.exception("tenant %s: an erasure could not be finished; it is tried again", uid)
                 done = False
@@ -124,6 +133,7 @@ class Eraser:
         """Return the numbers of the entries that some erasures of a tenant are about."""
         numbers: list[int] = []
         for erasure in erasures:
-            (record, *_) = await self._store.read(uid, erasure.seq - 1, 1)
-            numbers += record.about
+            if not (records := await self._store.read(uid, erasure.seq - 1, 1)):
+                raise NotFoundError("the tenant was deleted", reason="TENANT_NOT_FOUND")
+            numbers += records[0].about
         return numbers

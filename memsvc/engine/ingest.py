@@ -9,7 +9,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import partial
 
 from memsvc.engine.arrival import Arrival, Batch, batched
@@ -64,6 +64,7 @@ class Ingest:
         self._open: dict[str, list[Indexed]] = {}
         """Entries fed of the record under way, per tenant."""
         self._lanes: dict[str, Lane] = {}
+        self._stepped_last = False
 
     def due_in(self) -> float | None:
         """Return the seconds until there is something to do; None while there is nothing."""
@@ -78,12 +79,17 @@ class Ingest:
 
     def detach(self, uid: str) -> None:
         """Let a tenant go; what waits of it is dropped (it is in the log)."""
-        if self._lanes.pop(uid, None) is not None:
-            self._scheduler.drop(uid)
-            self._background.drop(uid)
-            self._steps.drop(uid)
-            self._open.pop(uid, None)
-            self._runner.detach(uid)
+        if (lane := self._lanes.pop(uid, None)) is None:
+            return
+        self._scheduler.drop(uid)
+        self._background.drop(uid)
+        self._steps.drop(uid)
+        self._open.pop(uid, None)
+        self._runner.detach(uid)
+        # The next record's end will not come: whoever waits for it hears that the view is gone.
+        jobs, lane.at_boundary = lane.at_boundary, []
+        for job in jobs:
+            job()
 
     def lane(self, uid: str) -> Lane | None:
         """Return the tenant's lane."""
@@ -107,39 +113,53 @@ class Ingest:
 
     def unit(self, max_tokens: int) -> bool:
         """Do one unit of work, encoding at most about that many tokens; False when there is none to do now."""
-        if self._steps.due_in() == 0.0:
+        stepping = self._steps.due_in() == 0.0
+        # Between steps others are taken in: a tenant with many of them does not keep those waiting that have few.
+        if (not stepping or self._stepped_last) and self._take_in(max_tokens, stepping=stepping):
+            self._stepped_last = False
+            return True
+        if stepping:
+            self._stepped_last = True
             self._steps.unit()
-        elif self._batches:
+        return stepping
+
+    def _take_in(self, max_tokens: int, *, stepping: bool) -> bool:
+        """Bring entries a phase nearer to their steps; False when there are none that may go on."""
+        if self._batches:
             self._encode(self._batches.popleft())
-        elif self._window:
+            return True
+        if self._window:
             self._fed.extend(self._window)
             self._window.clear()
-            self._feed()
-        elif self._fed:
-            self._feed()
-        elif self._later or self._scheduler or self._background:
-            self._fill(max_tokens)
-        else:
-            return False
-        return True
+        if self._fed and self._feed(stepping=stepping):
+            return True
+        return self._fill(max_tokens, stepping=stepping)
 
     # --- the phases -----------------------------------------------------------------------------------------------
 
-    def _fill(self, max_tokens: int) -> None:
+    def _fill(self, max_tokens: int, *, stepping: bool) -> bool:
         """Take entries, fairly, tokenise those with a text of their own, and make batches of their passages.
 
-        All that was taken before is fed by now, and a change of settings among it is finished.
+        All that was taken before of their tenants is stepped by now, or waits for company; a change of settings among
+        it is finished. Returns whether there were any.
         """
-        self._window = self._take_up(self._later or self._take())
+        if stepping and self._later:
+            return False
+        if not (taken := self._later or self._take(self._steps if stepping else ())):
+            return False
+        self._window = self._take_up(taken)
         dim = self._runner.encoder.dim
         texts = [(arrival, text) for arrival in self._window if (text := arrival.text(dim)) is not None]
         splits = self._runner.split([text for _, text in texts])
         for (arrival, _), split in zip(texts, splits, strict=True):
             arrival.split_into(split)
         self._batches = batched(self._window, max_tokens)
+        return True
 
-    def _take(self) -> list[Arrival]:
-        taken = self._scheduler.take(WINDOW_TOKENS) or self._background.take(BACKGROUND_TOKENS)
+    def _take(self, passing_over: Container[str]) -> list[Arrival]:
+        taken = self._scheduler.take(WINDOW_TOKENS, passing_over)
+        if not taken and not passing_over:
+            taken = self._background.take(BACKGROUND_TOKENS)
         return [entry for _, entry in taken]
 
     def _take_up(self, entries: list[Arrival]) -> list[Arrival]:
@@ -164,22 +184,25 @@ class Ingest:
         for (entry, i), encoded in zip(batch.places, self._runner.encode(batch.passages), strict=True):
             entry.encoded[i] = encoded
 
-    def _feed(self) -> None:
-        """Feed entries to their views, in order; what they fill is stepped next."""
+    def _feed(self, *, stepping: bool) -> bool:
+        """Feed entries to their views, in order; what they fill is stepped next. Returns whether any could be fed."""
         held: deque[Arrival] = deque()
+        waiting = len(self._fed)
         halted: set[str] = set()
         while self._fed:
             entry = self._fed.popleft()
             lane = entry.lane
             if self._lanes.get(lane.uid) is not lane:
                 continue
-            if lane.uid in halted:
+            # Whoever waits for a record's end is not to wait for the next one's too.
+            if lane.uid in halted or (stepping and lane.at_boundary and lane.uid in self._steps):
                 held.append(entry)
                 continue
             self._guard(lane, partial(self._feed_one, entry))
             if entry.last and lane.at_boundary:
                 halted.add(lane.uid)
         self._fed = held
+        return len(held) < waiting
 
     def _feed_one(self, entry: Arrival) -> None:
         view, uid = entry.lane.view, entry.lane.uid

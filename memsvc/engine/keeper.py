@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memsvc.engine.config import EngineConfig
 from memsvc.engine.heap import trim
 from memsvc.engine.opened import OpenTenant
-from memsvc.errors import MemsvcError
+from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
 from memsvc.store.types import Snapshot
@@ -77,7 +77,10 @@ class Keeper:
         for i, tenant in enumerate(opened):
             try:
                 await self._keep(tenant, now, surplus=i < surplus)
-            except Exception:
+            except Exception as error:
+                if isinstance(error, NotFoundError) or tenant.failure is not None:
+                    log.info("tenant %s was deleted or replaced meanwhile: %s", tenant.uid, error)
+                    continue
                 log.exception("tenant %s: could not be snapshotted or unloaded", tenant.uid)
 
     async def _keep(self, tenant: OpenTenant, now: float, *, surplus: bool) -> None:
@@ -113,29 +116,32 @@ class Keeper:
         self.unloads += 1
         return True
 
-    async def snapshot(self, tenant: OpenTenant) -> None:
+    async def snapshot(self, tenant: OpenTenant, *, until: float | None = None) -> None:
         """Save the tenant's view as it stands after some record, if that spares a fold worth sparing.
 
         Raises:
+            TimeoutError: the record under way is not folded by then, on the loop's clock; nothing is saved.
             UnavailableError: the store cannot write, or the view failed.
         """
         async with tenant.saving:
             try:
-                await self._save(tenant)
+                await self._save(tenant, until)
             except Exception:
                 self.snapshot_failures += 1
                 raise
 
-    async def _save(self, tenant: OpenTenant) -> None:
+    async def _save(self, tenant: OpenTenant, until: float | None) -> None:
         runner, view, segments = self._engine.thread.runner, tenant.view, replace(tenant.segments)
         if tenant.failure is not None or view.totals.tokens - tenant.snapshot_tokens < self._config.snapshot_min_tokens:
             return
 
         def save() -> tuple[Snapshot, int]:
-            saved = view.snapshot(runner.weights(tenant.key), runner.encoder.fingerprint, segments)
-            return saved, view.totals.tokens
+            current = tenant.attached()
+            saved = current.snapshot(runner.weights(tenant.key), runner.encoder.fingerprint, segments)
+            return saved, current.totals.tokens
 
-        snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
+        async with asyncio.timeout_at(until):
+            snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
         if tenant.term != self._store.term(tenant.uid):
             return  # others owned it meanwhile, and may have erased what this view still has
         await self._store.save(tenant.uid, snapshot, view.policies.retention)

@@ -253,9 +253,15 @@ class OpenTenant:
             self._pump.add_done_callback(self._pump_ended)
 
     async def _pump_log(self) -> None:
-        """Read from the log what was committed and not handed over, a page at a time."""
+        """Read from the log what was committed and not handed over, a page at a time.
+
+        Raises:
+            NotFoundError: the tenant was deleted.
+        """
         while self._pushed_seq < self.head_seq and self.failure is None:
-            for record in await self._store.read(self.uid, self._pushed_seq, PAGE_BYTES):
+            if not (records := await self._store.read(self.uid, self._pushed_seq, PAGE_BYTES)):
+                raise NotFoundError("the tenant was deleted", reason="TENANT_NOT_FOUND")
+            for record in records:
                 if record.seq == self._pushed_seq + 1 <= self.head_seq:
                     self._push(record)
             self._drained.clear()
@@ -319,6 +325,17 @@ class OpenTenant:
         """
         await self.wait_applied(self._counted_seq)  # what was there when it was opened was not counted before
         return self._living + self._pending_entries
+
+    def attached(self) -> View:
+        """On the thread: return the view, which is the one that is folded under its key.
+
+        Raises:
+            UnavailableError: it left the engine since it was asked for: it failed, or was put back, or deleted.
+        """
+        lane = self._thread.ingest.lane(self.key)
+        if lane is None or lane.view is not self.view:
+            raise self._failed_error()
+        return self.view
 
     async def wait_change(self, seq: int, noticed: int | None = None) -> None:
         """Return once a record after this one is applied, or there are more notices than so many.

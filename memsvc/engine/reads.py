@@ -119,7 +119,7 @@ class Reads:
         neighbours: int,
     ) -> tuple[int, list[Ranked], list[tuple[list[int], list[int]]]]:
         """On the thread: encode the query, unless it is, rank, and look up neighbours."""
-        view = opened.view
+        view = opened.attached()
         if not len(view.index):
             return view.applied_seq, [], []
         observer, began = self._engine.thread.observer, time.monotonic()
@@ -246,7 +246,7 @@ class Reads:
         return max(0, size - snapshots)
 
     def _stats(self, opened: OpenTenant, kept: tuple[int, int], *, pending: bool, state_hash: bool) -> Stats:
-        view, runner = opened.view, self._engine.thread.runner
+        view, runner = opened.attached(), self._engine.thread.runner
         warnings = list(opened.warnings)
         if view.totals.tokens and view.totals.unknown / view.totals.tokens > UNKNOWN_WARNING:
             share = view.totals.unknown / view.totals.tokens

@@ -82,6 +82,15 @@ class Runner:
         if (placement := self._placements.get(_shape(view.config))) is not None:
             placement.remove(uid)
 
+    def check_weights(self, view: View) -> None:
+        """Look at the weights that a view was restored with, which nobody has yet.
+
+        Raises:
+            DataLossError: they are damaged, or do not fit it.
+        """
+        if view.weights is not None:
+            self._placement(view.config).stack.unpack(view.weights)
+
     def weights(self, uid: str) -> bytes | None:
         """Return the tenant's packed weights as they are now, None while nothing was stepped."""
         view = self._views[uid]
@@ -102,9 +111,7 @@ class Runner:
             DataLossError: the weights that a view was restored with do not fit it.
             RuntimeError: a tenant's weights are gone: it must be folded afresh.
         """
-        config = self._views[uids[0]].config
-        if (placement := self._placements.get(_shape(config))) is None:
-            placement = self._placements[_shape(config)] = Placement(config, self._slots, self._device)
+        placement = self._placement(self._views[uids[0]].config)
         for uid in uids:
             view = self._views[uid]
             if view.weights is not None:
@@ -113,6 +120,11 @@ class Runner:
                 self.measure(uid)
             elif view.totals.chunks and uid not in placement:
                 raise RuntimeError(f"the weights of tenant {uid} are lost")
+        return placement
+
+    def _placement(self, config: MemoryConfig) -> Placement:
+        if (placement := self._placements.get(_shape(config))) is None:
+            placement = self._placements[_shape(config)] = Placement(config, self._slots, self._device)
         return placement
 
     @contextmanager

@@ -7,6 +7,7 @@ that left a moment ago goes on from its own time, so that asking for little at a
 
 import heapq
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -41,11 +42,20 @@ class Scheduler(Generic[Item]):
             self._offer(uid, queue)
         queue.items.append((item, cost))
 
-    def take(self, budget: int) -> list[tuple[str, Item]]:
-        """Take items worth about the budget, one at least, at each turn from whoever is furthest behind."""
+    def take(self, budget: int, passing_over: Container[str] = ()) -> list[tuple[str, Item]]:
+        """Take items worth about the budget, one at least, at each turn from whoever is furthest behind.
+
+        Some may be passed over this time: they keep their place.
+        """
         taken: list[tuple[str, Item]] = []
+        passed: list[tuple[float, int, str]] = []
         while self._heap and (budget > 0 or not taken):
-            self._now, _, uid = heapq.heappop(self._heap)
+            entry = heapq.heappop(self._heap)
+            served, _, uid = entry
+            if uid in passing_over:
+                passed.append(entry)
+                continue
+            self._now = max(self._now, served)
             queue = self._queues[uid]
             item, cost = queue.items.popleft()
             taken.append((uid, item))
@@ -56,6 +66,8 @@ class Scheduler(Generic[Item]):
             else:
                 del self._queues[uid]
                 self._left[uid] = queue.served
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
         self._left = {uid: served for uid, served in self._left.items() if served > self._now}
         return taken
 

@@ -75,7 +75,7 @@ class Steps:
     def __bool__(self) -> bool:
         return bool(self._queues)
 
-    def __contains__(self, uid: str) -> bool:
+    def __contains__(self, uid: object) -> bool:
         return uid in self._queues
 
     @property
@@ -129,6 +129,9 @@ class Steps:
                 lane = self._queues[uid].lane
                 lane.view.stepped(chunk, result)
                 self._counters.step(chunk, result, behind=lane.background)
+            # To the end of the line: those of other shapes, or beyond the width, come first now.
+            for uid in uids:
+                self._queues[uid] = self._queues.pop(uid)
             self._finish()
 
     def _chunk(self, uid: str, head: Chunk | Replay) -> Chunk:

@@ -8,6 +8,10 @@ from memsvc.errors import InvalidArgumentError
 
 MIN_LAYERS, MAX_LAYERS = 2, 12
 
+MAX_CHUNK = 4096
+MAX_TOKENS, MAX_WINDOWS = (1 << 63) - 1, (1 << 31) - 1
+"""What the API's fields hold."""
+
 Gate = Literal["off", "fixed", "quantile"]
 
 
@@ -63,16 +67,17 @@ class MemoryConfig:
 
         check("layers", ok=MIN_LAYERS <= self.layers <= MAX_LAYERS, message=f"must be {MIN_LAYERS} to {MAX_LAYERS}")
         check("width", ok=self.width > 0, message="must be positive")
-        check("chunk", ok=self.chunk > 0, message="must be positive")
-        check("replay", ok=self.replay >= 0, message="must not be negative")
+        check("chunk", ok=0 < self.chunk <= MAX_CHUNK, message=f"must be 1 to {MAX_CHUNK}")
+        check("replay", ok=0 <= self.replay <= MAX_TOKENS, message=f"must be 0 to {MAX_TOKENS}")
         check("theta", ok=math.isfinite(self.theta) and self.theta > 0, message="must be a number above 0")
         check("eta", ok=0 <= self.eta < 1, message="must be at least 0 and below 1")
         check("half_life", ok=math.isfinite(self.half_life) and self.half_life >= 0, message="must not be negative")
         check("gate", ok=self.gate in {"off", "fixed", "quantile"}, message="must be off, fixed or quantile")
         check("gate_value", ok=math.isfinite(self.gate_value) and self.gate_value >= 0, message="must not be negative")
         check("gate_value", ok=self.gate != "quantile" or self.gate_value < 1, message="a quantile must be below 1")
-        check("drift_windows", ok=self.drift_windows >= 1, message="must be at least 1")
-        check("restart_tokens", ok=self.restart_tokens >= 1, message="must be at least 1")
+        check("drift_windows", ok=1 <= self.drift_windows <= MAX_WINDOWS, message=f"must be 1 to {MAX_WINDOWS}")
+        check("restart_tokens", ok=1 <= self.restart_tokens <= MAX_TOKENS, message=f"must be 1 to {MAX_TOKENS}")
+        check("seed", ok=0 <= self.seed < 1 << 32, message="must be 0 to 4,294,967,295")
         for field in ("replay_gain", "drift_sigma", "curvature", "radius", "clip"):
             value = getattr(self, field)
             check(field, ok=math.isfinite(value) and value > 0, message="must be a number above 0")

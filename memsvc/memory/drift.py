@@ -47,8 +47,19 @@ class DriftState:
 
     @classmethod
     def from_values(cls, values: Sequence[Any]) -> "DriftState":
-        """Return the state that `to_values` gave."""
+        """Return the state that `to_values` gave.
+
+        Raises:
+            TypeError: they are none that it gave.
+            ValueError: likewise.
+        """
         total, tokens, history, running, left, due = values
+        if not all(type(count) is int and count >= 0 for count in (tokens, running, left)) or type(due) is not bool:
+            raise TypeError("no state of a drift")
+        if tokens >= WINDOW_TOKENS:
+            raise ValueError("no window of a drift")
+        if not all(math.isfinite(mean) for mean in (total, *history)) or len(history) > HISTORY_WINDOWS:
+            raise ValueError("no history of a drift")
         return cls(
             total=total, tokens=tokens, history=tuple(history), running=running, restart_left=left, clear_due=due
         )

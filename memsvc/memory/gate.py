@@ -1,5 +1,6 @@
 """The surprise gate's threshold: how it follows the stream (NUMERICS.md, The gate, recall memory)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +35,16 @@ class GateState:
 
     @classmethod
     def from_values(cls, values: Sequence[Any]) -> "GateState":
-        """Return the state that `to_values` gave."""
+        """Return the state that `to_values` gave.
+
+        Raises:
+            ValueError: they are none that it gave.
+        """
         threshold, tokens, window = values
+        if not _is_figure(threshold) or type(tokens) is not int or tokens < 0 or not isinstance(window, bytes):
+            raise ValueError("no state of a gate")
+        if len(window) % _FLOAT.itemsize or len(window) >= WINDOW_TOKENS * _FLOAT.itemsize:
+            raise ValueError("no window of a gate")
         return cls(threshold=threshold, tokens=tokens, window=window)
 
 
@@ -72,3 +81,7 @@ def observe(state: GateState, config: MemoryConfig, surprise: NDArray[np.floatin
             window = b""
         state = GateState(threshold=threshold, tokens=tokens, window=window)
     return state
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

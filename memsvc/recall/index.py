@@ -62,6 +62,15 @@ class Index:
         learn = self._learn.values[self._first.values]
         return np.flatnonzero(np.repeat(learn, np.diff(self.texts.starts)))
 
+    def holds(self, numbers: NDArray[np.int64]) -> bool:
+        """Whether entries of all these numbers are here, dead or alive."""
+        return bool(np.isin(numbers, self._number.values).all())
+
+    @property
+    def newest(self) -> tuple[int, int]:
+        """The number and the seq of the last entry; 0 and 0 where there is none."""
+        return (int(self._number.values[-1]), int(self._seq.values[-1])) if len(self) else (0, 0)
+
     @property
     def passages(self) -> int:
         """Passages of all texts."""

@@ -17,7 +17,7 @@ from memsvc.auth.keyring import KeyRing
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
-from memsvc.server import logs
+from memsvc.server import listener, logs
 from memsvc.server.audit import Audit
 from memsvc.server.auth_service import AuthService
 from memsvc.server.authentication import AuthInterceptor
@@ -78,7 +78,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, quotas)
     calls, auth = CallInterceptor(watch.telemetry), AuthInterceptor(Audit())
     # Quotas count for whom the interceptor before them has found to call.
-    server = grpc.aio.server(interceptors=[calls, auth, QuotaInterceptor(quotas)], options=OPTIONS)
+    server = listener.server([calls, auth, QuotaInterceptor(quotas)], OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = _listen(server, settings)
     store = watch.store(await open_store(settings, address))

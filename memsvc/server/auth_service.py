@@ -57,9 +57,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     async def ListKeys(self, request: auth_pb2.ListKeysRequest, context: Context) -> auth_pb2.ListKeysResponse:
         """List the keys that the caller manages."""
         limit = validate.between("page_size", request.page_size, 1, limits.MAX_PAGE_SIZE, default=100)
-        after = validate.read_page_token(request.page_token) or ""
-        if not isinstance(after, str):
-            raise InvalidArgumentError("page_token", "was not returned by this method")
+        after = validate.read_page_token(request.page_token, "")
         keys, caller = self._keys, principal.current()
         shown = [key for key in keys.all() if caller.administers(key.grants)]
         shown = shown[bisect_right(shown, after, key=attrgetter("id")) :]

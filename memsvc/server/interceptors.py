@@ -22,7 +22,7 @@ class _Undecodable:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps unary and streaming methods of memsvc alike; health and reflection pass through.
+    """Wraps unary and streaming methods alike; those of health and reflection are served while memsvc's are not.
 
     Args:
         telemetry: hears of every call.
@@ -31,7 +31,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self.ready = False
-        """Whether calls are served; until then they are UNAVAILABLE."""
+        """Whether memsvc's calls are served; until then they are UNAVAILABLE."""
 
     async def intercept_service(
         self,
@@ -41,15 +41,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Return the method's handler, wrapped."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith("/memsvc."):
-            return handler
+        if handler is None:
+            return None
         return wrapped(handler, partial(self._once, method), partial(self._many, method), _lenient)
 
     def _once(self, method: str, behaviour: Once) -> Once:
         async def call(request: Any, context: Context) -> Any:
             with Call(self._telemetry, method, context) as followed:
                 try:
-                    self._check_ready()
+                    self._check_ready(method)
                     return await behaviour(_decoded(request, followed), context)
                 except Exception as error:
                     await _fail(followed, context, error)
@@ -60,22 +60,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             with Call(self._telemetry, method, context) as followed:
                 try:
-                    self._check_ready()
-                    async for response in behaviour(_decoded(request, followed), context):
+                    self._check_ready(method)
+                    responses = behaviour(_decoded(request, followed), context)
+                    if isinstance(responses, Awaitable):  # the health service writes its responses itself
+                        await responses
+                        return
+                    async for response in responses:
                         yield response
                 except Exception as error:
                     await _fail(followed, context, error)
 
         return call
 
-    def _check_ready(self) -> None:
-        if not self.ready:
+    def _check_ready(self, method: str) -> None:
+        if not self.ready and method.startswith("/memsvc."):
             raise UnavailableError("the server is starting or shutting down", reason="NOT_READY")
 
 
 async def _fail(followed: Call, context: Context, error: Exception) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    if isinstance(error, NotImplementedError):  # a method of the health service that its library lacks
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the method is not implemented")
     followed.failed(error)
     if not isinstance(error, MemsvcError):
         error = MemsvcError("an internal error; the server's log has the details")

@@ -21,6 +21,8 @@ from memsvc.v1 import memory_pb2, memory_pb2_grpc, types_pb2
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
+HITS_AT_ONCE = 32
+"""Hits that are made into messages before other calls have their turn: each may bring twenty neighbours."""
 BATCHES_IN_FLIGHT = 64
 """Batches of one stream on their way to the disk."""
 
@@ -153,9 +155,15 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
                 )
         except TimeoutError:
             raise self._late(tenant, past=as_of is not None) from None
-        response = memory_pb2.RecallResponse(
-            applied_seq=found.applied_seq, hits=[convert.hit(tenant, hit) for hit in found.hits], context=found.context
-        )
+        hits, size = list[memory_pb2.Hit](), len(found.context)
+        for hit in found.hits:
+            hits.append(convert.hit(tenant, hit))
+            size += hits[-1].ByteSize()
+            if size > limits.MAX_MESSAGE_BYTES:
+                raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
+            if len(hits) % HITS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        response = memory_pb2.RecallResponse(applied_seq=found.applied_seq, hits=hits, context=found.context)
         if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
             raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
         return response
@@ -197,7 +205,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             filter=request.filter, as_of=request.as_of, include_evicted=request.include_evicted
         )
         shape = hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()[:16]
-        after = validate.read_page_token(request.page_token, row.uid, shape) or 0
+        after = validate.read_page_token(request.page_token, 0, row.uid, shape)
         entries, more = await self._engine.reads.list_entries(
             tenant,
             after,

@@ -115,9 +115,7 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
     ) -> tenants_pb2.ListTenantsResponse:
         """List the tenants that the caller may read."""
         limit = validate.between("page_size", request.page_size, 1, limits.MAX_PAGE_SIZE, default=100)
-        after = validate.read_page_token(request.page_token) or ""
-        if not isinstance(after, str):
-            raise InvalidArgumentError("page_token", "was not returned by this method")
+        after = validate.read_page_token(request.page_token, "")
         # Others are not even looked at, so that neither time nor a page's token tells of them.
         rows = await self._engine.store.list_tenants(after, limit + 1, principal.current().spans(Right.READ))
         more = len(rows) > limit

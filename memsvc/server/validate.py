@@ -1,12 +1,11 @@
 """From a request's fields to what the engine takes, or an error that names the field."""
 
 import base64
-import binascii
 import json
 import math
 import uuid
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,12 +14,15 @@ from memsvc import limits, names
 from memsvc.engine.past import Moment
 from memsvc.errors import FailedPreconditionError, InvalidArgumentError
 from memsvc.recall.filter import Filter
+from memsvc.recall.metadata import parse_object
 from memsvc.store.types import Payload
 from memsvc.tenant.record import Content, encode_payload
 from memsvc.v1 import types_pb2
 
 name = names.name
-MIN_TIME_US, MAX_TIME_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+Where = TypeVar("Where", int, str)
+MAX_PAGE_TOKEN_BYTES = 4096
+"""Well over what any of ours has."""
 
 
 def request_id(value: str) -> str:
@@ -52,27 +54,16 @@ def micros(field: str, value: Timestamp) -> int:
     if not 0 <= value.nanos < 1_000_000_000:
         raise InvalidArgumentError(field, "has nanos outside 0 to 999,999,999")
     us = value.seconds * 1_000_000 + value.nanos // 1_000
-    if not MIN_TIME_US <= us <= MAX_TIME_US:
+    if not limits.MIN_TIME_US <= us <= limits.MAX_TIME_US:
         raise InvalidArgumentError(field, "must lie in the years 1 to 9999")
     return us
 
 
 def metadata(field: str, value: str) -> str:
-    """Check metadata: a JSON object up to 16 KiB, kept as given."""
+    """Check metadata: a JSON object up to 16 KiB that the index can read, kept as given."""
     if len(value.encode()) > limits.MAX_METADATA_BYTES:
         raise InvalidArgumentError(field, f"must be at most {limits.MAX_METADATA_BYTES} bytes")
-    if not value:
-        return value
-
-    def refuse(constant: str) -> NoReturn:
-        raise InvalidArgumentError(field, f"{constant} is not JSON")
-
-    try:
-        parsed = json.loads(value, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError(field, "is not JSON") from error
-    if not isinstance(parsed, dict):
-        raise InvalidArgumentError(field, "must be a JSON object")
+    parse_object(value, field)
     return value
 
 
@@ -148,25 +139,31 @@ def page_token(*values: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
 
 
-def read_page_token(token: str, *expected: Any) -> Any:
-    """Return a page token's last value, None for an empty one, after checking those before it.
+def read_page_token(token: str, first: Where, *expected: Any) -> Where:
+    """Return a page token's last value, `first` for an empty one, after checking its type and those before it.
 
     Raises:
         InvalidArgumentError: it is none of ours, or the other fields have changed since.
         FailedPreconditionError: the tenant was deleted and created again since.
     """
     if not token:
-        return None
+        return first
+    other = InvalidArgumentError("page_token", "was not returned by this method")
+    if len(token) > MAX_PAGE_TOKEN_BYTES:
+        raise other
     try:
         values = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, binascii.Error) as error:
-        raise InvalidArgumentError("page_token", "was not returned by this method") from error
+    except (ValueError, RecursionError) as error:
+        raise other from error
     if not isinstance(values, list) or len(values) != len(expected) + 1:
-        raise InvalidArgumentError("page_token", "was not returned by this method")
+        raise other
     if expected and values[0] != expected[0]:
         raise FailedPreconditionError(
             "page_token: the tenant was deleted and created again since", reason="OTHER_TENANT"
         )
     if values[1:-1] != list(expected[1:]):
         raise InvalidArgumentError("page_token", "every other field must be as it was for the last page")
-    return values[-1]
+    last = values[-1]
+    if type(last) is not type(first) or (isinstance(last, int) and not 0 <= last < 1 << 63):
+        raise other
+    return name("page_token", last) if isinstance(last, str) else last

@@ -2,10 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import msgpack
 
+from memsvc import damage
 from memsvc.errors import DataLossError
 
 FORMAT = 1
@@ -61,9 +61,6 @@ class Manifest:
         Raises:
             DataLossError: it is damaged, or of a newer format.
         """
-        try:
-            values: Any = msgpack.unpackb(unseal(data))
-            uid, seq, meta, blobs = values
+        with damage.told_as("it does not unpack"):
+            uid, seq, meta, blobs = msgpack.unpackb(unseal(data))
             return cls(uid=uid, seq=seq, meta=meta, blobs=dict(blobs))
-        except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise DataLossError("it does not unpack") from error

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from memsvc.damage import READING
 from memsvc.errors import InvalidArgumentError
 from memsvc.store.types import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
 
@@ -81,11 +82,17 @@ class Writer:
 class Reader:
     """Reads a file as its bytes come; whoever feeds it takes what it yields.
 
+    Args:
+        most_snapshot_bytes: what the snapshot in it may have, which is held until the end; None to pass over it.
+
     Attributes:
         done: whether the end was read, and all checksums hold.
     """
 
+    most_snapshot_bytes: int | None
     done: bool = False
+    _held: int = 0
+    """Bytes of the snapshot so far."""
     _rest: bytearray = field(default_factory=bytearray)
     _digest: Any = field(default_factory=hashlib.sha256)
     _begun: bool = False
@@ -116,17 +123,25 @@ class Reader:
             try:
                 kind, *values = msgpack.unpackb(body, use_list=True, strict_map_key=True)
                 item = self._item(kind, values)
-            except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            except READING as error:
                 raise _refused("is damaged: a part of it does not unpack") from error
             if item is not None:
                 yield item
 
     def snapshot(self) -> Snapshot | None:
         """Return the snapshot in the file, once it is done."""
-        if self._snapshot is None:
+        if self._snapshot is None or self.most_snapshot_bytes is None:
             return None
         seq, meta = self._snapshot
         return Snapshot(seq=seq, meta=meta, blobs={name: bytes(data) for name, data in self._blobs.items()})
+
+    def _keep(self, name: str, part: bytes) -> None:
+        self._held += len(part)
+        if self.most_snapshot_bytes is None:
+            return
+        if self._held > self.most_snapshot_bytes:
+            raise _refused(f"has a snapshot of more than {self.most_snapshot_bytes} bytes, which a rebuild passes over")
+        self._blobs.setdefault(name, bytearray()).extend(part)
 
     def finish(self) -> None:
         """Check that the file is whole.
@@ -175,9 +190,15 @@ class Reader:
                 self._seq = record.seq
                 return record
             case "snapshot":
-                self._snapshot = (values[0], values[1])
+                seq, meta = values
+                if type(seq) is not int or not isinstance(meta, bytes):
+                    raise TypeError("no snapshot")
+                self._snapshot = (seq, meta)
             case "blob":
-                self._blobs.setdefault(values[0], bytearray()).extend(values[1])
+                name, part = values
+                if not isinstance(name, str) or not isinstance(part, bytes):
+                    raise TypeError("no part of a snapshot")
+                self._keep(name, part)
             case "end":
                 if values != [self._before]:
                     raise _refused("is damaged: the checksum of the whole differs")

@@ -2,17 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import msgpack
 
+from memsvc import damage
 from memsvc.errors import DataLossError
 from memsvc.memory.config import MemoryConfig
 from memsvc.memory.presets import changed
 from memsvc.store.types import Payload
 from memsvc.tenant.policies import Policies
+from memsvc.tenant.totals import Totals
 
 FORMAT = 1
 """First byte of every payload and body. A reader refuses what is newer than it knows."""
@@ -61,6 +63,11 @@ def decode_payload(payload: Payload) -> Content:
         DataLossError: the bytes are damaged, or of a newer format.
     """
     text, session, role, time_us, metadata_json, vector = _unpack(payload.data, 6)
+    labels = (text, session, role, metadata_json)
+    if not all(isinstance(label, str) for label in labels) or not isinstance(vector, bytes):
+        raise DataLossError("an entry's fields are of other types")
+    if type(time_us) not in {int, NoneType}:
+        raise DataLossError("an entry's time is none")
     return Content(
         text=text,
         session=session,
@@ -90,7 +97,13 @@ def decode_create(body: bytes, width: int) -> tuple[MemoryConfig, str, Policies]
         DataLossError: the bytes are damaged, or of a newer format.
     """
     settings, fingerprint, policies = _unpack(body, 3)
-    return MemoryConfig(**settings, width=width), fingerprint, Policies(**policies)
+    if not isinstance(fingerprint, str):
+        raise DataLossError("the name of a tenant's numerics is none")
+    with damage.told_as("a tenant's settings are none"):
+        memory, kept = MemoryConfig(**settings, width=width), Policies(**policies)
+        check_types(memory)
+        check_types(kept)
+    return memory, fingerprint, kept
 
 
 def encode_numerics(fingerprint: str, adopted_seq: int) -> bytes:
@@ -105,6 +118,8 @@ def decode_numerics(body: bytes) -> tuple[str, int]:
         DataLossError: the bytes are damaged, or of a newer format.
     """
     fingerprint, adopted_seq = _unpack(body, 2)
+    if not isinstance(fingerprint, str) or not isinstance(adopted_seq, int):
+        raise DataLossError("a change of numerics is none")
     return fingerprint, adopted_seq
 
 
@@ -120,7 +135,9 @@ def decode_configure(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         DataLossError: the bytes are damaged, or of a newer format.
     """
     changes, policies = _unpack(body, 2)
-    return dict(changes), dict(policies)
+    if not isinstance(changes, dict) or not isinstance(policies, dict):
+        raise DataLossError("a change of settings is none")
+    return changes, policies
 
 
 def reconfigured(config: bytes, changes: Mapping[str, Any], policies: Mapping[str, Any]) -> bytes:
@@ -147,6 +164,18 @@ def decode_feedback(body: bytes) -> bool:
     """
     (useful,) = _unpack(body, 1)
     return bool(useful)
+
+
+def check_types(settings: MemoryConfig | Policies | Totals) -> None:
+    """Look whether every field is of its type; a whole number is a number.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for field in fields(settings):
+        value, kind = getattr(settings, field.name), type(field.default)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise TypeError(f"{field.name} is of another type")
 
 
 def _pack(values: list[Any]) -> bytes:

@@ -17,7 +17,7 @@ Nothing here knows the time, other tenants, or how the stream was cut into reque
 import hashlib
 import struct
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any
@@ -26,6 +26,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from memsvc import damage
 from memsvc.errors import DataLossError, InvalidArgumentError
 from memsvc.memory.config import MemoryConfig
 from memsvc.memory.drift import DriftState, effective, restart
@@ -39,7 +40,7 @@ from memsvc.tenant.chunk import Chunk, Floats, Indexed, Replay, Stepped, Taken
 from memsvc.tenant.duplicates import LivingTexts, text_key
 from memsvc.tenant.event import KEPT_EVENTS, Event
 from memsvc.tenant.policies import Duplicates, Policies
-from memsvc.tenant.record import Content, decode_configure, decode_create, decode_feedback, decode_numerics
+from memsvc.tenant.record import Content, check_types, decode_configure, decode_create, decode_feedback, decode_numerics
 from memsvc.tenant.stream import Stream
 from memsvc.tenant.totals import RECENT_TOKENS, Totals
 
@@ -327,6 +328,11 @@ class View:
         Raises:
             DataLossError: the snapshot verifies but does not fit together.
         """
+        with damage.told_as(f"the snapshot at {snapshot.seq} does not fit together"):
+            return cls._restore(snapshot, width, encoder)
+
+    @classmethod
+    def _restore(cls, snapshot: Snapshot, width: int, encoder: str) -> "tuple[View, Segments] | None":
         meta = msgpack.unpackb(snapshot.meta)
         if meta["format"] != FORMAT or meta["encoder"] != encoder or meta["config"]["width"] != width:
             return None
@@ -339,16 +345,26 @@ class View:
 
         view = cls(width)
         view.config, view.policies = MemoryConfig(**meta["config"]), Policies(**meta["policies"])
+        check_types(view.config)
+        check_types(view.policies)
         view.fingerprint = meta["fingerprint"]
+        if not isinstance(view.fingerprint, str):
+            raise TypeError("no name of numerics")
         view.applied_seq = snapshot.seq
         view.index = Index.load(width, [blob(name) for name in meta["segments"]], blob(f"changing-{snapshot.seq}"))
         view.gate = GateState.from_values(meta["gate"])
         view.drift = DriftState.from_values(meta["drift"])
-        view.events.extend(Event(seq=seq, kind=kind, figures=f) for seq, kind, f in meta["events"])
+        view.events.extend(_event(*values) for values in meta["events"])
         view.totals = _totals(meta["totals"])
         view.weights = blob(f"weights-{snapshot.seq}") if meta["weights"] else None
+        if (view.weights is None) != (view.totals.chunks == 0):
+            raise DataLossError("the snapshot's chunks do not fit its weights")
         tail = np.frombuffer(blob(f"tail-{snapshot.seq}"), np.float32).reshape(-1, width).copy()
         owners = np.array(meta["owners"], np.int64)
+        if owners.shape != (len(tail),) or len(tail) >= view.config.chunk:
+            raise DataLossError("the snapshot's tail does not fit its entries")
+        if not view.index.holds(owners):
+            raise DataLossError("the snapshot's tail is of other entries")
         view._stream.restore(tail, owners, view.totals.chunks, view.index.learnt_passages)
         view._watch_texts()
         return view, Segments(names=list(meta["segments"]), entries=len(view.index))
@@ -363,4 +379,14 @@ class Segments:
 
 
 def _totals(values: Iterable[Any]) -> Totals:
-    return Totals(**dict(zip((field.name for field in fields(Totals)), values, strict=True)))
+    totals = Totals(**dict(zip((field.name for field in fields(Totals)), values, strict=True)))
+    check_types(totals)
+    if min(astuple(totals)) < 0:
+        raise ValueError("statistics below 0")
+    return totals
+
+
+def _event(seq: int, kind: str, figures: Mapping[str, float]) -> Event:
+    if not isinstance(seq, int) or not isinstance(kind, str) or not all(isinstance(name, str) for name in figures):
+        raise TypeError("no event")
+    return Event(seq=seq, kind=kind, figures={name: float(value) for name, value in figures.items()})

@@ -69,3 +69,14 @@ def test_dropped_work_is_never_handed_out() -> None:
     scheduler.push("b", "y", 1)
     scheduler.drop("a")
     assert scheduler.take(100) == [("b", "y")]
+
+
+def test_who_is_passed_over_keeps_its_place() -> None:
+    scheduler: Scheduler[str] = Scheduler()
+    for uid in "ab":
+        for item in (1, 2):
+            scheduler.push(uid, f"{uid}{item}", 10)
+    assert [item for _, item in scheduler.take(1000, passing_over={"a"})] == ["b1", "b2"]
+    scheduler.check_integrity()
+    scheduler.push("b", "b3", 10)
+    assert [item for _, item in scheduler.take(1000)] == ["a1", "a2", "b3"]

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - a table reads better with a case a line
 """Bad input: its code, a message that names the field, and nothing changed."""
 
+import base64
 import json
 
 import grpc
@@ -23,6 +24,8 @@ from memsvc.v1.tenants_pb2 import CreateTenantRequest, DeleteTenantRequest, GetT
 from memsvc.v1.types_pb2 import Entry, Filter, MemoryConfig, Tenant
 
 Code = grpc.StatusCode
+DEEP = base64.urlsafe_b64encode(b"[" * 12_000).decode()
+HALF = base64.urlsafe_b64encode(b'["\\ud800"]').decode()
 LONG = "x" * (64 * 1024 + 1)
 
 
@@ -94,6 +97,10 @@ CASES = [
     ("page size out of range", ("ListEntries", ListEntriesRequest(tenant="t", page_size=1001)), Code.INVALID_ARGUMENT, "page_size"),
     ("page token made up", ("ListEntries", ListEntriesRequest(tenant="t", page_token="no")), Code.INVALID_ARGUMENT, "page_token"),
     ("page token made up", ("ListTenants", ListTenantsRequest(page_token="W10=")), Code.INVALID_ARGUMENT, "page_token"),
+    ("page token that is no number", ("ListEntries", ListEntriesRequest(tenant="t", page_token=DEEP)), Code.INVALID_ARGUMENT, "page_token"),
+    ("page token nested deep", ("ListTenants", ListTenantsRequest(page_token=DEEP)), Code.INVALID_ARGUMENT, "page_token"),
+    ("page token of half a character", ("ListTenants", ListTenantsRequest(page_token=HALF)), Code.INVALID_ARGUMENT, "page_token"),
+    ("metadata nested deep", write(metadata_json='{"a":' + "[" * 80 + "]" * 80 + "}"), Code.INVALID_ARGUMENT, "entries[0].metadata_json"),
     ("read mask", ("GetTenant", GetTenantRequest(tenant="t", read_mask=FieldMask(paths=["nope"]))), Code.INVALID_ARGUMENT, "read_mask"),
     ("over-size message", ("Write", WriteRequest(tenant="t", entries=[Entry(text="x" * 60_000)] * 100)), Code.RESOURCE_EXHAUSTED, None),
 ]  # fmt: skip

@@ -41,7 +41,7 @@ def written(records: int = 4, snapshot: Snapshot | None = SNAPSHOT) -> bytes:
 
 
 def read(data: bytes, sizes: list[int] | None = None) -> tuple[list, Snapshot | None]:
-    reader, items, at = Reader(), [], 0
+    reader, items, at = Reader(most_snapshot_bytes=1 << 30), [], 0
     for size in [*(sizes or []), len(data)]:
         items += reader.feed(data[at : at + size])
         at += size

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 
+from memsvc import damage
 from memsvc.errors import DataLossError
 from memsvc.failpoints import hit
 from memsvc.store.codec import DIGEST_BYTES, digest, seal, unseal
@@ -50,8 +51,9 @@ class Place(NamedTuple):
         Raises:
             DataLossError: it is damaged, or of a newer format.
         """
-        values: Any = msgpack.unpackb(unseal(data))
-        return cls(*values)
+        with damage.told_as("the place of a blob does not unpack"):
+            token, chunks, size, checksum = msgpack.unpackb(unseal(data))
+            return cls(token, chunks, size, checksum)
 
     @classmethod
     def new(cls, data: bytes) -> "Place":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgpack
 
+from memsvc import damage
 from memsvc.store.hashes import asked_hash, id_hash, plain_hash, request_hash, tenant_hash
 from memsvc.store.redis.keys import SHARD_DIGITS
 from memsvc.store.redis.log_end import End, find_end, find_living, find_row, insert
@@ -165,8 +166,13 @@ def note_copy(tx: Transaction, *, uid: str, copy: str) -> None:
 
 
 def decode_copies(data: bytes | None) -> list[str]:
-    """Read what was made of a tenant."""
-    return [] if data is None else list(msgpack.unpackb(data))
+    """Read what was made of a tenant.
+
+    Raises:
+        DataLossError: it is damaged.
+    """
+    with damage.told_as("the list of a tenant's copies is damaged"):
+        return [] if data is None else list(msgpack.unpackb(data))
 
 
 def put_row(tx: Transaction, uid: str, row: Row) -> None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from memsvc import damage
 from memsvc.errors import DataLossError
 from memsvc.store.hashes import content_hash_left
 from memsvc.store.requests import Operation, Outcome
@@ -17,6 +18,8 @@ _FORMAT = bytes([FORMAT])
 
 EPOCHS = 64
 """Owners that a head remembers."""
+
+DAMAGED = "a value in Redis is none of its kind"
 
 
 class Standing(IntEnum):
@@ -55,7 +58,8 @@ class Row(NamedTuple):
             DataLossError: it is damaged, or of a newer format.
         """
         name, created_us, config, id_key, standing, behind = unpack(data, 6)
-        return cls(name, created_us, config, id_key, Standing(standing), behind)
+        with damage.told_as(DAMAGED):
+            return cls(name, created_us, config, id_key, Standing(standing), behind)
 
 
 class Head(NamedTuple):
@@ -83,7 +87,8 @@ class Head(NamedTuple):
         if data is None:
             return cls()
         seq, number, commit_us, size, epochs = unpack(data, 5)
-        return cls(seq, number, commit_us, size, tuple((epoch, first) for epoch, first in epochs))
+        with damage.told_as(DAMAGED):
+            return cls(seq, number, commit_us, size, tuple((epoch, first) for epoch, first in epochs))
 
     def after(self, record: Record, size: int, epoch: int) -> "Head":
         """Return the end once a record of that size is appended by an owner."""
@@ -131,7 +136,8 @@ class Meta(NamedTuple):
             DataLossError: it is damaged, or of a newer format.
         """
         seq, state, *rest = unpack(data, 9)
-        return cls(seq, EntryState(state), *rest)
+        with damage.told_as(DAMAGED):
+            return cls(seq, EntryState(state), *rest)
 
     def lived(self, as_of: int | None) -> bool:
         """Whether the entry lives, or lived after the record of that seq."""
@@ -237,15 +243,20 @@ class StoredRecord(NamedTuple):
         return range(self.first, self.last + 1) if self.first else range(0)
 
     def record(self, entries: tuple[StoredEntry, ...]) -> Record:
-        """Return it with its entries."""
-        return Record(
-            seq=self.seq,
-            commit_us=self.commit_us,
-            kind=RecordKind(self.kind),
-            body=self.body,
-            entries=entries,
-            about=tuple(self.about),
-        )
+        """Return it with its entries.
+
+        Raises:
+            DataLossError: it is damaged.
+        """
+        with damage.told_as(DAMAGED):
+            return Record(
+                seq=self.seq,
+                commit_us=self.commit_us,
+                kind=RecordKind(self.kind),
+                body=self.body,
+                entries=entries,
+                about=tuple(self.about),
+            )
 
     @classmethod
     def decode(cls, stream_id: bytes, data: bytes) -> "StoredRecord":

@@ -1,0 +1,99 @@
+"""What one tenant does keeps no other waiting, and what waits for a tenant that goes hears so."""
+
+import asyncio
+
+import pytest
+
+from memsvc.errors import MemsvcError, NotFoundError
+from memsvc.memory.config import MemoryConfig
+from tests.engine.conftest import create, payload, running
+
+LONG = "acgt" * 16_000
+"""Tens of thousands of tokens: hundreds of chunks."""
+
+
+@pytest.mark.parametrize("layers", [2, 3], ids=["of one shape", "of another shape"])
+async def test_few_words_do_not_wait_for_anothers_many(tmp_path, layers) -> None:
+    async with running(tmp_path / "data") as engine:
+        await create(engine, "many")
+        await create(engine, "few", layers=layers)
+        await engine.write("many", [payload("m", LONG)])
+        async with engine.using("many") as many:
+            for i in range(3):
+                await engine.write("few", [payload(f"f{i}", f"a few words, {i}")], applied=True)
+            assert many.applied_seq < many.head_seq
+
+
+async def test_whoever_waits_for_a_record_of_a_tenant_that_is_deleted_hears_so(tmp_path) -> None:
+    async with running(tmp_path / "data") as engine:
+        await create(engine, "t", chunk=8)
+        await engine.write("t", [payload("m", LONG)])
+        ingest, uid = engine.thread.ingest, (await engine.get_tenant("t")).uid
+        while not await engine.thread.call(lambda: uid in ingest._steps):
+            pass
+        asking = [asyncio.create_task(engine.reads.stats("t", state_hash=True)) for _ in range(3)]
+        while await engine.thread.call(lambda: len(ingest.lane(uid).at_boundary)) < len(asking):
+            pass
+        await engine.delete_tenant("t", "")
+        done, pending = await asyncio.wait(asking, timeout=60)
+        assert not pending
+        assert all(isinstance(task.exception(), MemsvcError) for task in done)
+
+
+async def test_who_comes_while_a_tenant_is_deleted_does_not_keep_it(tmp_path, monkeypatch) -> None:
+    async with running(tmp_path / "data") as engine:
+        await create(engine, "t")
+        await engine.write("t", [payload("old", "a secret of the old one")], applied=True)
+        delete = engine.store.delete_tenant
+
+        async def slowly(uid: str, request_id: str) -> None:
+            await engine.reads.get_entry("t", "old")
+            await delete(uid, request_id)
+
+        monkeypatch.setattr(engine.store, "delete_tenant", slowly)
+        await engine.delete_tenant("t", "")
+        assert engine.find("t") is None
+        await engine.create_tenant("t", MemoryConfig(), "again")
+        assert not (await engine.reads.recall("t", "a secret", k=5)).hits
+
+
+async def test_an_end_does_not_wait_for_a_long_record(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("memsvc.engine.engine.CLOSE_S", 0.1)
+    async with running(tmp_path / "data", snapshot_min_tokens=1) as engine:
+        await create(engine, "t", chunk=8)
+        await engine.write("t", [payload("m", LONG)])
+        async with engine.using("t") as opened:
+            assert opened.applied_seq < opened.head_seq
+    async with running(tmp_path / "data") as engine:
+        assert (await engine.reads.get_entry("t", "m")).payload.id == "m"
+
+
+async def test_an_export_of_a_tenant_that_is_deleted_meanwhile_ends(tmp_path) -> None:
+    async with running(tmp_path / "data") as engine:
+        await create(engine, "t")
+        await engine.write("t", [payload("m", "a few words")], applied=True)
+        parts = engine.copies.export("t")
+        await anext(parts)
+        await engine.delete_tenant("t", "")
+
+        async def rest() -> list[bytes]:
+            return [part async for part in parts]
+
+        with pytest.raises(NotFoundError, match="deleted"):
+            await asyncio.wait_for(rest(), 30)
+
+
+async def test_a_verification_of_a_tenant_that_is_deleted_meanwhile_ends(tmp_path, monkeypatch) -> None:
+    async with running(tmp_path / "data") as engine:
+        await create(engine, "t")
+        await engine.write("t", [payload("m", "a few words")], applied=True)
+        read = engine.store.read
+
+        async def gone(*arguments):
+            await engine.delete_tenant("t", "")
+            monkeypatch.setattr(engine.store, "read", read)
+            return await read(*arguments)
+
+        monkeypatch.setattr(engine.store, "read", gone)
+        with pytest.raises(MemsvcError):
+            await asyncio.wait_for(engine.changes.verify("t"), 30)
