@@ -38,6 +38,8 @@ MOST_OVERHEAD = 0.05
 RESAMPLES = 2000
 SAME: Mapping[str, str] = MappingProxyType({"PYTHONHASHSEED": "0"})
 """Of all servers: what may be alike is alike."""
+KEY = "of-" + 32 * "k"
+"""Known to the server that asks for one."""
 EXPORT = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 
@@ -90,12 +92,14 @@ async def _write(client: AsyncMemoryClient) -> None:
 METHODS: Mapping[str, Callable[[AsyncMemoryClient], Awaitable[None]]] = MappingProxyType({"get": _get, "write": _write})
 
 
-def variants(metrics_port: int, collector: str) -> list[Variant]:
+def variants(metrics_port: int, collector: str, key_file: Path) -> list[Variant]:
     """Return what is compared with the plain server. Whatever else surrounds a call gets its line here."""
     metrics = {"MEMSVC_METRICS_PORT": str(metrics_port)}
     traces = {"MEMSVC_OTLP_ENDPOINT": collector}
+    keys = {"MEMSVC_AUTH": "true", "MEMSVC_AUTH_ADMIN_KEY_FILE": str(key_file)}
     return [
         Variant("plain again", {}, most=None),
+        Variant("keys", keys, {"api_key": KEY}),
         Variant("metrics", metrics),
         Variant("traces, one in ten", {**traces, "MEMSVC_TRACE_SHARE": "0.1"}),
         Variant("traces, all", {**traces, "MEMSVC_TRACE_SHARE": "1"}, most=None),
@@ -113,7 +117,9 @@ def bench(*, seed: int = 0, scale: Scale = FULL) -> Result:
     generator = np.random.default_rng(seed)
     found: dict[str, list[Cost]] = {}
     with TemporaryDirectory() as scratch, _collector() as collector:
-        chosen = variants(free_port(), collector)
+        key_file = Path(scratch) / "key"
+        key_file.write_text(KEY)
+        chosen = variants(free_port(), collector, key_file)
         for start in told(range(scale.starts), "starts"):
             for name, cost in _start(Path(scratch) / str(start), chosen, scale).items():
                 found.setdefault(name, []).append(cost)
