@@ -1,9 +1,10 @@
 """Exact erasure: the memory is folded again without what was forgotten, and every copy of the text is destroyed.
 
-The entries are hidden when the FORGET record is applied. Then, one tenant after another and all its pending erasures at
-once: a shadow of the tenant is folded without the entries, from the newest snapshot before them, while the tenant goes
-on serving; it takes the tenant's place; and the store destroys the payloads and the later snapshots. A crash anywhere
-leaves an erasure unfinished in the store, and the next start does all of it again.
+The entries are hidden when the FORGET record is applied. Then, all pending erasures of a tenant at once: a shadow of
+the tenant is folded without the entries, from the newest snapshot before them, while the tenant goes on serving; it
+takes the tenant's place; and the store destroys the payloads and the later snapshots. Tenants are folded one after
+another, but what the store does for several of them goes on at once. A crash anywhere leaves an erasure unfinished in
+the store, and the next start does all of it again.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from memsvc import damage
-from memsvc.errors import MemsvcError, NotFoundError, UnavailableError
+from memsvc.errors import MemsvcError, NotFoundError, ResourceExhaustedError, UnavailableError
 from memsvc.store.base import Store
 from memsvc.store.types import Erasure
 from memsvc.tasks import end
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+TOGETHER = 8
+"""Tenants whose erasures are under way at once. In Redis they share what takes longest: its files are written anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,9 @@ class Eraser:
         self._engine, self._store = engine, store
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        """By the tenant's uid."""
+        self._together, self._folding = asyncio.Semaphore(TOGETHER), asyncio.Lock()
         self.progress: dict[str, tuple[int, int]] = {}
         """Records folded and to fold, by the uid of the tenant being folded."""
 
@@ -73,6 +79,7 @@ class Eraser:
     async def stop(self) -> None:
         """End; what is under way is begun again at the next start."""
         await end(self._task)
+        await end(*self._under_way.values())
 
     def wake(self) -> None:
         """There is a new erasure."""
@@ -82,30 +89,33 @@ class Eraser:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            if not await self._round():
+            try:
+                pending = await self._store.unfinished_erasures()
+            except MemsvcError:
+                log.exception("the erasures cannot be read; they are tried again")
                 await asyncio.sleep(RETRY_S)
                 self._wanted.set()
+                continue
+            by_uid: dict[str, list[Erasure]] = {}
+            for erasure in pending:
+                by_uid.setdefault(erasure.uid, []).append(erasure)
+            for uid in by_uid.keys() - self._under_way.keys():
+                self._under_way[uid] = asyncio.create_task(self._attempt(uid, by_uid[uid]))
 
-    async def _round(self) -> bool:
-        """Carry out what is pending; return whether all of it was. One tenant's failure is its own."""
-        done = True
+    async def _attempt(self, uid: str, erasures: Sequence[Erasure]) -> None:
+        """Carry out one tenant's pending erasures, or leave them for later. Its failure is its own."""
         try:
-            pending = await self._store.unfinished_erasures()
-        except MemsvcError:
-            log.exception("the erasures cannot be read; they are tried again")
-            return False
-        for uid in dict.fromkeys(erasure.uid for erasure in pending):
-            try:
-                await self._erase(uid, [erasure for erasure in pending if erasure.uid == uid])
-            except NotFoundError:
-                log.info("tenant %s was deleted before its erasure", uid)
-            except UnavailableError as error:
-                log.info("tenant %s: an erasure is tried again: %s", uid, error)
-                done = False
-            except Exception:
-                log.exception("tenant %s: an erasure could not be finished; it is tried again", uid)
-                done = False
-        return done
+            async with self._together:
+                await self._erase(uid, erasures)
+        except (NotFoundError, ResourceExhaustedError, UnavailableError) as error:
+            log.info("tenant %s: an erasure is tried again, unless the tenant is gone: %s", uid, error)
+            await asyncio.sleep(RETRY_S)
+        except Exception:  # one tenant's erasure that cannot be finished must not keep the others from theirs
+            log.exception("tenant %s: an erasure could not be finished; it is tried again", uid)
+            await asyncio.sleep(RETRY_S)
+        finally:
+            del self._under_way[uid]
+            self._wanted.set()  # what came for the same tenant meanwhile
 
     async def _erase(self, uid: str, erasures: Sequence[Erasure]) -> None:
         """Carry out one tenant's pending erasures in one fold."""
@@ -114,7 +124,7 @@ class Eraser:
         async with self._engine.using(await self._engine.tenant_of(uid)) as tenant, tenant.saving:
             await tenant.wait_applied(max(erasure.seq for erasure in erasures))
             before = await self._engine.state_hash(tenant)
-            async with self._engine.shadow(tenant, forgotten) as shadow:
+            async with self._folding, self._engine.shadow(tenant, forgotten) as shadow:
                 await shadow.open(before_seq=first)
                 await tenant.follow(shadow, lambda done, total: self.progress.update({uid: (done, total)}))
                 await tenant.adopt(shadow)
