@@ -6,6 +6,15 @@ from memsvc import limits
 from memsvc.errors import InvalidArgumentError
 
 
+def is_name(value: str) -> bool:
+    """Whether an id is one; what is not may be anything, a text even, and stands in no log."""
+    try:
+        name("", value)
+    except InvalidArgumentError:
+        return False
+    return True
+
+
 def name(field: str, value: str, limit: int = limits.MAX_ID_BYTES, *, required: bool = True) -> str:
     """Check an id or label: so many bytes of UTF-8 at most, no control characters."""
     if required and not value:

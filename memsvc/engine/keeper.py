@@ -33,6 +33,7 @@ class Keeper:
     def __init__(self, engine: "Engine", store: Store, config: EngineConfig) -> None:
         self._engine, self._store, self._config = engine, store, config
         self._tasks: list[asyncio.Task[None]] = []
+        self._catching_up = asyncio.Lock()
         self.unloads = 0
         """Tenants that left the memory."""
         self.snapshots = self.snapshot_failures = 0
@@ -162,7 +163,8 @@ class Keeper:
                     continue
                 tail = await self._store.read(row.uid, after_seq, enough)
                 if sum(record.size for record in tail) >= enough:
+                    # One at a time, of all shards: whoever asks for a tenant meanwhile has as little beside it.
                     with suppress(MemsvcError):
-                        async with self._engine.using(row.tenant) as opened:
+                        async with self._catching_up, self._engine.using(row.tenant) as opened:
                             await opened.wait_applied(opened.head_seq)
             after = rows[-1].tenant

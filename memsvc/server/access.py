@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from memsvc import names
-from memsvc.errors import InvalidArgumentError, MemsvcError, UnauthenticatedError
+from memsvc.errors import MemsvcError, UnauthenticatedError
 from memsvc.observability.telemetry import Metadata, Telemetry
 from memsvc.server.errors import code
 
@@ -115,11 +115,8 @@ def _tenant_of(message: object) -> str:
         found: Any = message
         for name in path.split("."):
             found = getattr(found, name, "")
-        if isinstance(found, str) and found:
-            try:
-                return names.name("tenant", found)
-            except InvalidArgumentError:
-                return ""
+        if isinstance(found, str) and names.is_name(found):
+            return found
     return ""
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import grpc
 import structlog
 
+from memsvc import names
 from memsvc.auth.authenticator import Authenticator, missing
 from memsvc.auth.principal import ANYONE, Principal
 from memsvc.auth.rules import RULES, Rule, at
@@ -207,7 +208,7 @@ def _about(rule: Rule, message: Any) -> dict[str, str]:
     paths |= {"id": "id"} if not rule.tenant else {"dedupe_id": "request_id"}
     fields = message.DESCRIPTOR.fields_by_name
     found = {name: at(message, path) for name, path in paths.items() if path and path.split(".")[0] in fields}
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in found.items() if names.is_name(value)}
 
 
 def _outcome(error: BaseException) -> str:

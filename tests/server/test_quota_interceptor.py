@@ -12,6 +12,7 @@ import pytest
 from memsvc_client._status import to_error
 from memsvc_client.errors import MemsvcError
 
+from memsvc.observability.telemetry import Telemetry
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.principal import Principal, become
 from memsvc.server.quota_config import QuotaConfig
@@ -28,7 +29,7 @@ class BelievesAll(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation, handler_call_details):
         for name, value in handler_call_details.invocation_metadata:
             if name == "who":
-                become(Principal(name=value))
+                become(Principal(name=value, grants=()))
         return await continuation(handler_call_details)
 
 
@@ -75,7 +76,7 @@ class Counted(Quotas):
 
 @asynccontextmanager
 async def serving(quotas: Counted) -> AsyncIterator[str]:
-    calls = CallInterceptor()
+    calls = CallInterceptor(Telemetry())
     calls.ready = True
     server = grpc.aio.server(interceptors=[calls, BelievesAll(), QuotaInterceptor(quotas)])
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(Tenants(), server)
