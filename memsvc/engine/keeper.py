@@ -152,19 +152,26 @@ class Keeper:
         tenant.notice("snapshot", at=snapshot.seq, bytes=written)
 
     async def catch_up(self, shard: int) -> None:
-        """Fold the long tails that a crash left in a shard, so that no first recall waits for them."""
+        """Fold the long tails that a crash left in a shard, so that no first recall waits for them.
+
+        One shard and one tenant at a time: whoever asks for a tenant meanwhile has as little beside it.
+        """
+        async with self._catching_up:
+            heads, saved = await self._store.heads(), await self._store.seqs()
+            behind = {uid for uid, head in heads.items() if head > max(1, saved.get(uid, 0))}
+            behind = {uid for uid in behind if self._store.shard_of(uid) == shard}
+            after = ""
+            while behind and (rows := await self._store.list_tenants(after, PAGE)):
+                for row in rows:
+                    if row.uid in behind:
+                        await self._fold(row.tenant, row.uid, saved.get(row.uid, 0))
+                after = rows[-1].tenant
+
+    async def _fold(self, tenant: str, uid: str, after_seq: int) -> None:
+        """Fold what a tenant's log has after a record, if that is worth doing before anyone asks."""
         enough = self._config.snapshot_min_tokens * BYTES_PER_TOKEN
-        heads, saved = await self._store.heads(), await self._store.seqs()
-        after = ""
-        while rows := await self._store.list_tenants(after, PAGE):
-            for row in rows:
-                after_seq = saved.get(row.uid, 0)
-                if self._store.shard_of(row.uid) != shard or heads.get(row.uid, 0) <= max(1, after_seq):
-                    continue
-                tail = await self._store.read(row.uid, after_seq, enough)
-                if sum(record.size for record in tail) >= enough:
-                    # One at a time, of all shards: whoever asks for a tenant meanwhile has as little beside it.
-                    with suppress(MemsvcError):
-                        async with self._catching_up, self._engine.using(row.tenant) as opened:
-                            await opened.wait_applied(opened.head_seq)
-            after = rows[-1].tenant
+        tail = await self._store.read(uid, after_seq, enough)
+        if sum(record.size for record in tail) >= enough:
+            with suppress(MemsvcError):
+                async with self._engine.using(tenant) as opened:
+                    await opened.wait_applied(opened.head_seq)
