@@ -49,7 +49,9 @@ def bench(redis: RedisProcess, directory: Path, scale: Scale, rng: random.Random
     size = _size(redis, directory, scale, rng)
     cold, cold_checks = _cold(redis, directory, scale, rng)
     takeover, takeover_checks = _takeovers(redis, directory, scale)
-    return {"size": size, "cold": cold, "takeover": takeover}, [*cold_checks, *takeover_checks]
+    parts = {"size": size, "cold": cold, "takeover": takeover}
+    rows = {f"{part}, {name}": row for part, found in parts.items() for name, row in found.items()}
+    return rows, [*cold_checks, *takeover_checks]
 
 
 def _server(redis: RedisProcess, directory: Path, name: str, *options: str, **environment: object) -> ServerProcess:
