@@ -138,7 +138,7 @@ class Metrics:
 
     def __init__(self, seen: Callable[[], Seen | None]) -> None:
         # A switch of the library's, for the process: the times of creation would double the series.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no types
         self.registry = registry = CollectorRegistry()
         self.ready = Gauge("memsvc_ready", "Whether calls are served, and the store is well.", registry=registry)
         self.calls = Histogram(
