@@ -1,0 +1,94 @@
+"""What a backbone promises: messages and quoted memories in, pieces of text out, and at the end what it came to."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+Role = Literal["system", "user", "assistant"]
+Finish = Literal["stop", "length"]
+
+
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What to answer, and how."""
+
+    messages: tuple[Message, ...]
+    """At least one; the last is the user's."""
+    context: str = ""
+    """Memories, fenced as quoted data by `memsvc.engine.context`; empty for none. It is never given as the system's."""
+    tenant: str = ""
+    """Whose it is, by uid: a backbone may keep what it computed for one tenant, and never shows it to another."""
+    max_tokens: int = 256
+    """At most so many are generated."""
+    temperature: float = 0.0
+    """0 takes the likeliest token."""
+    top_p: float = 1.0
+    """Tokens are drawn from the likeliest that make up so much."""
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these, which is not part of it."""
+    seed: int | None = None
+    """The same prompt with the same seed gives the same answer, as far as the backbone can promise that."""
+
+
+class Piece(NamedTuple):
+    """The next part of the answer; never empty."""
+
+    text: str
+
+
+class Usage(NamedTuple):
+    """The end of an answer."""
+
+    finish: Finish
+    """Whether it ended by itself or at a stop, or because there were enough tokens."""
+    prompt_tokens: int
+    cached_tokens: int
+    """Of the prompt's, those that were not computed again."""
+    completion_tokens: int
+
+
+class Backbone(Protocol):
+    """A language model. Its calls may run at once; each generator is closed when its caller leaves."""
+
+    @property
+    def name(self) -> str:
+        """What it was configured as, without secrets."""
+        ...
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that recalled entries may take of a prompt, unless a caller says otherwise."""
+        ...
+
+    async def start(self) -> None:
+        """Make it ready: load the model, say.
+
+        Raises:
+            FailedPreconditionError: it is not here, or does not work.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End; generators must have been closed before."""
+        ...
+
+    def generate(self, prompt: Prompt) -> AsyncGenerator[Piece | Usage, None]:
+        """Yield the pieces of the answer, and `Usage` as the last item.
+
+        Closing the generator before its end stops the model. Raised when the first item is asked for, or later:
+
+        Raises:
+            InvalidArgumentError: the prompt is longer than the model's window (reason PROMPT_TOO_LONG).
+            FailedPreconditionError: the model cannot take such messages (no chat template, no such model, a wrong key).
+            ResourceExhaustedError: the model's server asks to come again later.
+            UnavailableError: its server fails or cuts the answer off (reason BACKBONE_FAILED).
+            DeadlineExceededError: its server does not answer in time (reason BACKBONE_TIMEOUT).
+        """
+        ...
