@@ -40,9 +40,9 @@ class Admission:
                 "too much text waits to be applied; try again shortly, or use WriteStream, which waits by itself",
                 retry_after=RETRY_S,
                 reason="QUEUE_FULL",
-                metadata={"pending_bytes": str(tenant.pending_bytes), "limit": str(self._tenant_bytes)},
+                metadata={"pending_bytes": str(_waiting(tenant)), "limit": str(self._tenant_bytes)},
             )
-        self._queued += size
+        self._count(tenant, size)
 
     async def wait(self, tenant: OpenTenant, payloads: Sequence[Payload]) -> None:
         """Wait until there is room for a batch, and count it in."""
@@ -54,10 +54,16 @@ class Admission:
                 await future
             finally:
                 self._waiting.pop(future, None)
+        self._count(tenant, size)
+
+    def _count(self, tenant: OpenTenant, size: int) -> None:
+        tenant.admitted_bytes += size
         self._queued += size
 
-    def release(self, size: int) -> None:
-        """Count bytes out: they are applied, or were never appended."""
+    def release(self, tenant: OpenTenant, size: int) -> None:
+        """Count bytes of a tenant out, as far as it has any: they are applied, were never appended, or it is closed."""
+        size = min(size, tenant.admitted_bytes)
+        tenant.admitted_bytes -= size
         self._queued -= size
         for future in self._waiting:
             if not future.done():
@@ -65,12 +71,18 @@ class Admission:
 
     def window(self, tenant: OpenTenant) -> int:
         """Return how many bytes the tenant may write now without waiting."""
-        return max(0, min(self._tenant_bytes - tenant.pending_bytes, self._total_bytes - self._queued))
+        return max(0, min(self._tenant_bytes - _waiting(tenant), self._total_bytes - self._queued))
 
     def _fits(self, tenant: OpenTenant, size: int) -> bool:
         # An empty queue takes any batch: a message bounds its size.
-        mine = not tenant.pending_bytes or tenant.pending_bytes + size <= self._tenant_bytes
+        waiting = _waiting(tenant)
+        mine = not waiting or waiting + size <= self._tenant_bytes
         return mine and (not self._queued or self._queued + size <= self._total_bytes)
+
+
+def _waiting(tenant: OpenTenant) -> int:
+    """Return how much of a tenant waits: what it was promised room for, or what its log has to be folded again."""
+    return max(tenant.admitted_bytes, tenant.pending_bytes)
 
 
 def batch_size(payloads: Sequence[Payload]) -> int:

@@ -84,8 +84,8 @@ class Changes:
         finally:
             self._engine.drop_caches(opened.uid)
             # What was refused, or appended before, never reaches the queue.
-            if record is None or record.seq <= known:
-                self._engine.admission.release(batch_size([payload]))
+            if record is None or record.seq <= known or opened.failure is not None:
+                self._engine.admission.release(opened, batch_size([payload]))
 
     async def delete_entry(self, tenant: str, id: str, request_id: str) -> tuple[int, bool]:
         """Hide an entry; returns the record's seq, and whether its text is kept to fold the log again.

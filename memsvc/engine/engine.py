@@ -49,6 +49,10 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
+def _nobodys(tenant: OpenTenant, size: int) -> None:
+    """No writer was promised room for what a second fold has to do."""
+
+
 class Engine:
     """Writes, recalls and looks after tenants.
 
@@ -218,7 +222,7 @@ class Engine:
     ) -> AsyncIterator[OpenTenant]:
         """Fold a tenant a second time, from a snapshot before a record; closed on the way out unless it was adopted."""
         name = f"~{next(self._shadows)}"
-        shadow = OpenTenant(tenant.row, self.store, self.thread, lambda size: None, shadow=name, without=without)
+        shadow = OpenTenant(tenant.row, self.store, self.thread, _nobodys, shadow=name, without=without)
         try:
             await shadow.open(before_seq, reserve=self.residency.folding(shadow))
             yield shadow
@@ -261,9 +265,9 @@ class Engine:
             raise
         return opened
 
-    def _released(self, size: int) -> None:
-        """So much text was applied."""
-        self.admission.release(size)
+    def _released(self, tenant: OpenTenant, size: int) -> None:
+        """So much text of a tenant was applied, or never will be here."""
+        self.admission.release(tenant, size)
         self.residency.grown()
 
     async def wait_opened(self) -> None:
@@ -338,8 +342,9 @@ class Engine:
             record = appended.record
             return appended
         finally:
-            # What was skipped or refused never reaches the queue.
-            self.admission.release(size - (record.size if record else 0))
+            # What was skipped or refused never reaches the queue; nor what a tenant gets that was closed meanwhile.
+            reaches = record is not None and opened.failure is None
+            self.admission.release(opened, size - (record.size if record and reaches else 0))
             settled()
 
     async def _surprise(self, opened: OpenTenant, appended: Appended) -> tuple[Surprise | None, ...]:

@@ -36,7 +36,7 @@ class OpenTenant:
         row: which tenant.
         store: where its log is.
         thread: where its view is.
-        released: called with the bytes of what was applied.
+        released: called with the tenant and bytes that wait no more: they were applied, or it was closed.
         shadow: names a second fold of the same tenant; it runs behind live work and appends nothing.
         without: entries that a shadow leaves out.
         until: the last record that a shadow folds; None for all.
@@ -47,7 +47,7 @@ class OpenTenant:
         row: TenantRow,
         store: Store,
         thread: EngineThread,
-        released: Callable[[int], None],
+        released: Callable[["OpenTenant", int], None],
         *,
         shadow: str = "",
         without: frozenset[int] = frozenset(),
@@ -79,6 +79,9 @@ class OpenTenant:
         self.snapshot_seq = 0
         self.snapshot_tokens = 0
         self.pending_bytes = 0
+        """Of records that are committed and not applied."""
+        self.admitted_bytes = 0
+        """Of text that writers were promised room for, committed or not, and that is not applied."""
         self.unsaved_bytes = 0
         """Of the log, that no snapshot has yet: what is folded again after a crash."""
         self.saved_at = time.monotonic()
@@ -288,7 +291,7 @@ class OpenTenant:
         self._pending_entries -= len(record.entries)
         self._living = living
         if seq > self._counted_seq:
-            self._released(record.size - len(record.body))
+            self._released(self, record.size - len(record.body))
         if seq >= self._pushed_seq:
             self._drained.set()
         self._wake(self._changes)
@@ -404,6 +407,7 @@ class OpenTenant:
     def _fail(self, error: BaseException) -> None:
         if self.failure is None:
             self.failure = error
+            self._released(self, self.admitted_bytes)
             self._drained.set()
             self._end_waiters(self._failed_error())
 
@@ -426,6 +430,7 @@ class OpenTenant:
     async def close(self, *, deleted: bool = False) -> None:
         """Let the thread forget the tenant. With `deleted`, everyone who waits hears so."""
         self.failure = self.failure or UnavailableError("closed", reason="CLOSED")
+        self._released(self, self.admitted_bytes)
         if self._pump is not None:
             self._pump.cancel()
         self._drained.set()

@@ -107,7 +107,7 @@ class Past:
             tenant.row,
             self._store,
             self._engine.thread,
-            lambda size: None,
+            lambda view, size: None,
             shadow=f"~as-of-{next(self._names)}",
             without=forgotten,
             until=seq,

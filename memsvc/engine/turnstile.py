@@ -21,6 +21,8 @@ class _Line:
 
     inside: int = 0
     """Weight of those that passed and are under way."""
+    called: int = 0
+    """Those inside that were woken and have not gone on yet: nobody may overtake them."""
     waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
     """Weights of those that wait, and what wakes them, in the order in which they came."""
 
@@ -46,7 +48,7 @@ class Turnstile:
         """
         weight = min(weight, self._capacity)
         line = self._lines.setdefault(tenant, _Line())
-        if line.waiting or line.inside + weight > self._capacity:
+        if line.waiting or line.called or line.inside + weight > self._capacity:
             await self._wait(tenant, line, weight)
         else:
             line.inside += weight
@@ -64,27 +66,36 @@ class Turnstile:
                 reason="TENANT_BUSY",
                 metadata={"waiting": str(len(line.waiting))},
             )
-        place = (weight, asyncio.get_running_loop().create_future())
-        line.waiting.append(place)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.waiting.append((weight, turn))
         try:
-            await place[1]
+            await turn
         except asyncio.CancelledError:
-            if place in line.waiting:
-                line.waiting.remove(place)
+            if (weight, turn) in line.waiting:
+                line.waiting.remove((weight, turn))
                 self._leave(tenant, line, 0)
             else:  # its turn came as it left
+                line.called -= 1
                 self._leave(tenant, line, weight)
             raise
+        line.called -= 1
+        self._call(line)
 
     def _leave(self, tenant: str, line: _Line, weight: int) -> None:
         line.inside -= weight
-        while line.waiting and line.inside + line.waiting[0][0] <= self._capacity:
-            weight, turn = line.waiting.popleft()
-            if not turn.done():  # else it is cancelled, and about to take itself out
-                line.inside += weight
-                turn.set_result(None)
+        self._call(line)
         if not line.inside and not line.waiting:
             self._lines.pop(tenant, None)
+
+    def _call(self, line: _Line) -> None:
+        """Wake those whose turn it is."""
+        while line.waiting and line.inside + line.waiting[0][0] <= self._capacity:
+            weight, turn = line.waiting.popleft()
+            line.inside += weight
+            line.called += 1
+            if turn.cancelled():  # it is about to take itself out
+                continue
+            turn.set_result(None)
 
     @property
     def tenants(self) -> int:

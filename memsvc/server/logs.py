@@ -34,3 +34,12 @@ def configure(level_name: str, *, as_json: bool) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for library in ("asyncio", "grpc"):  # they tell of every call how they go about it
         logging.getLogger(library).setLevel(max(level, logging.INFO))
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_departure)
+
+
+def _is_no_departure(record: logging.LogRecord) -> bool:
+    """Whether a line of gRPC's is about anything but a caller that left while an answer was on its way.
+
+    It is told as an error of the method's, with a trace; the call's own line says CANCELLED.
+    """
+    return "ExecuteBatchError raised in core" not in record.getMessage()

@@ -127,6 +127,43 @@ async def test_a_full_queue_refuses_with_a_delay_and_holds_no_more(tmp_path) -> 
         assert len((await engine.reads.recall("a", "word", k=9)).hits) == 3
 
 
+async def test_what_is_on_its_way_to_the_log_counts_and_a_tenant_takes_no_more_than_its_own_part(tmp_path) -> None:
+    async with running(tmp_path / "d", tenant_queue_bytes=20_000, queue_bytes=30_000) as engine:
+        for tenant in ("a", "b"):
+            await create(engine, tenant)
+            await state(engine, tenant)
+        big = "word " * 1500
+        writes = [engine.write("a", [payload(str(i), big)]) for i in range(10)]
+        results = await asyncio.gather(*writes, engine.write("b", [payload("1", big)]), return_exceptions=True)
+        refused = [result for result in results if isinstance(result, ResourceExhaustedError)]
+        assert len(refused) == 8
+        assert not isinstance(results[-1], Exception), "the other tenant has room"
+        for tenant in ("a", "b"):
+            await state(engine, tenant)
+        assert engine.admission.queued == 0
+
+
+async def test_a_tenant_that_goes_with_what_waits_gives_its_room_back(tmp_path) -> None:
+    async with running(tmp_path / "d", tenant_queue_bytes=20_000, queue_bytes=30_000) as engine:
+        big, loop = "word " * 1500, asyncio.get_running_loop()
+        for tenant in ("a", "b", "c"):
+            await create(engine, tenant)
+            await state(engine, tenant)
+        release = asyncio.Event()
+        blocked = engine.thread.call(lambda: asyncio.run_coroutine_threadsafe(release.wait(), loop).result())
+        for tenant in ("a", "b"):
+            await engine.write(tenant, [payload("1", big)])
+        gone = [asyncio.create_task(engine.delete_tenant("a", "r")), asyncio.create_task(engine.shut("b"))]
+        await asyncio.sleep(0.05)
+        for id in ("1", "2"):
+            await engine.write("c", [payload(id, big)])
+        release.set()
+        await asyncio.gather(blocked, *gone)
+        for tenant in ("b", "c"):
+            await state(engine, tenant)
+        assert engine.admission.queued == 0
+
+
 async def test_a_cancelled_write_that_entered_the_log_is_applied(engine: Engine) -> None:
     await create(engine)
     tasks = [asyncio.create_task(engine.write("t", [payload(f"c{i}", f"cancelled {i}")])) for i in range(30)]
