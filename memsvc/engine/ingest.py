@@ -30,6 +30,8 @@ WINDOW_TOKENS = 4096
 """Tokens taken together: enough texts of each length for full batches, and less than a second of work."""
 BACKGROUND_TOKENS = 1024
 """The same for work that nobody waits for: what comes meanwhile waits little."""
+BACKGROUND_SHARE = 1 / 8
+"""Of the tokens, while there is no end of other work: what is to be erased or verified comes to an end."""
 BYTES_PER_TOKEN = 4
 
 
@@ -55,6 +57,8 @@ class Ingest:
         self.counters = Counters()
         self._scheduler: Scheduler[Arrival] = Scheduler()
         self._background: Scheduler[Arrival] = Scheduler()
+        self._live_served = 0
+        """Tokens that were served when background work last was."""
         self._window: list[Arrival] = []
         self._later: list[Arrival] = []
         """Entries behind a change of settings; they are taken up once it is finished."""
@@ -157,7 +161,11 @@ class Ingest:
         return True
 
     def _take(self, passing_over: Container[str]) -> list[Arrival]:
-        taken = self._scheduler.take(WINDOW_TOKENS, passing_over)
+        taken: list[tuple[str, Arrival]] = []
+        if self._scheduler.served - self._live_served >= BACKGROUND_TOKENS / BACKGROUND_SHARE:
+            taken = self._background.take(BACKGROUND_TOKENS, passing_over)
+            self._live_served = self._scheduler.served
+        taken = taken or self._scheduler.take(WINDOW_TOKENS, passing_over)
         if not taken and not passing_over:
             taken = self._background.take(BACKGROUND_TOKENS)
         return [entry for _, entry in taken]

@@ -28,6 +28,8 @@ class Scheduler(Generic[Item]):
         self._heap: list[tuple[float, int, str]] = []
         self._ties = 0
         self._now = 0.0
+        self.served = 0
+        """Tokens served, of all tenants."""
         self._left: dict[str, float] = {}
         """Times of tenants without work that are ahead of now."""
 
@@ -60,6 +62,7 @@ class Scheduler(Generic[Item]):
             item, cost = queue.items.popleft()
             taken.append((uid, item))
             budget -= cost
+            self.served += cost
             queue.served += max(cost, 1)
             if queue.items:
                 self._offer(uid, queue)

@@ -1,12 +1,13 @@
 """What one tenant does keeps no other waiting, and what waits for a tenant that goes hears so."""
 
 import asyncio
+import itertools
 
 import pytest
 
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
-from tests.engine.conftest import create, payload, running
+from tests.engine.conftest import create, payload, running, turns
 
 LONG = "acgt" * 16_000
 """Tens of thousands of tokens: hundreds of chunks."""
@@ -97,3 +98,30 @@ async def test_a_verification_of_a_tenant_that_is_deleted_meanwhile_ends(tmp_pat
         monkeypatch.setattr(engine.store, "read", gone)
         with pytest.raises(MemsvcError):
             await asyncio.wait_for(engine.changes.verify("t"), 30)
+
+
+async def test_what_is_folded_a_second_time_ends_though_others_never_stop_writing(tmp_path) -> None:
+    async with running(tmp_path / "data") as engine:
+        for tenant in ("t", "busy"):
+            await create(engine, tenant)
+        await engine.write("t", turns(200), applied=True)
+
+        async def write() -> None:
+            for start in itertools.count(0, 50):
+                await (await engine.write_waiting("busy", turns(50, start)))
+
+        async def starved() -> None:
+            """Return if the other's work comes to an end meanwhile: then this test is of no worth."""
+            while engine.admission.queued:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.005)
+
+        writing = asyncio.create_task(write())
+        async with asyncio.timeout(60):
+            while engine.admission.queued < engine.config.tenant_queue_bytes // 2:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.005)
+            idle = asyncio.create_task(starved())
+            verified = await engine.changes.verify("t")
+            assert not idle.done()
+        assert verified.state_hash == verified.folded_hash
+        idle.cancel()
+        writing.cancel()
