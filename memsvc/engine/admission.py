@@ -35,6 +35,15 @@ class Admission:
             ResourceExhaustedError: there is no room for it.
         """
         size = batch_size(payloads)
+        self.check(tenant, size)
+        self._count(tenant, size)
+
+    def check(self, tenant: OpenTenant, size: int) -> None:
+        """Return if there is room for so many bytes; count nothing.
+
+        Raises:
+            ResourceExhaustedError: there is none.
+        """
         if not self._fits(tenant, size):
             raise ResourceExhaustedError(
                 "too much text waits to be applied; try again shortly, or use WriteStream, which waits by itself",
@@ -42,7 +51,6 @@ class Admission:
                 reason="QUEUE_FULL",
                 metadata={"pending_bytes": str(_waiting(tenant)), "limit": str(self._tenant_bytes)},
             )
-        self._count(tenant, size)
 
     async def wait(self, tenant: OpenTenant, payloads: Sequence[Payload]) -> None:
         """Wait until there is room for a batch, and count it in."""

@@ -327,6 +327,15 @@ class Engine:
 
             return asyncio.create_task(append())
 
+    def check_room(self, tenant: str, size: int) -> None:
+        """Refuse a batch of at least so many bytes as `write` would, before anybody looks at it.
+
+        Raises:
+            ResourceExhaustedError: too much text waits to be applied.
+        """
+        if (opened := self.find(tenant)) is not None:
+            self.admission.check(opened, size)
+
     async def window(self, tenant: str) -> int:
         """Return how many bytes of text the tenant may write now without waiting."""
         async with self.using(tenant) as opened:

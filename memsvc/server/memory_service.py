@@ -11,6 +11,7 @@ from memsvc import limits
 from memsvc.engine.admission import batch_size
 from memsvc.engine.engine import Engine
 from memsvc.engine.results import Recalled, Written
+from memsvc.engine.turnstile import Turnstile
 from memsvc.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.server import convert, validate
@@ -37,6 +38,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
 
     def __init__(self, engine: Engine, holdings: StorageQuotas) -> None:
         self._engine, self._holdings = engine, holdings
+        self._checks = Turnstile(1)
         self.draining = asyncio.Event()
         """Set at a shutdown: open write streams end after what they have under way."""
 
@@ -47,7 +49,9 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
     async def Write(self, request: memory_pb2.WriteRequest, context: Context) -> memory_pb2.WriteResponse:
         """Append a batch."""
         tenant = validate.name("tenant", request.tenant)
-        payloads = validate.payloads("entries", request.entries, self._dim)
+        # A payload takes half of what its message does, at least.
+        self._engine.check_room(tenant, request.ByteSize() // 2)
+        payloads = await self._checked(tenant, "entries", request.entries)
         applied = request.wait == memory_pb2.WRITE_WAIT_APPLIED
         try:
             async with await deadline(context):
@@ -105,7 +109,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
                 while (request := await _next(requests, drained)) is not None:
                     match request.WhichOneof("message"):
                         case "batch":
-                            payloads = validate.payloads("batch.entries", request.batch.entries, self._dim)
+                            payloads = await self._checked(tenant, "batch.entries", request.batch.entries)
                             await answers.put(await self._write_waiting(tenant, payloads))
                         case "flush":
                             await answers.put(request.flush.token)
@@ -118,6 +122,11 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             await answers.put(None)
         except Exception as error:
             await answers.put(error)
+
+    async def _checked(self, tenant: str, field: str, entries: Sequence[types_pb2.Entry]) -> list[Payload]:
+        """Check a batch; of each tenant one at a time, so that others have their turn in between."""
+        async with self._checks.passing(tenant):
+            return validate.payloads(field, entries, self._dim)
 
     async def _write_waiting(self, tenant: str, payloads: Sequence[Payload]) -> "asyncio.Task[Written]":
         room = await self._holdings.reserve(tenant, len(payloads), batch_size(payloads))
