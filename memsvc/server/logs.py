@@ -34,12 +34,14 @@ def configure(level_name: str, *, as_json: bool) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for library in ("asyncio", "grpc"):  # they tell of every call how they go about it
         logging.getLogger(library).setLevel(max(level, logging.INFO))
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_departure)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_may_be_told)
 
 
-def _is_no_departure(record: logging.LogRecord) -> bool:
-    """Whether a line of gRPC's is about anything but a caller that left while an answer was on its way.
+_UNTOLD = ("ExecuteBatchError raised in core", "Invalid encoding on")
+"""Errors, as gRPC sees it, that are none of ours. A caller left while an answer was on its way: the call's own line says
+CANCELLED. A caller's metadata are no text: they would stand in the log as they came, whatever they hold."""
 
-    It is told as an error of the method's, with a trace; the call's own line says CANCELLED.
-    """
-    return "ExecuteBatchError raised in core" not in record.getMessage()
+
+def _may_be_told(record: logging.LogRecord) -> bool:
+    """Whether a line of gRPC's is to be in the log."""
+    return not record.getMessage().startswith(_UNTOLD)
