@@ -10,7 +10,7 @@ CORE = "grpc._cython.cygrpc"
 
 
 @pytest.fixture
-def configured():
+def configured(capsys):
     """The log as a server has it; how the tests have it comes back."""
     root, core = logging.getLogger(), logging.getLogger(CORE)
     handlers, level, filters = root.handlers[:], root.level, core.filters[:]
