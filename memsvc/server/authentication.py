@@ -131,7 +131,8 @@ class _Call:
         except MemsvcError as error:
             audit.unknown(method, code(error).name, error.reason, context.peer())
             raise
-        self._about: dict[str, str] = {}
+        self._first: Any = None
+        self._told: dict[str, str] = {}
         become(self.principal)
 
     @contextmanager
@@ -142,18 +143,22 @@ class _Call:
         except BaseException as error:
             refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
             if refused or self._rule.audited:
-                self._audit.called(self.principal.name, self._method, _outcome(error), **self._about)
+                self._audit.called(self.principal.name, self._method, _outcome(error), **self._about())
             raise
         if self._rule.audited:
-            self._audit.called(self.principal.name, self._method, grpc.StatusCode.OK.name, **self._about)
+            self._audit.called(self.principal.name, self._method, grpc.StatusCode.OK.name, **self._about())
+
+    def _about(self) -> dict[str, str]:
+        """Return what an audit line says of the call. Most calls have none, and do not pay for it."""
+        return {**({} if self._first is None else _about(self._rule, self._first)), **self._told}
 
     def note(self, response: Any) -> None:
         """Take into the audit line what the answer alone says: the id of a new key, the tenant that a file names."""
         match response:
             case auth_pb2.CreateKeyResponse():
-                self._about["id"] = response.key.id
+                self._told["id"] = response.key.id
             case tenants_pb2.ImportTenantResponse():
-                self._about["tenant"] = response.tenant.tenant
+                self._told["tenant"] = response.tenant.tenant
 
     def admit(self, request: Any) -> Any:
         """Return the request, or the iterator of them, if it may be made."""
@@ -173,7 +178,7 @@ class _Call:
 
     def _check(self, message: Any, *, first: bool) -> None:
         if first:
-            self._about = _about(self._rule, message)
+            self._first = message
         self._rule.check(self.principal, message, first=first)
 
 
