@@ -38,8 +38,8 @@ def configure(level_name: str, *, as_json: bool) -> None:
 
 
 _UNTOLD = ("ExecuteBatchError raised in core", "Invalid encoding on")
-"""Errors, as gRPC sees it, that are none of ours. A caller left while an answer was on its way: the call's own line says
-CANCELLED. A caller's metadata are no text: they would stand in the log as they came, whatever they hold."""
+"""Errors, as gRPC sees it, that are none of ours. A caller left while an answer was on its way: the call's own line
+says CANCELLED. A caller's metadata are no text: they would stand in the log as they came, whatever they hold."""
 
 
 def _may_be_told(record: logging.LogRecord) -> bool:
