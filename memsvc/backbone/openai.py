@@ -8,6 +8,7 @@ from functools import partial
 from pydantic import SecretStr
 
 from memsvc.backbone.base import Piece, Prompt, Usage
+from memsvc.backbone.load import BackboneConfig
 from memsvc.errors import DeadlineExceededError, FailedPreconditionError, MemsvcError, ResourceExhaustedError
 
 try:
@@ -22,6 +23,8 @@ except ModuleNotFoundError as error:
         "an OpenAI-compatible server needs its client: pip install 'memsvc[openai]'", reason="EXTRA_MISSING"
     ) from error
 
+CONTEXT_TOKENS = 2048
+"""Of a prompt that recalled entries may take: a part of the window of every model that is made to chat."""
 BYTES_A_TOKEN, SPARE_BYTES = 64, 1024
 """An answer's text has at most so many a token, and some to spare: tokens of blanks are long."""
 USAGE_S = 1.0
@@ -34,16 +37,12 @@ class OpenAIBackbone:
     """Streams answers from an OpenAI-compatible server.
 
     Args:
-        base_url: what `/chat/completions` follows, as http://127.0.0.1:8000/v1.
-        model: what the server calls it; when empty, the only one it has, which `start` asks it for.
-        api_key: what it is shown; nothing when empty, whatever the environment holds.
+        config: `openai:<base url>`, what `/chat/completions` follows there, the model and the key. Nothing is shown
+            where the key is empty, whatever the environment holds. The time for the first token is for all attempts.
         connect_timeout_s: for a connection to be made.
-        first_timeout_s: for the first token to come, all attempts and the waits between them included.
-        idle_timeout_s: from one token to the next.
         retries: further attempts when one fails before its first token; none is made after it.
         concurrency: answers at once; who comes then waits.
         tokens_field: what the server calls the most tokens of an answer.
-        context_tokens: that recalled entries may take of a prompt, unless a caller says otherwise.
 
     Raises:
         InvalidArgumentError: the URL or the key cannot be one; names the field, and repeats neither.
@@ -51,26 +50,21 @@ class OpenAIBackbone:
 
     def __init__(
         self,
-        base_url: str,
+        config: BackboneConfig,
         *,
-        model: str = "",
-        api_key: SecretStr | None = None,
         connect_timeout_s: float = 10.0,
-        first_timeout_s: float = 60.0,
-        idle_timeout_s: float = 30.0,
         retries: int = 2,
         concurrency: int = 64,
         tokens_field: TokensField = "max_tokens",
-        context_tokens: int = 2048,
     ) -> None:
-        self._key = api_key or SecretStr("")
+        self._name, self._model = config.name, config.model
+        self._key = SecretStr(config.api_key)
+        base_url = config.name.partition(":")[2]
         self._server = ModelServer(base_url, self._key, connect_timeout_s=connect_timeout_s, keep=concurrency)
-        self._name = f"openai:{base_url}"
-        self._model = model
         self._tokens_field = tokens_field
-        self._context_tokens = context_tokens
-        self._first_s, self._idle_s = first_timeout_s, idle_timeout_s
-        self._retries = Retries(retries, within_s=first_timeout_s, failure=self._failure)
+        self._context_tokens = config.context_tokens or CONTEXT_TOKENS
+        self._first_s, self._idle_s = config.first_timeout_s, config.idle_timeout_s
+        self._retries = Retries(retries, within_s=config.first_timeout_s, failure=self._failure)
         self._places = asyncio.Semaphore(concurrency)
 
     @property

@@ -106,7 +106,8 @@ class Answer:
 
     async def aclose(self) -> None:
         """Close the stream; the server sees it if there was more to come."""
-        await self._response.aclose()
+        with suppress(*FAILURES):  # it is given up in any case
+            await self._response.aclose()
         if isinstance(self._events, AsyncGenerator):
             await self._events.aclose()
 

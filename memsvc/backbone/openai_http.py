@@ -38,7 +38,7 @@ class ModelServer:
         _check_url(base_url)
         secret = key.get_secret_value()
         if not (secret.isascii() and secret.isprintable()):
-            raise InvalidArgumentError("backbone_key", "must be printable ASCII")
+            raise InvalidArgumentError("backbone_key_file", "must hold printable ASCII")
         timeout = Timeout(None, connect=connect_timeout_s)
         http = AsyncClient(
             timeout=timeout,

@@ -1,11 +1,11 @@
 """Who asks a stub, and looks that no error tells the key."""
 
 import traceback
+from dataclasses import fields
 from typing import NamedTuple
 
-from pydantic import SecretStr
-
 from memsvc.backbone.base import Message, Piece, Prompt, Usage
+from memsvc.backbone.load import BackboneConfig
 from memsvc.backbone.openai import OpenAIBackbone
 from memsvc.errors import MemsvcError
 from tests.backbone.stub_openai import Stub
@@ -20,6 +20,13 @@ class Came(NamedTuple):
     pieces: list[str]
     usage: Usage | None
     error: MemsvcError | None
+
+
+def build(url: str, **settings) -> OpenAIBackbone:
+    """A backbone that has not been started."""
+    names = {field.name for field in fields(BackboneConfig)}
+    config = {"model": "m", "api_key": KEY, **{key: settings.pop(key) for key in names & settings.keys()}}
+    return OpenAIBackbone(BackboneConfig(name=f"openai:{url}", **config), **settings)
 
 
 async def gather(backbone: OpenAIBackbone, prompt: Prompt = ASKED) -> Came:
@@ -43,7 +50,7 @@ async def gather(backbone: OpenAIBackbone, prompt: Prompt = ASKED) -> Came:
 async def ask(stub: Stub, prompt: Prompt = ASKED, **settings) -> Came:
     """Ask a stub once, from its start to its end."""
     async with stub.serve():
-        backbone = OpenAIBackbone(stub.url, **{"model": "m", "api_key": SecretStr(KEY), **settings})
+        backbone = build(stub.url, **settings)
         try:
             return await gather(backbone, prompt)
         finally:

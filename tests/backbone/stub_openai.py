@@ -123,8 +123,10 @@ class Stub:
             tasks.add(task)
             try:
                 await self._connection(reader, writer)
-            except (GoneError, ConnectionError, asyncio.CancelledError):
+            except (GoneError, ConnectionError):
                 self.left.set()
+            except asyncio.CancelledError:
+                pass  # at our own end
             finally:
                 tasks.discard(task)
                 writer.close()

@@ -5,12 +5,10 @@ import json
 from contextlib import aclosing
 
 import pytest
-from pydantic import SecretStr
 
 from memsvc.backbone.base import Message, Piece, Prompt, Usage
-from memsvc.backbone.openai import OpenAIBackbone
 from memsvc.backbone.openai_request import NOTE
-from tests.backbone.stub_caller import ASKED, KEY, ask, gather
+from tests.backbone.stub_caller import ASKED, KEY, ask, build, gather
 from tests.backbone.stub_openai import Exchange, Stub, answers
 
 
@@ -89,7 +87,7 @@ async def test_what_a_server_is_asked() -> None:
 
 async def test_no_key_is_no_header_whatever_the_environment_holds() -> None:
     stub = Stub(answers("x"))
-    await ask(stub, api_key=SecretStr(""))
+    await ask(stub, api_key="")
     assert "authorization" not in stub.requests[0].headers
     assert "of-the-environment" not in json.dumps(stub.requests[0])
 
@@ -135,7 +133,7 @@ async def test_at_a_stop_the_server_is_let_go() -> None:
 
     stub = Stub(behave)
     async with stub.serve():
-        backbone = OpenAIBackbone(stub.url, model="m")
+        backbone = build(stub.url)
         came = await gather(backbone, Prompt(messages=ASKED.messages, stop=(".",)))
         assert came == (["a"], Usage("stop", 0, 0, 1), None)
         await asyncio.wait_for(stub.left.wait(), 10)
@@ -150,7 +148,7 @@ async def test_closing_the_generator_closes_the_connection() -> None:
 
     stub = Stub(behave)
     async with stub.serve():
-        backbone = OpenAIBackbone(stub.url, model="m")
+        backbone = build(stub.url)
         async with aclosing(backbone.generate(ASKED)) as items:
             assert await anext(items) == Piece("a")
             assert not stub.left.is_set()
@@ -167,7 +165,7 @@ async def test_a_cancelled_caller_closes_the_connection(begun) -> None:
 
     stub = Stub(behave)
     async with stub.serve():
-        backbone = OpenAIBackbone(stub.url, model="m")
+        backbone = build(stub.url)
         task = asyncio.create_task(gather(backbone))
         await asyncio.wait_for(stub.asked.wait(), 10)
         task.cancel()
@@ -191,7 +189,7 @@ async def test_thinking_aloud_is_no_part_of_the_answer() -> None:
 async def test_no_more_answers_at_once_than_allowed() -> None:
     stub = Stub(answers("a", "b", pause_s=0.01))
     async with stub.serve():
-        backbone = OpenAIBackbone(stub.url, model="m", concurrency=2)
+        backbone = build(stub.url, concurrency=2)
         got = await asyncio.gather(*(gather(backbone) for _ in range(7)))
         await backbone.close()
     assert [came.pieces for came in got] == [["a", "b"]] * 7
@@ -207,7 +205,7 @@ async def test_a_connection_serves_again() -> None:
 
     stub = Stub(behave)
     async with stub.serve():
-        backbone = OpenAIBackbone(stub.url, model="m")
+        backbone = build(stub.url)
         for _ in range(3):
             await gather(backbone)
         await backbone.close()

@@ -5,13 +5,11 @@ import logging
 from contextlib import suppress
 
 import pytest
-from pydantic import SecretStr
 
 from memsvc.backbone import openai_retries
 from memsvc.backbone.base import Piece, Usage
-from memsvc.backbone.openai import OpenAIBackbone
 from memsvc.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
-from tests.backbone.stub_caller import ASKED, KEY, ask
+from tests.backbone.stub_caller import ASKED, KEY, ask, build, gather
 from tests.backbone.stub_openai import Behaviour, Exchange, Stub, answers, cut, hang, refuses, reset
 
 WELL = answers("Ada")
@@ -155,21 +153,17 @@ async def test_after_the_reason_for_the_end_all_is_well(wrong) -> None:
 # Timeouts.
 
 
-@pytest.mark.parametrize("late", [hang, begun(hang)], ids=["before the head", "before a token"])
-async def test_the_first_token_has_a_time(late) -> None:
-    stub = Stub(late)
-    pieces, _, error = await ask(stub, first_timeout_s=0.1)
-    assert isinstance(error, DeadlineExceededError)
-    assert (error.reason, pieces, len(stub.requests)) == ("BACKBONE_TIMEOUT", [], 1)
-    assert stub.left.is_set()
-
-
-async def test_every_further_token_has_a_time() -> None:
-    stub = Stub(begun(hang, text="Ada"))
-    pieces, _, error = await ask(stub, idle_timeout_s=0.1)
-    assert isinstance(error, DeadlineExceededError)
-    assert (error.reason, pieces) == ("BACKBONE_TIMEOUT", ["Ada"])
-    assert stub.left.is_set()
+@pytest.mark.parametrize("text", ["", "Ada"])
+@pytest.mark.parametrize("head", [True, False])
+async def test_every_token_has_a_time_after_which_the_server_is_let_go(head, text) -> None:
+    stub = Stub(begun(hang, text=text) if head or text else hang)
+    async with stub.serve():
+        backbone = build(stub.url, first_timeout_s=10 if text else 0.1, idle_timeout_s=0.1 if text else 10)
+        pieces, _, error = await gather(backbone)
+        assert isinstance(error, DeadlineExceededError)
+        assert (error.reason, pieces, len(stub.requests)) == ("BACKBONE_TIMEOUT", [text] if text else [], 1)
+        await asyncio.wait_for(stub.left.wait(), 10)
+        await backbone.close()
 
 
 async def test_what_is_no_token_does_not_count_as_one() -> None:
@@ -198,7 +192,7 @@ async def test_the_time_is_for_all_attempts() -> None:
 
 async def test_who_waits_for_a_place_waits_no_longer_than_for_a_token() -> None:
     async with Stub(begun(hang, text="Ada")).serve() as stub:
-        backbone = OpenAIBackbone(stub.url, model="m", concurrency=1, first_timeout_s=0.3)
+        backbone = build(stub.url, concurrency=1, first_timeout_s=0.3)
         first = backbone.generate(ASKED)
         assert await anext(first) == Piece("Ada")
         with pytest.raises(ResourceExhaustedError) as caught:
@@ -218,7 +212,7 @@ async def test_the_key_is_in_no_log_and_no_repr(caplog) -> None:
         stub = Stub(behaviour)
         await ask(stub, retries=1)
         assert stub.requests[0].headers["authorization"] == f"Bearer {KEY}"
-    backbone = OpenAIBackbone("http://127.0.0.1:1/v1", model="m", api_key=SecretStr(KEY))
+    backbone = build("http://127.0.0.1:1/v1")
     assert KEY not in f"{backbone!r}{backbone.name}{vars(backbone)!r}{caplog.text}"
     assert "who?" not in caplog.text
     await backbone.close()

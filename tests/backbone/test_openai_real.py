@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from memsvc.backbone.base import Message, Prompt
-from memsvc.backbone.openai import OpenAIBackbone
 from memsvc.errors import FailedPreconditionError
-from tests.backbone.stub_caller import Came, gather
+from tests.backbone.stub_caller import Came, build, gather
 
 NEEDED = ("accelerate", "fastapi", "uvicorn")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -57,7 +57,9 @@ def save(folder: Path) -> None:
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     special = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": 0}
     config = LlamaConfig(vocab_size=len(shown), max_position_embeddings=512, initializer_range=0.3, **shape, **special)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    model.generation_config.do_sample = True  # else it draws at no temperature
+    model.save_pretrained(folder)
 
 
 def generate(folder: Path) -> tuple[str, int]:
@@ -103,8 +105,6 @@ def served(tmp_path_factory) -> Iterator[Served]:
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    import time
-
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -117,7 +117,7 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 
 async def ask(served: Served, **settings) -> Came:
-    backbone = OpenAIBackbone(served.url, model=settings.pop("model", served.model))
+    backbone = build(served.url, model=settings.pop("model", served.model))
     try:
         return await gather(backbone, Prompt(messages=MESSAGES, **{"max_tokens": TOKENS, **settings}))
     finally:
@@ -146,7 +146,7 @@ async def test_a_seed_draws_the_same_again(served) -> None:
 
 
 async def test_what_is_left_early_leaves_it_well(served) -> None:
-    backbone = OpenAIBackbone(served.url, model=served.model)
+    backbone = build(served.url, model=served.model)
     items = backbone.generate(Prompt(messages=MESSAGES, max_tokens=400))
     await anext(items)
     await items.aclose()

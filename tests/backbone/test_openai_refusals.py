@@ -10,7 +10,6 @@ import pytest
 
 from memsvc.backbone import openai_http, openai_retries
 from memsvc.backbone.base import Usage
-from memsvc.backbone.openai import OpenAIBackbone
 from memsvc.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -18,7 +17,7 @@ from memsvc.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from tests.backbone.stub_caller import ASKED, KEY, ask
+from tests.backbone.stub_caller import ASKED, KEY, ask, build
 from tests.backbone.stub_openai import Exchange, Stub, answers, cut, refuses, reset
 
 WELL = answers("Ada")
@@ -162,7 +161,7 @@ async def test_nobody_listens() -> None:
     stub = Stub(WELL)
     async with stub.serve():
         pass
-    backbone = OpenAIBackbone(stub.url, model="m", retries=1)
+    backbone = build(stub.url, retries=1)
     with pytest.raises(UnavailableError, match=r"cannot be reached \(ConnectError\)"):
         await anext(backbone.generate(ASKED))
     await backbone.close()
@@ -175,9 +174,7 @@ async def test_a_connection_that_is_never_made_has_a_time() -> None:
         for waiting in (first, second):  # as many as may wait to be let in, and nobody is
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        backbone = OpenAIBackbone(
-            f"http://127.0.0.1:{full.getsockname()[1]}/v1", model="m", connect_timeout_s=0.1, retries=0
-        )
+        backbone = build(f"http://127.0.0.1:{full.getsockname()[1]}/v1", connect_timeout_s=0.1, retries=0)
         with pytest.raises(DeadlineExceededError, match="connect") as caught:
             await anext(backbone.generate(ASKED))
         assert caught.value.reason == "BACKBONE_TIMEOUT"

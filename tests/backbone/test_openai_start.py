@@ -4,18 +4,17 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import SecretStr
 
-from memsvc.backbone.openai import OpenAIBackbone
+from memsvc.backbone.load import BackboneConfig, load_backbone
 from memsvc.errors import FailedPreconditionError, InvalidArgumentError
-from tests.backbone.stub_caller import gather
+from tests.backbone.stub_caller import build, gather
 from tests.backbone.stub_openai import Stub, answers, lists, refuses
 
 
 async def test_the_only_model_needs_no_name() -> None:
     stub = Stub(lists("the-one"), answers("a"))
     async with stub.serve():
-        backbone = OpenAIBackbone(stub.url)
+        backbone = build(stub.url, model="")
         await backbone.start()
         await gather(backbone)
         await backbone.close()
@@ -28,7 +27,7 @@ async def test_the_only_model_needs_no_name() -> None:
 )
 async def test_of_several_models_one_must_be_named(models, says) -> None:
     async with Stub(lists(*models)).serve() as stub:
-        backbone = OpenAIBackbone(stub.url)
+        backbone = build(stub.url, model="")
         with pytest.raises(FailedPreconditionError, match=says):
             await backbone.start()
         await backbone.close()
@@ -37,18 +36,20 @@ async def test_of_several_models_one_must_be_named(models, says) -> None:
 @pytest.mark.parametrize("body", ["not JSON", "[]", '{"data": "m"}', '{"data": [{"id": 5}]}', "x" * (2 << 20)])
 async def test_a_list_of_models_that_is_none(body) -> None:
     async with Stub(refuses(200, body)).serve() as stub:
-        backbone = OpenAIBackbone(stub.url, retries=0)
+        backbone = build(stub.url, model="", retries=0)
         with pytest.raises(FailedPreconditionError, match=r"asked for its models") as caught:
             await backbone.start()
         assert caught.value.reason == "BACKBONE_FAILED"
         await backbone.close()
 
 
-async def test_with_a_model_named_the_server_need_not_be_up_at_the_start() -> None:
-    backbone = OpenAIBackbone("http://127.0.0.1:1/v1", model="m")
+@pytest.mark.parametrize(("set_to", "has"), [(0, 2048), (100, 100)])
+async def test_with_a_model_named_the_server_need_not_be_up_at_the_start(set_to, has) -> None:
+    name = "openai:http://127.0.0.1:1/v1"
+    backbone = load_backbone(BackboneConfig(name=name, model="m", context_tokens=set_to))
     await backbone.start()
     backbone.forget("t")
-    assert (backbone.name, backbone.context_tokens) == ("openai:http://127.0.0.1:1/v1", 2048)
+    assert (backbone.name, backbone.context_tokens) == (name, has)
     await backbone.close()
 
 
@@ -66,14 +67,14 @@ async def test_with_a_model_named_the_server_need_not_be_up_at_the_start() -> No
 )
 def test_urls_that_are_none(url) -> None:
     with pytest.raises(InvalidArgumentError, match=r"^backbone: ") as caught:
-        OpenAIBackbone(url, model="m")
+        build(url)
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["geheimß", "hunter2\n", "a\x00hunter2"])
 def test_keys_that_are_none(key) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^backbone_key: ") as caught:
-        OpenAIBackbone("http://host/v1", api_key=SecretStr(key))
+    with pytest.raises(InvalidArgumentError, match=r"^backbone_key_file: ") as caught:
+        build("http://host/v1", api_key=key)
     assert key not in str(caught.value)
 
 
