@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import httpx2
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memsvc.backbone.openai_answer import Answer
@@ -36,7 +36,10 @@ def passed(stops: Stops, pieces: list[str]) -> str:
     return "".join([*out, stops.finish()])
 
 
+@settings(max_examples=300)
 @given(parts(), STOPS)
+@example(["ab", "b"], ["abb", "b"])  # one stop in another, which began before it
+@example(["ab", "a"], ["abb", "b"])
 def test_a_text_ends_before_the_first_stop_however_it_comes(pieces, stops) -> None:
     text, filter = "".join(pieces), Stops(stops)
     wanted = truncated(text, stops)
@@ -64,10 +67,19 @@ def test_nothing_is_held_back_that_no_stop_can_begin_with(pieces, stops) -> None
 class Body(httpx2.AsyncByteStream):
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = pieces
+        self.closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self._pieces:
             yield piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def answer(body: Body) -> Answer:
+    headers, request = {"content-type": "text/event-stream"}, httpx2.Request("POST", "http://host/")
+    return Answer(httpx2.Response(200, headers=headers, stream=body, request=request), max_bytes=1000)
 
 
 @given(st.data(), parts(), STOPS, st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]))
@@ -79,15 +91,22 @@ def test_an_answer_is_the_same_in_any_bytes(data, pieces, stops, escaped, end) -
     stream = Body(data.draw(parts(st.just(body))))
 
     async def read() -> list[str]:
-        headers, request = {"content-type": "text/event-stream"}, httpx2.Request("POST", "http://host/")
-        answer = Answer(httpx2.Response(200, headers=headers, stream=stream, request=request), max_bytes=1000)
+        reader = answer(stream)
         got = []
-        while (part := await answer.next()) is not None:
+        while (part := await reader.next()) is not None:
             got.append(part)
-        assert answer.finished == "length"
-        await answer.aclose()
+        assert reader.finished == "length"
+        await reader.aclose()
         return got
 
     got = asyncio.run(read())
     assert got == pieces
     assert passed(Stops(stops), got) == truncated("".join(pieces), stops)
+
+
+async def test_an_answer_that_is_given_up_is_closed_then_and_there() -> None:
+    body = Body([b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'] * 2)
+    reader = answer(body)
+    assert await reader.next() == "a"
+    await reader.aclose()
+    assert body.closed
