@@ -34,6 +34,8 @@ def configure(level_name: str, *, as_json: bool) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for library in ("asyncio", "grpc"):  # they tell of every call how they go about it
         logging.getLogger(library).setLevel(max(level, logging.INFO))
+    for library in ("httpx2", "httpcore2", "openai"):  # a line for every request to a model's server
+        logging.getLogger(library).setLevel(max(level, logging.WARNING))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_may_be_told)
 
 
