@@ -105,7 +105,8 @@ async def test_the_command_line_answers_and_talks(tmp_path) -> None:
         done = await run("generate", "ada", "-", *target, stdin="and the door?")
         assert (done.returncode, done.stdout) == (0, "blue\n")
         assert "1 recalled" in done.stderr
-        done = await run("chat", "ada", "--system", "be brief", *target, stdin="the door?\n\nand now?\n/quit\nno more\n")
+        lines = "the door?\n\nand now?\n/quit\nno more\n"
+        done = await run("chat", "ada", "--system", "be brief", *target, stdin=lines)
         assert (done.returncode, done.stdout) == (0, "blue\nblue\n")
         roles = [message["role"] for message in stub.requests[-1].body["messages"]]
         assert roles == ["system", "user", "assistant", "user"]
