@@ -55,8 +55,9 @@ def test_what_a_tenants_quota_lets_in_a_principals_may_still_refuse(server, admi
     key = admin.create_key("watcher", {"watched": ["read", "write"]})
     with server.client(api_key=key.secret) as client:
         client.write("watched", "acgt")
+        admin.hot_restart("watched")
         first = client.watch("watched", from_seq=0)
-        assert next(first)
+        assert next(first).kind == "restart"
         second = client.watch("watched", from_seq=0, timeout=0.5)
         with pytest.raises(ResourceExhaustedError) as refusal:
             next(second)
