@@ -82,6 +82,8 @@ class Admission:
         return max(0, min(self._tenant_bytes - _waiting(tenant), self._total_bytes - self._queued))
 
     def _fits(self, tenant: OpenTenant, size: int) -> bool:
+        if tenant.settling:
+            return False
         # An empty queue takes any batch: a message bounds its size.
         waiting = _waiting(tenant)
         mine = not waiting or waiting + size <= self._tenant_bytes

@@ -30,7 +30,7 @@ WINDOW_TOKENS = 4096
 """Tokens taken together: enough texts of each length for full batches, and less than a second of work."""
 BACKGROUND_TOKENS = 1024
 """The same for work that nobody waits for: what comes meanwhile waits little."""
-BACKGROUND_SHARE = 1 / 8
+BACKGROUND_SHARE = 1 / 4
 """Of the tokens, while there is no end of other work: what is to be erased or verified comes to an end."""
 BYTES_PER_TOKEN = 4
 

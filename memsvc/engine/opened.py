@@ -25,6 +25,8 @@ from memsvc.tenant.record import decode_create, encode_numerics
 from memsvc.tenant.view import VIEW_BYTES, Segments, View
 
 KEPT_NOTICES = 64
+SETTLE_AFTER_S = 3.0
+"""How long a second fold tries to catch up with writers that never stop, before they have to wait for it."""
 PAGE_BYTES = 1 << 20
 """Log read at once, and applied before more is read."""
 
@@ -65,6 +67,8 @@ class OpenTenant:
         """What happened to the view here and is no part of it, for those who watch."""
         self.noticed = 0
         """How many there were."""
+        self.settling = False
+        """Whether writers have to wait: a second fold would never catch up with them."""
         self._followers: list[OpenTenant] = []
         self._heir_of: OpenTenant | None = None
         self._lane: Lane
@@ -364,20 +368,28 @@ class OpenTenant:
     async def follow(self, shadow: "OpenTenant", progress: Callable[[int, int], None] | None = None) -> None:
         """Return when a shadow has applied all that this tenant has, with nothing under way for either.
 
+        Where writers never leave it nothing to do, they wait until then.
+
         Raises:
             UnavailableError: one of the views failed.
         """
         self._followers.append(shadow)
-        shadow.head_seq = max(shadow.head_seq, self.head_seq)
+        first = shadow.head_seq = max(shadow.head_seq, self.head_seq)
         shadow._start_pump()
+        loop, caught_up = asyncio.get_running_loop(), 0.0
         try:
             while not (shadow.applied_seq == self.head_seq == self.applied_seq):
                 if progress is not None:
                     progress(shadow.applied_seq, self.head_seq)
+                if shadow.applied_seq >= first:
+                    caught_up = caught_up or loop.time()
+                    self.settling = loop.time() - caught_up >= SETTLE_AFTER_S
                 behind = shadow if shadow.applied_seq < self.head_seq else self
                 await behind.wait_change(behind.applied_seq)
         finally:
             self._followers.remove(shadow)
+            self.settling = False
+            self._released(self, 0)  # whoever waits for room may go on
 
     async def adopt(self, shadow: "OpenTenant") -> None:
         """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""

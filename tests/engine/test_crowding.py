@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from memsvc.engine import opened
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
 from tests.engine.conftest import create, payload, running, turns
@@ -125,3 +126,26 @@ async def test_what_is_folded_a_second_time_ends_though_others_never_stop_writin
         assert verified.state_hash == verified.folded_hash
         idle.cancel()
         writing.cancel()
+
+
+async def test_a_tenant_whose_writers_never_stop_forgets_all_the_same(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(opened, "SETTLE_AFTER_S", 0.1)
+    async with running(tmp_path / "data", tenant_queue_bytes=20_000) as engine:
+        await create(engine)
+        await engine.write("t", turns(20), applied=True)
+        written = itertools.count(1000, 10)
+
+        async def write() -> None:
+            for start in written:
+                await (await engine.write_waiting("t", turns(10, start)))
+
+        writing = [asyncio.create_task(write()) for _ in range(4)]
+        async with asyncio.timeout(100):
+            erased = await engine.changes.forget("t", ["e3"], None, "r")
+            while not (await engine.changes.erasure(erased.erasure.operation)).erasure.done:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            head = engine.find("t").head_seq
+            while engine.find("t").head_seq < head + 10:  # noqa: ASYNC110  they write on
+                await asyncio.sleep(0.02)
+        for task in writing:
+            task.cancel()
