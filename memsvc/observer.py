@@ -15,6 +15,9 @@ WORK: Mapping[str, str] = MappingProxyType(
         "recall.encode": "its query was encoded, and read through the memory",
         "recall.rank": "the entries were ranked",
         "recall.context": "those found were packed into a context",
+        "generate.recall": "an answer was asked for, and what it needs was recalled",
+        "generate.first": "the model read the prompt, up to the first piece of its answer",
+        "generate.rest": "and the rest of it, as fast as its caller takes it",
     }
 )
 """What an observer is told of, beside the store's operations."""

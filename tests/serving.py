@@ -10,7 +10,7 @@ from types import TracebackType
 import grpc
 from memsvc_client import MemoryClient
 
-from memsvc.v1 import auth_pb2_grpc, memory_pb2_grpc, tenants_pb2_grpc
+from memsvc.v1 import auth_pb2_grpc, generate_pb2_grpc, memory_pb2_grpc, tenants_pb2_grpc
 
 START_S = 120
 
@@ -110,6 +110,7 @@ class Stubs:
         self.memory = memory_pb2_grpc.MemoryServiceStub(asks)
         self.tenants = tenants_pb2_grpc.TenantServiceStub(asks)
         self.auth = auth_pb2_grpc.AuthServiceStub(asks)
+        self.generate = generate_pb2_grpc.GenerateServiceStub(asks)
 
     def __enter__(self) -> "Stubs":
         return self

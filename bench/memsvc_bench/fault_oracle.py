@@ -25,6 +25,7 @@ KINDS = (
     "seen to go back",
     "state other than the log's fold",
     "unexpected error",
+    "without an answer long after the last fault",
 )
 """Every way in which the promise may be broken."""
 

@@ -54,7 +54,7 @@ def bench(*, store: str, rounds: int, tenants: int, clients: int, seed: int) -> 
     """`memsvc bench faults`.
 
     Raises:
-        RuntimeError: a server did not start, or did not answer once a fault was healed.
+        RuntimeError: a server did not start.
     """
     with TemporaryDirectory() as scratch:
         outcome = inject(
@@ -105,27 +105,31 @@ def inject(
         tell: say how far it is.
 
     Raises:
-        RuntimeError: a server did not start, or did not answer once a fault was healed.
+        RuntimeError: a server did not start.
     """
     rng = random.Random(seed)
     names = [f"tenant {number}" for number in range(tenants)]
     oracle = Oracle(names)
     with deployment, _Auditor(deployment.target, oracle) as auditor:
         auditor.create(names)
-        with Load(deployment.target, names, clients, oracle, seed) as load:
-            kinds = _turns(list(faults or deployment.faults), rng)
-            for _ in told(range(rounds), "faults") if tell else range(rounds):
-                time.sleep(rng.uniform(*BEFORE_S))
-                with deployment.faults[next(kinds)](rng):
-                    time.sleep(rng.uniform(*HOLD_S))
-                for name in rng.sample(names, min(SAMPLE, tenants)):
-                    auditor.audit(name)
-        before = {name: auditor.settled(name) for name in names}
-        deployment.kill()
-        deployment.start()
-        for name in names:
-            if (after := auditor.settled(name)) != before[name]:
-                oracle.violated("state other than the log's fold", f"{name}: {before[name]}, restarted {after}")
+        load = Load(deployment.target, names, clients, oracle, seed)
+        try:
+            with load:
+                kinds = _turns(list(faults or deployment.faults), rng)
+                for _ in told(range(rounds), "faults") if tell else range(rounds):
+                    time.sleep(rng.uniform(*BEFORE_S))
+                    with deployment.faults[next(kinds)](rng):
+                        time.sleep(rng.uniform(*HOLD_S))
+                    for name in rng.sample(names, min(SAMPLE, tenants)):
+                        auditor.audit(name)
+            before = {name: auditor.settled(name) for name in names}
+            deployment.kill()
+            deployment.start()
+            for name in names:
+                if (after := auditor.settled(name)) != before[name]:
+                    oracle.violated("state other than the log's fold", f"{name}: {before[name]}, restarted {after}")
+        except _Silence as silence:
+            oracle.violated("without an answer long after the last fault", str(silence))
     return Outcome(oracle, deployment.injected, load.answered, load.unanswered, auditor.read_back, auditor.verified)
 
 
@@ -133,6 +137,10 @@ def _turns(kinds: Sequence[str], rng: random.Random) -> Iterator[str]:
     """Yield every kind once, in some order, then again in another."""
     while True:
         yield from rng.sample(kinds, len(kinds))
+
+
+class _Silence(Exception):  # noqa: N818  it says what is missing
+    """What had to be answered was not."""
 
 
 class _Auditor:
@@ -162,7 +170,7 @@ class _Auditor:
         """Check a tenant's entries and its state; return the state, None while an erasure is under way.
 
         Raises:
-            RuntimeError: no answer came in time.
+            _Silence: no answer came in time.
         """
         expected = self._oracle.expected(tenant)
         stored = self._insist(lambda: list(self._client.list_entries(tenant)), f"the list of {tenant}")
@@ -183,12 +191,12 @@ class _Auditor:
         """Check a tenant's entries and its state, once its erasures are done.
 
         Raises:
-            RuntimeError: no answer came in time, or an erasure is not done in time.
+            _Silence: no answer came in time, or an erasure is not done in time.
         """
         end = time.monotonic() + PATIENCE_S
         while (found := self.audit(tenant)) is None:
             if time.monotonic() > end:
-                raise RuntimeError(f"{tenant}: an erasure is not done long after the last fault was healed")
+                raise _Silence(f"{tenant}: an erasure is not done long after the last fault was healed")
             time.sleep(ASK_S)
         return found
 
@@ -197,7 +205,7 @@ class _Auditor:
 
         Raises:
             FailedPreconditionError: an erasure is under way.
-            RuntimeError: the servers do not answer in time.
+            _Silence: the servers do not answer in time.
         """
         end = time.monotonic() + PATIENCE_S
         while True:
@@ -209,5 +217,5 @@ class _Auditor:
                 if not isinstance(error, UNKNOWN):
                     self._oracle.violated("unexpected error", f"{what}: {error.reason}: {error}")
                 if time.monotonic() > end:
-                    raise RuntimeError(f"no answer long after a fault was healed: {error.reason}: {error}") from error
+                    raise _Silence(f"{what}: {error.reason}: {error}") from error
             time.sleep(ASK_S)

@@ -95,6 +95,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "/memsvc.v1.MemoryService/Forget": Rule(_WRITE, audited=True),
         "/memsvc.v1.MemoryService/GetErasure": Rule(_WRITE),
         "/memsvc.v1.MemoryService/Feedback": Rule(_WRITE),
+        # With `remember` it writes, and asks for that right itself.
+        "/memsvc.v1.GenerateService/Generate": Rule(_READ),
         "/memsvc.v1.TenantService/CreateTenant": Rule(_ADMIN, tenant="tenant.tenant", audited=True),
         "/memsvc.v1.TenantService/GetTenant": Rule(_READ),
         "/memsvc.v1.TenantService/ListTenants": Rule(_READ, tenant="", scope=Scope.SOME),

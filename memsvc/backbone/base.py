@@ -75,6 +75,10 @@ class Backbone(Protocol):
         """
         ...
 
+    def forget(self, tenant: str) -> None:
+        """Let go of whatever is kept of a tenant, by uid, and keep nothing of its calls under way."""
+        ...
+
     async def close(self) -> None:
         """End; generators must have been closed before."""
         ...

@@ -11,6 +11,7 @@ from memsvc.cli.demo import demo
 from memsvc.cli.doctor import doctor
 from memsvc.cli.feedback import feedback
 from memsvc.cli.forget import delete, forget
+from memsvc.cli.generate import chat, generate
 from memsvc.cli.health import health
 from memsvc.cli.ingest import ingest
 from memsvc.cli.keys import keys_app
@@ -44,6 +45,8 @@ def make_app() -> typer.Typer:
         serve,
         ingest,
         recall,
+        generate,
+        chat,
         entries,
         get,
         feedback,

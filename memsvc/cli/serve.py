@@ -57,6 +57,19 @@ def serve(
         str | None,
         typer.Option(help="minilm, kmer, or hf:NAME for one from Hugging Face (default minilm).", show_default=False),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="What answers: openai:URL of a compatible server, or hf:NAME of a model (default none).",
+            show_default=False,
+        ),
+    ] = None,
+    backbone_model: Annotated[
+        str | None, typer.Option(help="What that server calls the model.", show_default=False)
+    ] = None,
+    backbone_key_file: Annotated[
+        Path | None, typer.Option(help="File with the key that it asks for.", show_default=False)
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Compute threads (default 2, or 1 where there is one core).", show_default=False),
@@ -96,6 +109,9 @@ def serve(
         "tls_client_ca": tls_client_ca,
         "insecure_expose": insecure_expose or None,
         "encoder": encoder,
+        "backbone": backbone,
+        "backbone_model": backbone_model,
+        "backbone_key_file": backbone_key_file,
         "threads": threads,
         "metrics_port": metrics_port,
         "log_level": log_level,

@@ -71,6 +71,7 @@ class Changes:
             ResourceExhaustedError: too much text waits to be applied; nothing was written.
         """
         async with self._engine.using(tenant) as opened:
+            await self._engine.residency.expect(opened)
             self._engine.admission.admit(opened, [payload])
             return await shielded(self._update(opened, payload, request_id))
 
@@ -81,6 +82,7 @@ class Changes:
             record = await opened.change(_record_of(self._store.update(opened.uid, payload, request_id)))
             return record.seq
         finally:
+            self._engine.drop_caches(opened.uid)
             # What was refused, or appended before, never reaches the queue.
             if record is None or record.seq <= known:
                 self._engine.admission.release(batch_size([payload]))
@@ -95,6 +97,7 @@ class Changes:
             changes: list[Changed] = []
             operation = self._store.delete(opened.uid, id, request_id)
             record = await shielded(opened.change(_record_of(operation, changes)))
+            self._engine.drop_caches(opened.uid)
         return record.seq, not changes[0].destroyed
 
     async def feedback(self, tenant: str, ids: Sequence[str], request_id: str, *, useful: bool) -> int:
@@ -132,6 +135,7 @@ class Changes:
                 erasure, record = await self._store.forget(opened.uid, chosen, request_id, asked)
                 erasures.append(erasure)
                 self._engine.eraser.wake()
+                self._engine.drop_caches(opened.uid)
                 return record
 
             record = await shielded(opened.change(operation()))
@@ -177,9 +181,8 @@ class Changes:
         async with self._engine.using(tenant) as opened:
             await self._check_settled(opened.uid)
             # No erasure takes the live view's place from here on: the fold read what it would leave out.
-            async with opened.saving, self._engine.shadow(opened) as shadow:
+            async with opened.saving, self._engine.shadow(opened, before_seq=1) as shadow:
                 await self._check_settled(opened.uid)
-                await shadow.open(before_seq=1)
                 await opened.follow(shadow)
                 seq, runner = opened.head_seq, self._engine.thread.runner
                 live, folded = await self._engine.thread.call_at_boundary(

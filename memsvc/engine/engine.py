@@ -26,6 +26,7 @@ from memsvc.engine.results import Surprise, Written
 from memsvc.engine.shards import Shards
 from memsvc.engine.shielded import shielded
 from memsvc.engine.thread import EngineThread
+from memsvc.engine.turnstile import Turnstile
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
 from memsvc.observer import SILENT, Observer
@@ -38,6 +39,10 @@ from memsvc.tenant.record import encode_create
 CLOSE_S = 5.0
 """How long the end of a process waits for records under way, so that what is folded can be saved."""
 TENANT_PAGE = 1000
+QUESTIONS_AT_ONCE, QUESTIONS_WAITING = 2, 1024
+"""Of each tenant: one that is computed, and one whose answer is packed meanwhile."""
+APPENDS_BYTES, APPEND_BYTES = 1 << 20, 1 << 13
+"""What of each tenant may be on its way to the store at once, and what the smallest batch counts as."""
 
 
 def _nothing() -> None:
@@ -64,6 +69,12 @@ class Engine:
         )
         self._open: dict[str, asyncio.Task[OpenTenant]] = {}
         self._shadows = itertools.count()
+        self.caches: list[Callable[[str], None]] = []
+        """Each is called with a tenant's uid when what was made of its texts elsewhere has to go: something of them was
+        changed, deleted or forgotten, or the tenant left."""
+        self.questions = Turnstile(QUESTIONS_AT_ONCE, QUESTIONS_WAITING)
+        """For whoever answers questions about tenants."""
+        self._appends = Turnstile(APPENDS_BYTES)
         self.admission = Admission(config.tenant_queue_bytes, config.queue_bytes)
         self.eraser = Eraser(self, store)
         self.changes = Changes(self, store)
@@ -144,6 +155,7 @@ class Engine:
         await self.shut(row.tenant, deleted=True)
         await self.past.drop(row.uid)
         await self.store.delete_tenant(row.uid, request_id)
+        self.drop_caches(row.uid)
         # Who came meanwhile may have opened it once more: it would stay, in the place of another of its name.
         if (task := self._open.get(row.tenant)) is not None:
             with suppress(MemsvcError):
@@ -156,7 +168,9 @@ class Engine:
         """Close a tenant, if it is open; whoever waits for it hears that it is gone, or folded afresh."""
         if (task := self._open.pop(tenant, None)) is not None:
             with suppress(MemsvcError):
-                await (await task).close(deleted=deleted)
+                opened = await task
+                self.drop_caches(opened.uid)
+                await opened.close(deleted=deleted)
 
     async def shut_stale(self, opened: OpenTenant) -> None:
         """Close a tenant that others owned since it was opened, unless another caller does."""
@@ -199,15 +213,23 @@ class Engine:
         return task
 
     @asynccontextmanager
-    async def shadow(self, tenant: OpenTenant, without: frozenset[int] = frozenset()) -> AsyncIterator[OpenTenant]:
-        """Make a second fold of a tenant, still to be opened; closed on the way out unless it was adopted."""
+    async def shadow(
+        self, tenant: OpenTenant, without: frozenset[int] = frozenset(), *, before_seq: int
+    ) -> AsyncIterator[OpenTenant]:
+        """Fold a tenant a second time, from a snapshot before a record; closed on the way out unless it was adopted."""
         name = f"~{next(self._shadows)}"
         shadow = OpenTenant(tenant.row, self.store, self.thread, lambda size: None, shadow=name, without=without)
         try:
+            await shadow.open(before_seq, reserve=self.residency.folding(shadow))
             yield shadow
         finally:
             if not shadow.adopted:
                 await shadow.close()
+
+    def drop_caches(self, uid: str) -> None:
+        """Have what was made of a tenant's texts elsewhere go."""
+        for drop in self.caches:
+            drop(uid)
 
     async def tenant_of(self, uid: str) -> str:
         """Return the id of the living tenant of that uid.
@@ -275,10 +297,11 @@ class Engine:
         Raises:
             NotFoundError: no such tenant.
             AlreadyExistsError: an id is known with other content; nothing was written.
-            ResourceExhaustedError: too much text waits to be applied; nothing was written.
+            ResourceExhaustedError: too much text waits to be applied, or the memory is full; nothing was written.
             UnavailableError: the store cannot write; nothing was written.
         """
         async with self.using(tenant) as opened:
+            await self.residency.expect(opened)
             self.admission.admit(opened, payloads)
             appended = await shielded(self._append(opened, payloads, settled))
             surprise = await self._surprise(opened, appended) if applied else None
@@ -292,6 +315,7 @@ class Engine:
         `settled` is as in `write`.
         """
         async with self.using(tenant) as opened:
+            await self.residency.wait(opened)
             await self.admission.wait(opened, payloads)
 
             async def append() -> Written:
@@ -309,7 +333,8 @@ class Engine:
         payloads = opened.policies.expiring(payloads, time.time_ns() // 1000)
         record: Record | None = None
         try:
-            appended = await opened.append(RecordKind.WRITE, b"", tuple(payloads))
+            async with self._appends.passing(opened.uid, max(APPEND_BYTES, size)):
+                appended = await opened.append(RecordKind.WRITE, b"", tuple(payloads))
             record = appended.record
             return appended
         finally:
@@ -351,6 +376,7 @@ class Engine:
         task = self._open.get(tenant.row.tenant)
         if task is not None and task.done() and task.result() is tenant:
             del self._open[tenant.row.tenant]
+            self.drop_caches(tenant.uid)
 
 
 def _written(payloads: Sequence[Payload], appended: Appended, surprise: tuple[Surprise | None, ...] | None) -> Written:

@@ -124,8 +124,7 @@ class Eraser:
         async with self._engine.using(await self._engine.tenant_of(uid)) as tenant, tenant.saving:
             await tenant.wait_applied(max(erasure.seq for erasure in erasures))
             before = await self._engine.state_hash(tenant)
-            async with self._folding, self._engine.shadow(tenant, forgotten) as shadow:
-                await shadow.open(before_seq=first)
+            async with self._folding, self._engine.shadow(tenant, forgotten, before_seq=first) as shadow:
                 await tenant.follow(shadow, lambda done, total: self.progress.update({uid: (done, total)}))
                 await tenant.adopt(shadow)
             destroyed = await self._store.erase(uid, first)

@@ -67,6 +67,7 @@ class Keeper:
             return
         by_uid = {tenant.uid: tenant for tenant in self._engine.opened()}
         for uid, record in expired:
+            self._engine.drop_caches(uid)
             if (tenant := by_uid.get(uid)) is not None:
                 tenant.take(record)
 

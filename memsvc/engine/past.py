@@ -112,7 +112,8 @@ class Past:
             without=forgotten,
             until=seq,
         )
-        await view.open(before_seq=min([seq + 1, *(erasure.first_seq for erasure in pending)]))
+        before = min([seq + 1, *(erasure.first_seq for erasure in pending)])
+        await view.open(before, reserve=self._engine.residency.folding(view))
         return view
 
     async def _trim(self) -> None:

@@ -55,10 +55,7 @@ class Placement:
         lease = self._acquire(uid)
         if lease is None:
             raise RuntimeError(f"all of {len(self._table)} slots are pinned")
-        self._order(lease.slot)
-        self._table.loaded(lease)
-        if lease.uid in self._held and not self._apart:
-            self.changed(lease)
+        self._settle(lease)
         return lease
 
     def release(self, lease: Lease) -> None:
@@ -78,6 +75,8 @@ class Placement:
                 lease = self._acquire(uid)
                 if lease is None:
                     return
+                if not self._apart:
+                    self._settle(lease)
                 self._table.release(lease)
 
     def offload(self, uid: str) -> None:
@@ -117,6 +116,13 @@ class Placement:
             self._table.drop(uid)
             raise
         return lease
+
+    def _settle(self, lease: Lease) -> None:
+        """Have the weights in the slot for whatever is computed from now on; where they move, no copy stays behind."""
+        self._order(lease.slot)
+        self._table.loaded(lease)
+        if lease.uid in self._held and not self._apart:
+            self.changed(lease)
 
     def _load(self, lease: Lease) -> None:
         if (held := self._held.get(lease.uid)) is None:

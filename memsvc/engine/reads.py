@@ -57,31 +57,40 @@ class Reads:
             pooled = await thread.call(lambda: thread.runner.pooled(query), read=True)
         async with self._viewed(tenant, min_seq, as_of) as (opened, view, seq):
             observer.took("recall.wait", began, time.monotonic(), request)
-            applied, ranked, around = await thread.call(
-                lambda: self._rank(view, query, pooled, request, k=k, filter=filter, neighbours=neighbours), read=True
-            )
-            numbers = {n for r in ranked for n in (r.number, *r.also)}
-            numbers |= {n for before, after in around for n in (*before, *after)}
-            entries = {e.number: e for e in await self._store.entries(opened.uid, sorted(numbers), seq)}
-            hits = tuple(
-                Hit(
-                    ranked=r,
-                    entry=entries[r.number],
-                    also=tuple(entries[n].payload.id for n in r.also if n in entries),
-                    before=tuple(entries[n] for n in before if n in entries),
-                    after=tuple(entries[n] for n in after if n in entries),
+            async with self._engine.questions.passing(tenant):
+                applied, ranked, around = await thread.call(
+                    lambda: self._rank(view, query, pooled, request, k=k, filter=filter, neighbours=neighbours),
+                    read=True,
                 )
-                for r, (before, after) in zip(ranked, around, strict=True)
-                if r.number in entries
-            )
-            context = ""
-            if max_tokens and hits:
-                count = thread.runner.encoder.count_tokens
-                quotes = [_quoted(hit.entry) for hit in hits]
-                packing = time.monotonic()
-                context = await thread.call(lambda: pack(quotes, max_tokens, count), read=True)
-                observer.took("recall.context", packing, time.monotonic(), request)
+                hits = await self._hits(opened.uid, ranked, around, seq)
+                context = await self._context(hits, max_tokens, request) if max_tokens and hits else ""
         return Recalled(applied_seq=applied, hits=hits, context=context)
+
+    async def _hits(
+        self, uid: str, ranked: Sequence[Ranked], around: Sequence[tuple[list[int], list[int]]], seq: int | None
+    ) -> tuple[Hit, ...]:
+        """Fetch the entries that were found, and those around them."""
+        numbers = {n for r in ranked for n in (r.number, *r.also)}
+        numbers |= {n for before, after in around for n in (*before, *after)}
+        entries = {e.number: e for e in await self._store.entries(uid, sorted(numbers), seq)}
+        return tuple(
+            Hit(
+                ranked=r,
+                entry=entries[r.number],
+                also=tuple(entries[n].payload.id for n in r.also if n in entries),
+                before=tuple(entries[n] for n in before if n in entries),
+                after=tuple(entries[n] for n in after if n in entries),
+            )
+            for r, (before, after) in zip(ranked, around, strict=True)
+            if r.number in entries
+        )
+
+    async def _context(self, hits: Sequence[Hit], max_tokens: int, request: object) -> str:
+        thread, began = self._engine.thread, time.monotonic()
+        quotes = [_quoted(hit.entry) for hit in hits]
+        context = await thread.call(lambda: pack(quotes, max_tokens, thread.runner.encoder.count_tokens), read=True)
+        thread.observer.took("recall.context", began, time.monotonic(), request)
+        return context
 
     @asynccontextmanager
     async def _viewed(

@@ -185,6 +185,11 @@ class Runner:
         """What all views and weights take of the host's memory. May be asked on any thread."""
         return self._views_total + sum(placement.host_bytes for placement in list(self._placements.values()))
 
+    @property
+    def move_bytes(self) -> int:
+        """The most that one tenant's weights take. May be asked on any thread."""
+        return max((placement.stack.slot_bytes for placement in list(self._placements.values())), default=0)
+
     def bytes_of(self, uid: str) -> int:
         """Return what one view and its weights take of it. May be asked on any thread."""
         weights = sum(placement.bytes_of(uid) for placement in list(self._placements.values()))

@@ -23,6 +23,7 @@ from memsvc.engine.figures import Figures
 from memsvc.observability.survey import Survey
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ANSWER_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
 WORK_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -167,6 +168,9 @@ class Metrics:
         )
         self.recall = Histogram(
             "memsvc_recall_seconds", "What recalls did.", ["phase"], buckets=WORK_BUCKETS, registry=registry
+        )
+        self.generate = Histogram(
+            "memsvc_generate_seconds", "What answers took.", ["phase"], buckets=ANSWER_BUCKETS, registry=registry
         )
         self.engine_wait = Histogram(
             "memsvc_engine_wait_seconds",

@@ -80,7 +80,7 @@ class Telemetry:
 
 def _observers(metrics: Metrics) -> dict[str, Callable[[float], None]]:
     """Return where each kind of work is observed."""
-    by_part = {"write": metrics.write, "recall": metrics.recall}
+    by_part = {"write": metrics.write, "recall": metrics.recall, "generate": metrics.generate}
     observers: dict[str, Callable[[float], None]] = {
         "write.recallable": metrics.recallable.observe,
         "engine.wait": metrics.engine_wait.observe,

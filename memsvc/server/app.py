@@ -18,11 +18,14 @@ from memsvc.engine import heap
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
 from memsvc.server import listener, logs
+from memsvc.server.answering import answering
 from memsvc.server.audit import Audit
 from memsvc.server.auth_service import AuthService
 from memsvc.server.authentication import AuthInterceptor
 from memsvc.server.config import CONFIG_VARIABLE, Settings
 from memsvc.server.credentials import followed_keys, make_authenticator
+from memsvc.server.generate_service import GenerateService
+from memsvc.server.generation_quotas import GenerationQuotas
 from memsvc.server.health import Health
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
@@ -34,10 +37,20 @@ from memsvc.server.tenant_service import TenantService
 from memsvc.server.tls import open_certificates
 from memsvc.server.watch import Watch
 from memsvc.tasks import end
-from memsvc.v1 import auth_pb2, auth_pb2_grpc, memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc
+from memsvc.v1 import (
+    auth_pb2,
+    auth_pb2_grpc,
+    generate_pb2,
+    generate_pb2_grpc,
+    memory_pb2,
+    memory_pb2_grpc,
+    tenants_pb2,
+    tenants_pb2_grpc,
+)
 
 log = structlog.get_logger("memsvc.server")
 
+SERVED = (memory_pb2, tenants_pb2, generate_pb2, auth_pb2, health_pb2)
 OPTIONS = [
     ("grpc.max_receive_message_length", limits.MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", 2 * limits.MAX_MESSAGE_BYTES),
@@ -86,8 +99,13 @@ async def serve(settings: Settings) -> None:
         async with followed_keys(settings, store) as keys:
             auth.open(None if keys is None else await make_authenticator(settings, keys))
             engine, health = Engine(store, settings.engine(), watch.telemetry), Health(calls, watch.telemetry)
-            memory = MemoryService(engine, StorageQuotas(quotas, engine.reads))
-            async with watch.over(engine):
+            holdings = StorageQuotas(quotas, engine.reads)
+            memory = MemoryService(engine, holdings)
+            async with watch.over(engine), answering(settings) as backbone:
+                if backbone is not None:
+                    engine.caches.append(backbone.forget)
+                generate = GenerateService(engine, backbone, holdings, GenerationQuotas(quotas))
+                generate_pb2_grpc.add_GenerateServiceServicer_to_server(generate, server)
                 await _serve(settings, server, engine, health, memory, stop=stop, keys=keys, address=address)
     finally:
         await store.close()
@@ -128,7 +146,7 @@ async def _serve(
     auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthService(keys), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if not settings.auth:  # it would have to be asked for a credential too, and the protos are at hand elsewhere
-        names = [module.DESCRIPTOR.services_by_name for module in (memory_pb2, tenants_pb2, auth_pb2, health_pb2)]
+        names = [module.DESCRIPTOR.services_by_name for module in SERVED]
         services = [service.full_name for by_name in names for service in by_name.values()]
         reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server)
     await server.start()

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from memsvc.backbone.load import BackboneConfig, read_key
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
@@ -68,6 +69,22 @@ class Settings(BaseSettings):
     encoder: str = "minilm"
     """`minilm`, `kmer`, or `hf:<name or path>`."""
     encoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    backbone: str = ""
+    """What answers: `openai:<base url>` or `hf:<name or path>`; nothing unless it is set."""
+    backbone_model: str = ""
+    """What an OpenAI-compatible server calls the model; not needed where it has one alone."""
+    backbone_key_file: Path | None = None
+    """File with the key that it asks for."""
+    backbone_window: int = Field(0, ge=0, le=1 << 20)
+    """Tokens that a Hugging Face model attends to at once; all that it can when 0."""
+    backbone_context_tokens: int = Field(0, ge=0, le=128 * 1024)
+    """Tokens that recalled entries may take of a prompt unless a caller says so; 0 is what suits the model."""
+    backbone_first_timeout_s: float = Field(60.0, gt=0)
+    """How long an OpenAI-compatible server may take to the first piece of an answer."""
+    backbone_idle_timeout_s: float = Field(30.0, gt=0)
+    """And from one piece to the next."""
+    backbone_plain: bool = False
+    """Whether a Hugging Face model without a chat template completes a single message as it is."""
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=256)
     """Compute threads."""
     slots: int = Field(ENGINE.slots, ge=1, le=65536)
@@ -135,6 +152,26 @@ class Settings(BaseSettings):
         if is_loopback(self.host):
             return ()
         return (*(() if self.auth else ("authentication",)), *(() if self.tls_cert else ("TLS",)))
+
+    def generation(self) -> BackboneConfig | None:
+        """Return the backbone's part; None where there is none.
+
+        Raises:
+            InvalidArgumentError: the key cannot be read; names the field.
+        """
+        if not self.backbone:
+            return None
+        return BackboneConfig(
+            name=self.backbone,
+            model=self.backbone_model,
+            api_key="" if self.backbone_key_file is None else read_key(self.backbone_key_file),
+            window=self.backbone_window,
+            context_tokens=self.backbone_context_tokens,
+            first_timeout_s=self.backbone_first_timeout_s,
+            idle_timeout_s=self.backbone_idle_timeout_s,
+            plain=self.backbone_plain,
+            threads=self.threads,
+        )
 
     @classmethod
     def settings_customise_sources(

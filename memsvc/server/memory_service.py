@@ -10,7 +10,7 @@ import grpc
 from memsvc import limits
 from memsvc.engine.admission import batch_size
 from memsvc.engine.engine import Engine
-from memsvc.engine.results import Written
+from memsvc.engine.results import Recalled, Written
 from memsvc.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.server import convert, validate
@@ -153,20 +153,10 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
                     max_tokens=max_tokens,
                     as_of=as_of,
                 )
+                async with self._engine.questions.passing(tenant):
+                    return await _response(tenant, found)
         except TimeoutError:
             raise self._late(tenant, past=as_of is not None) from None
-        hits, size = list[memory_pb2.Hit](), len(found.context)
-        for hit in found.hits:
-            hits.append(convert.hit(tenant, hit))
-            size += hits[-1].ByteSize()
-            if size > limits.MAX_MESSAGE_BYTES:
-                raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
-            if len(hits) % HITS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        response = memory_pb2.RecallResponse(applied_seq=found.applied_seq, hits=hits, context=found.context)
-        if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
-            raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
-        return response
 
     def _late(self, tenant: str, *, past: bool) -> DeadlineExceededError:
         if past:
@@ -206,15 +196,16 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         )
         shape = hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()[:16]
         after = validate.read_page_token(request.page_token, 0, row.uid, shape)
-        entries, more = await self._engine.reads.list_entries(
-            tenant,
-            after,
-            limit,
-            filter,
-            limits.MAX_MESSAGE_BYTES // 2,
-            as_of=as_of,
-            evicted=request.include_evicted,
-        )
+        async with self._engine.questions.passing(tenant):
+            entries, more = await self._engine.reads.list_entries(
+                tenant,
+                after,
+                limit,
+                filter,
+                limits.MAX_MESSAGE_BYTES // 2,
+                as_of=as_of,
+                evicted=request.include_evicted,
+            )
         return memory_pb2.ListEntriesResponse(
             entries=[convert.entry(tenant, stored) for stored in entries],
             next_page_token="" if more is None else validate.page_token(row.uid, shape, more),
@@ -294,3 +285,18 @@ async def _next(
         return await reading
     reading.cancel()
     raise UnavailableError("the server is shutting down; write what was not acknowledged again", reason="DRAINING")
+
+
+async def _response(tenant: str, found: Recalled) -> memory_pb2.RecallResponse:
+    hits, size = list[memory_pb2.Hit](), len(found.context)
+    for hit in found.hits:
+        hits.append(convert.hit(tenant, hit))
+        size += hits[-1].ByteSize()
+        if size > limits.MAX_MESSAGE_BYTES:
+            raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
+        if len(hits) % HITS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    response = memory_pb2.RecallResponse(applied_seq=found.applied_seq, hits=hits, context=found.context)
+    if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
+        raise InvalidArgumentError("k", "the answer would pass 4 MiB; ask for fewer hits or neighbours")
+    return response

@@ -6,7 +6,7 @@ import structlog
 
 from memsvc.auth.principal import ANYONE, Principal
 
-__all__ = ["Principal", "become", "current"]
+__all__ = ["Principal", "become", "counted", "current"]
 
 _CURRENT: ContextVar[Principal] = ContextVar("memsvc_principal", default=ANYONE)
 
@@ -14,6 +14,12 @@ _CURRENT: ContextVar[Principal] = ContextVar("memsvc_principal", default=ANYONE)
 def current() -> Principal:
     """Return who makes the call that this code runs for; `anyone`, who may do all, where nobody is asked."""
     return _CURRENT.get()
+
+
+def counted() -> str:
+    """Return for whom quotas count the call under way; empty where nobody is asked who calls."""
+    principal = current()
+    return "" if principal is ANYONE else principal.name
 
 
 def become(principal: Principal) -> None:

@@ -22,6 +22,8 @@ class Limits(_Table):
     """Calls, and messages of a stream."""
     bytes_per_s: Rate = 256 << 20
     """Of requests: text, metadata, vectors. A token of English text is about four."""
+    generated_tokens_per_s: Rate = 0
+    """Of answers."""
     streams: Count = 1024
     """That are open at once."""
 
@@ -46,6 +48,7 @@ class Override(_Table):
 
     requests_per_s: Rate | None = None
     bytes_per_s: Rate | None = None
+    generated_tokens_per_s: Rate | None = None
     streams: Count | None = None
 
 

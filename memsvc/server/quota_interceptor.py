@@ -8,9 +8,8 @@ from typing import Any
 
 import grpc
 
-from memsvc.auth.principal import ANYONE
 from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
-from memsvc.server.principal import current
+from memsvc.server.principal import counted
 from memsvc.server.quotas import Quotas, Scope
 
 _PATHS = {
@@ -53,7 +52,7 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             request = self._admitted(request, context)
             if not isinstance(request, AsyncIterator):
-                self._open_stream(Scope.PRINCIPAL, _principal(), context)
+                self._open_stream(Scope.PRINCIPAL, counted(), context)
                 self._open_stream(Scope.TENANT, _tenant_of(request), context)
             async for response in behaviour(request, context):
                 yield response
@@ -63,13 +62,13 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
     def _admitted(self, request: Any, context: Context) -> Any:
         """Return a request, or an iterator of them, once it is counted."""
         if isinstance(request, AsyncIterator):
-            self._open_stream(Scope.PRINCIPAL, _principal(), context)
+            self._open_stream(Scope.PRINCIPAL, counted(), context)
             return self._each_admitted(request, context)
-        self._quotas.admit(_tenant_of(request), _principal(), request.ByteSize())
+        self._quotas.admit(_tenant_of(request), counted(), request.ByteSize())
         return request
 
     async def _each_admitted(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-        principal, tenant, first = _principal(), "", True
+        principal, tenant, first = counted(), "", True
         async for request in requests:
             if first:
                 tenant, first = _tenant_of(request), False
@@ -88,12 +87,6 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
                 self._quotas.close_stream(scope, name)
 
             context.add_done_callback(over)  # type: ignore[arg-type]  # the stubs' type of a callback is no protocol
-
-
-def _principal() -> str:
-    """Return for whom to count; nobody where nobody is asked who calls."""
-    principal = current()
-    return "" if principal is ANYONE else principal.name
 
 
 def _tenant_of(message: Any) -> str:

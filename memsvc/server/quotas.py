@@ -1,12 +1,13 @@
-"""What tenants and principals use, against what they may: requests and bytes a second, and streams.
+"""What tenants and principals use, against what they may: requests, bytes and generated tokens a second, and streams.
 
 Each process counts for itself, in memory: quotas are the operator's policy and no part of a tenant's log.
 """
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from memsvc.errors import ResourceExhaustedError
@@ -17,6 +18,10 @@ REASON = "QUOTA_EXCEEDED"
 MOST_SUBJECTS = 10_000
 """Tenants, and principals, whose use is kept in mind. Whoever was not heard of for longest is forgotten: that is known
 to be full again, or costs as many requests as there are others."""
+RATES: Mapping[str, str] = MappingProxyType(
+    {"requests_per_s": "requests", "bytes_per_s": "bytes", "generated_tokens_per_s": "generated tokens"}
+)
+"""Quotas by the second, and what they count."""
 STREAM_RETRY_S = 1.0
 """Nobody knows when a stream will end."""
 
@@ -51,7 +56,7 @@ class _Subject:
     def change(self, limits: Limits, burst_s: float, now: float) -> None:
         """Have other limits from now on."""
         self.limits = limits
-        for quota in ("requests_per_s", "bytes_per_s"):
+        for quota in RATES:
             rate: float = getattr(limits, quota)
             if rate == 0:
                 self.buckets.pop(quota, None)
@@ -96,7 +101,7 @@ class Quotas:
             principal: who makes it; empty for nobody.
             size: bytes.
         """
-        refusal = self._use(tenant, principal, size)
+        refusal = self._use(tenant, principal, _request(size))
         return 0.0 if refusal is None else refusal.retry_after or 0.0
 
     def admit(self, tenant: str, principal: str, size: int) -> None:
@@ -105,13 +110,32 @@ class Quotas:
         Raises:
             ResourceExhaustedError: a quota is used up, and nothing of the others was used.
         """
-        if (refusal := self._use(tenant, principal, size)) is not None:
+        if (refusal := self._use(tenant, principal, _request(size))) is not None:
             raise refusal
 
-    def _use(self, tenant: str, principal: str, size: int) -> ResourceExhaustedError | None:
+    def wait_generated(self, tenant: str, principal: str, tokens: int) -> float:
+        """Use so many tokens of an answer if it may be; else return the seconds to wait before asking again."""
+        refusal = self._use(tenant, principal, _generated(tokens))
+        return 0.0 if refusal is None else refusal.retry_after or 0.0
+
+    def admit_generated(self, tenant: str, principal: str, tokens: int) -> None:
+        """Use so many tokens of an answer; the arguments are those of `wait_generated`.
+
+        Raises:
+            ResourceExhaustedError: a quota is used up, and nothing of the others was used.
+        """
+        if (refusal := self._use(tenant, principal, _generated(tokens))) is not None:
+            raise refusal
+
+    def charge_generated(self, tenant: str, principal: str, tokens: int) -> None:
+        """Use so many tokens of an answer that are there already: what passes the quota is paid for by what follows."""
         now = self._clock()
-        names = ((Scope.TENANT, tenant), (Scope.PRINCIPAL, principal))
-        charges = [charge for scope, name in names for charge in self._charges(scope, name, size, now)]
+        for charge in self._charges(tenant, principal, _generated(tokens), now):
+            charge.bucket.take(charge.amount, now)
+
+    def _use(self, tenant: str, principal: str, amounts: Mapping[str, float]) -> ResourceExhaustedError | None:
+        now = self._clock()
+        charges = list(self._charges(tenant, principal, amounts, now))
         waits = [(charge.bucket.wait(charge.amount, now), charge) for charge in charges]
         longest, slowest = max(waits, key=lambda each: each[0], default=(0.0, None))
         if slowest is not None and longest > 0:
@@ -120,12 +144,14 @@ class Quotas:
             charge.bucket.take(charge.amount, now)
         return None
 
-    def _charges(self, scope: Scope, name: str, size: int, now: float) -> Iterator[_Charge]:
-        if name:
+    def _charges(self, tenant: str, principal: str, amounts: Mapping[str, float], now: float) -> Iterator[_Charge]:
+        for scope, name in ((Scope.TENANT, tenant), (Scope.PRINCIPAL, principal)):
+            if not name:
+                continue
             subject = self._subject(scope, name, now)
-            for quota, bucket in subject.buckets.items():
-                amount = 1 if quota == "requests_per_s" else size
-                yield _Charge(scope, quota, getattr(subject.limits, quota), bucket, amount)
+            for quota, amount in amounts.items():
+                if (bucket := subject.buckets.get(quota)) is not None:
+                    yield _Charge(scope, quota, getattr(subject.limits, quota), bucket, amount)
 
     def _subject(self, scope: Scope, name: str, now: float) -> _Subject:
         subjects = self._subjects[scope]
@@ -171,8 +197,16 @@ class Quotas:
         return sum(len(self._subjects[scope]) + len(self._streams[scope]) for scope in Scope)
 
 
+def _request(size: int) -> Mapping[str, float]:
+    return {"requests_per_s": 1, "bytes_per_s": size}
+
+
+def _generated(tokens: int) -> Mapping[str, float]:
+    return {"generated_tokens_per_s": tokens}
+
+
 def _used_up(charge: _Charge, wait: float) -> ResourceExhaustedError:
-    what = "requests" if charge.quota == "requests_per_s" else "bytes"
+    what = RATES[charge.quota]
     return ResourceExhaustedError(
         f"the {charge.scope} has used up its {charge.limit:,.15g} {what} a second; try again in {wait:.3g} s",
         retry_after=wait,

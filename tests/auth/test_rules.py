@@ -8,11 +8,10 @@ from memsvc.auth.grants import Grant, Right
 from memsvc.auth.principal import Principal
 from memsvc.auth.rules import RULES, Scope
 from memsvc.errors import PermissionDeniedError
-from memsvc.v1 import auth_pb2, memory_pb2, tenants_pb2
+from memsvc.v1 import auth_pb2, generate_pb2, memory_pb2, tenants_pb2
 
-SERVICES = [
-    service for module in (memory_pb2, tenants_pb2, auth_pb2) for service in module.DESCRIPTOR.services_by_name.values()
-]
+MODULES = (memory_pb2, tenants_pb2, generate_pb2, auth_pb2)
+SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
 
 

@@ -14,7 +14,17 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 
-from memsvc.v1 import auth_pb2, auth_pb2_grpc, memory_pb2, memory_pb2_grpc, tenants_pb2, tenants_pb2_grpc, types_pb2
+from memsvc.v1 import (
+    auth_pb2,
+    auth_pb2_grpc,
+    generate_pb2,
+    generate_pb2_grpc,
+    memory_pb2,
+    memory_pb2_grpc,
+    tenants_pb2,
+    tenants_pb2_grpc,
+    types_pb2,
+)
 from tests.certificates import Pair
 
 COMMIT_SECONDS = 1_700_000_000
@@ -69,6 +79,7 @@ class FakeServer(
     memory_pb2_grpc.MemoryServiceServicer,
     tenants_pb2_grpc.TenantServiceServicer,
     auth_pb2_grpc.AuthServiceServicer,
+    generate_pb2_grpc.GenerateServiceServicer,
 ):
     """What was asked is in `calls`; what shall happen to the next calls is in `script`, by method."""
 
@@ -108,6 +119,8 @@ class FakeServer(
     """What erasures that are done say of the store's files."""
     watches: deque[Broadcast] = field(default_factory=deque)
     """What the next watches are told: events, a failure that ends it, something to wait for. Then they end in peace."""
+    answers: deque[Iterable[generate_pb2.GenerateResponse | Fail | threading.Event]] = field(default_factory=deque)
+    """What the next answers are made of: events, a failure that ends it, something to wait for."""
     verification: tenants_pb2.VerifyTenantResponse = field(default_factory=tenants_pb2.VerifyTenantResponse)
     recall_response: memory_pb2.RecallResponse = field(default_factory=memory_pb2.RecallResponse)
     keys: list[tuple[str, str | None]] = field(default_factory=list)
@@ -121,6 +134,7 @@ class FakeServer(
         memory_pb2_grpc.add_MemoryServiceServicer_to_server(self, self._server)
         tenants_pb2_grpc.add_TenantServiceServicer_to_server(self, self._server)
         auth_pb2_grpc.add_AuthServiceServicer_to_server(self, self._server)
+        generate_pb2_grpc.add_GenerateServiceServicer_to_server(self, self._server)
         if tls is None:
             port = self._server.add_insecure_port("127.0.0.1:0")
         else:
@@ -349,6 +363,19 @@ class FakeServer(
                 context.add_callback(step.set)
                 step.wait(30)
             elif not request.HasField("from_seq") or step.seq > request.from_seq:
+                yield step
+
+    def Generate(self, request, context):  # noqa: N802
+        self.calls.append(("Generate", request))
+        self._own(request.tenant, context)
+        self._tell_end(context)
+        for step in self.answers.popleft():
+            if isinstance(step, Fail):
+                step.abort(context)
+            elif isinstance(step, threading.Event):
+                context.add_callback(step.set)
+                step.wait(30)
+            else:
                 yield step
 
     def UpdateEntry(self, request, context):  # noqa: N802

@@ -45,7 +45,8 @@ async def test_the_way_of_a_record_is_told_in_order_and_adds_up(watched) -> None
     await create(engine)
     await engine.write("t", turns(3), applied=True)
     await engine.reads.recall("t", "thing", k=1, max_tokens=50)
-    assert listener.heard.keys() == WORK.keys(), "everything that may be told was told, and nothing else"
+    ours = {what for what in WORK if not what.startswith("generate.")}
+    assert listener.heard.keys() == ours, "everything that the engine may tell was told, and nothing else"
     (queue,), (encode,), (step,) = (listener.heard[f"write.{phase}"] for phase in ("queue", "encode", "step"))
     (whole,) = listener.heard["write.recallable"]
     assert whole[0] == queue[0] <= queue[1] == encode[0] <= encode[1] == step[0] <= step[1] == whole[1]

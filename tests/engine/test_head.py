@@ -20,15 +20,23 @@ from tests.store.redis.owners import until
 PATIENCE_S = 60
 
 
-async def test_a_hash_waits_for_the_log_and_live_figures_do_not(tmp_path) -> None:
+async def test_a_hash_waits_for_the_log_and_live_figures_do_not(tmp_path, monkeypatch) -> None:
     async with running(tmp_path / "data", snapshot_min_tokens=1 << 30) as engine:
         await create(engine, chunk=16)
         await engine.write("t", turns(200), applied=True)
         expected = await state(engine)
     async with running(tmp_path / "data", snapshot_min_tokens=1 << 30) as engine:
+        readable, read = asyncio.Event(), engine.store.read
+
+        async def late(*args):
+            await readable.wait()
+            return await read(*args)
+
+        monkeypatch.setattr(engine.store, "read", late)
         live = await engine.reads.stats("t", state_hash=False)
-        assert live.applied_seq < live.head_seq, "there is no snapshot: the fold has only begun"
+        assert live.applied_seq < live.head_seq, "there is no snapshot, and nothing of the log was folded"
         assert live.state_hash == ""
+        readable.set()
         hashed = await engine.reads.stats("t", state_hash=True)
         assert hashed.applied_seq == hashed.head_seq
         assert hashed.state_hash == expected

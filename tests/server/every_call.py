@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from memsvc.v1 import auth_pb2, memory_pb2, tenants_pb2
+import grpc
+
+from memsvc.v1 import auth_pb2, generate_pb2, memory_pb2, tenants_pb2
 from memsvc.v1.types_pb2 import AsOf, Entry, Tenant
 from tests.serving import Server, Stubs
 
@@ -156,6 +158,23 @@ def feedback(place: Place) -> Call:
 
     def call(stubs: Stubs) -> None:
         assert stubs.memory.Feedback(request).seq == place.head(request.tenant) == 3
+
+    return call
+
+
+def generate(place: Place) -> Call:
+    messages = [generate_pb2.Message(text=TEXT)]
+    request = generate_pb2.GenerateRequest(tenant=place.tenant(), messages=messages)
+
+    def call(stubs: Stubs) -> None:
+        # The server has no model, which it tells those alone who might use it.
+        try:
+            list(stubs.generate.Generate(request))
+        except grpc.RpcError as error:
+            if "no language model" not in (error.details() or ""):
+                raise
+        else:
+            raise AssertionError("there is a model")
 
     return call
 

@@ -185,11 +185,15 @@ def test_the_file_that_the_page_shows_means_what_it_says() -> None:
     assert config.of_principal("key:1").requests_per_s == 50
 
 
+def _shown(limit: float) -> str:
+    return f"{limit:,}" if limit else "none"
+
+
 def test_the_defaults_are_those_of_the_page() -> None:
     tenant, principal = QuotaConfig().tenant, QuotaConfig().principal
     for quota in type(tenant).model_fields:
         ours, theirs = getattr(tenant, quota), getattr(principal, quota, None)
-        shown = ["none" if ours == 0 else f"{ours:,}", "" if theirs is None else f"{theirs:,}"]
+        shown = [_shown(ours), "" if theirs is None else _shown(theirs)]
         (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{quota}` |")]
         assert [cell.strip() for cell in row.split("|")][3:5] == shown
     assert f"`burst_s` ({QuotaConfig().burst_s:g})" in PAGE

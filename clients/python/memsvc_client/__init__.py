@@ -28,6 +28,7 @@ from memsvc_client.types import (
     Key,
     MemoryConfig,
     MemorySettings,
+    Message,
     NewKey,
     Policies,
     PolicySettings,
@@ -39,6 +40,8 @@ from memsvc_client.types import (
     Tenant,
     TenantSettings,
     TenantStats,
+    Token,
+    Usage,
     Verification,
 )
 
@@ -61,6 +64,7 @@ __all__ = [
     "MemoryConfig",
     "MemorySettings",
     "MemsvcError",
+    "Message",
     "NewKey",
     "NotFoundError",
     "OutOfRangeError",
@@ -77,7 +81,9 @@ __all__ = [
     "Tenant",
     "TenantSettings",
     "TenantStats",
+    "Token",
     "UnauthenticatedError",
     "UnavailableError",
+    "Usage",
     "Verification",
 ]

@@ -14,6 +14,9 @@ from memsvc_client._trip import Trip
 GRACE = 1.0
 """Seconds that a server has to end a stream in which everything is durable already."""
 
+ANSWER_S = 600.0
+"""Seconds that a whole answer may take, unless a caller says otherwise."""
+
 ONE_TRY = RetryPolicy(attempts=1)
 
 

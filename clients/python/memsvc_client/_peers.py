@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from memsvc.v1.auth_pb2_grpc import AuthServiceStub
+from memsvc.v1.generate_pb2_grpc import GenerateServiceStub
 from memsvc.v1.memory_pb2_grpc import MemoryServiceStub
 from memsvc.v1.tenants_pb2_grpc import TenantServiceStub
 from memsvc_client._access import Access
@@ -22,6 +23,7 @@ from memsvc_client.errors import MemsvcError
 
 if TYPE_CHECKING:
     from memsvc.v1.auth_pb2_grpc import AuthServiceAsyncStub
+    from memsvc.v1.generate_pb2_grpc import GenerateServiceAsyncStub
     from memsvc.v1.memory_pb2_grpc import MemoryServiceAsyncStub
     from memsvc.v1.tenants_pb2_grpc import TenantServiceAsyncStub
 
@@ -39,6 +41,7 @@ class Peer(NamedTuple):
     memory: MemoryServiceStub
     tenants: TenantServiceStub
     auth: AuthServiceStub
+    generate: GenerateServiceStub
 
 
 class AioPeer(NamedTuple):
@@ -48,6 +51,7 @@ class AioPeer(NamedTuple):
     memory: MemoryServiceAsyncStub
     tenants: TenantServiceAsyncStub
     auth: AuthServiceAsyncStub
+    generate: GenerateServiceAsyncStub
 
 
 class Peers:
@@ -111,6 +115,7 @@ def _open(address: str, access: Access, tracer: Tracer | None) -> Peer:
         _traced(MemoryServiceStub(keyed), tracer),
         _traced(TenantServiceStub(keyed), tracer),
         _traced(AuthServiceStub(keyed), tracer),
+        _traced(GenerateServiceStub(keyed), tracer),
     )
 
 
@@ -123,6 +128,7 @@ def _open_aio(address: str, access: Access, tracer: Tracer | None) -> AioPeer:
         _traced(MemoryServiceStub(keyed), tracer),
         _traced(TenantServiceStub(keyed), tracer),
         _traced(AuthServiceStub(keyed), tracer),
+        _traced(GenerateServiceStub(keyed), tracer),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from memsvc.v1 import memory_pb2, tenants_pb2, types_pb2
+from memsvc.v1 import generate_pb2, memory_pb2, tenants_pb2, types_pb2
 from memsvc_client import _settings
 from memsvc_client.types import (
     Deletion,
@@ -21,6 +21,8 @@ from memsvc_client.types import (
     StoredEntry,
     Tenant,
     TenantStats,
+    Token,
+    Usage,
     Verification,
 )
 
@@ -59,6 +61,31 @@ def receipt(message: memory_pb2.WriteResponse, *, applied: bool = False) -> Rece
 def recall(message: memory_pb2.RecallResponse) -> Recall:
     """Return the answer to a recall."""
     return Recall(tuple(map(_hit, message.hits)), applied_seq=message.applied_seq, context=message.context)
+
+
+def token(message: generate_pb2.GenerateResponse) -> Token:
+    """Return the next of an answer."""
+    match message.WhichOneof("event"):
+        case "recalled":
+            found = message.recalled
+            return Token(recalled=Recall(tuple(map(_hit, found.hits)), found.applied_seq, found.context))
+        case "finished":
+            return Token(usage=_usage(message.finished))
+        case _:  # text, or what a newer server says
+            return Token(message.text)
+
+
+def _usage(message: generate_pb2.Finished) -> Usage:
+    return Usage(
+        finish="length" if message.reason == generate_pb2.FINISH_REASON_LENGTH else "stop",
+        prompt_tokens=message.prompt_tokens,
+        cached_tokens=message.cached_tokens,
+        completion_tokens=message.completion_tokens,
+        recall_time=message.recall_time.ToTimedelta(),
+        first_text_time=message.first_text_time.ToTimedelta(),
+        total_time=message.total_time.ToTimedelta(),
+        remembered_seq=message.remembered_seq or None,
+    )
 
 
 def tenant(message: types_pb2.Tenant) -> Tenant:

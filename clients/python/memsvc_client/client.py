@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
 import grpc
 
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
-from memsvc_client import _files, _keys, _replies, _requests, _stream, _transfer, _watch
+from memsvc_client import _files, _generate, _generate_request, _keys, _replies, _requests, _stream, _transfer, _watch
 from memsvc_client._access import Access
-from memsvc_client._core import Core, Page, PageRequest
+from memsvc_client._core import ANSWER_S, Core, Page, PageRequest
 from memsvc_client._exchange import Exchange
 from memsvc_client._files import Progress
 from memsvc_client._peers import Peer, Peers
@@ -31,6 +31,7 @@ from memsvc_client.types import (
     Imported,
     Item,
     Key,
+    Message,
     Moment,
     NewKey,
     Recall,
@@ -39,6 +40,7 @@ from memsvc_client.types import (
     Tenant,
     TenantSettings,
     TenantStats,
+    Token,
     Verification,
 )
 
@@ -267,6 +269,77 @@ class MemoryClient:
         """
         request = _requests.get_entry(tenant, id, as_of)
         return _replies.entry(self._call(tenant, lambda at: at.memory.GetEntry, request, timeout))
+
+    def generate(  # noqa: PLR0917
+        self,
+        tenant: str,
+        prompt: str | Sequence[Message | tuple[str, str]],
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        stop: str | Iterable[str] = (),
+        seed: int | None = None,
+        remember: bool = False,
+        *,
+        top_p: float = 1.0,
+        session: str | None = None,
+        k: int = 10,
+        max_context_tokens: int | None = None,
+        query: str | None = None,
+        from_session: str | None = None,
+        role: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Generator[Token, None, None]:
+        """Answer from a tenant's memory: yields what was recalled, then the answer piece by piece, last its usage.
+
+        A call is tried again until its first event came, and never after: an answer is not to be pieced together.
+        Closing the generator ends the call, and with it the model's work.
+
+        Args:
+            tenant: whose memory.
+            prompt: a question, or a conversation whose last message is the user's: pairs of role and text.
+            max_tokens: at most so many are generated.
+            temperature: 0 takes the likeliest token every time.
+            stop: the answer ends before the first of these.
+            seed: the same prompt and seed give the same answer, as far as the model can promise that.
+            remember: whether the last message and the answer become entries, once the answer is complete.
+            top_p: tokens are drawn from the likeliest that make up so much.
+            session: of what is remembered.
+            k: at most so many entries are recalled; 0 recalls nothing.
+            max_context_tokens: what they may take of the prompt; what suits the model when None.
+            query: what to recall; the last message when None.
+            role: only entries of this one; the next ones too are the filter of `recall`.
+            after: only entries from then on.
+            before: only entries before then.
+            metadata: only entries with these values.
+            from_session: only entries of this session.
+            timeout: seconds for the whole answer; ten minutes when None.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong, or the prompt too long; `field` names it.
+            NotFoundError: no such tenant.
+            FailedPreconditionError: the server has no language model (reason NO_BACKBONE), or it does not work.
+            UnavailableError: the server, or the model's, is gone.
+        """
+        request = _generate_request.generate(
+            tenant,
+            prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            stop=stop,
+            seed=seed,
+            remember=remember,
+            session=session,
+            k=k,
+            max_context_tokens=max_context_tokens,
+            query=query,
+            entry_filter=_requests.entry_filter(from_session, role, after, before, metadata),
+        )
+        trip = self._core.trip(tenant, ANSWER_S if timeout is None else timeout)
+        return _generate.generate(self._peers, trip, request)
 
     def list_entries(  # noqa: PLR0917
         self,

@@ -33,6 +33,13 @@ class Entry:
         return f"{type(self).__name__}(id={self.id!r}, text={_brief(self.text)}, session={self.session!r})"
 
 
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
 Item = Entry | str | Sequence[Entry | str]
 """What a write stream is fed with: entries, and lists of entries that are one batch each."""
 
@@ -178,6 +185,35 @@ class Recall(Sequence[Hit]):
 
     def __repr__(self) -> str:
         return f"<Recall of {len(self)} hits, applied_seq={self.applied_seq}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an answer came to."""
+
+    finish: Literal["stop", "length"]
+    """Whether it ended by itself or at a stop, or because there were `max_tokens`."""
+    prompt_tokens: int
+    """By the model's own count; 0 where the model's server does not say."""
+    cached_tokens: int
+    """Of those, what was not computed again."""
+    completion_tokens: int
+    recall_time: timedelta
+    """From the request to what was recalled."""
+    first_text_time: timedelta
+    """From the request to the first piece of the answer."""
+    total_time: timedelta
+    remembered_seq: int | None
+    """The record that holds prompt and answer; None where they are not remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The next of an answer: first what was recalled, then pieces of text, last what it came to."""
+
+    text: str = ""
+    recalled: Recall | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

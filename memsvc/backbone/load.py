@@ -1,0 +1,69 @@
+"""Which backbone a name stands for."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memsvc.backbone.base import Backbone
+from memsvc.errors import InvalidArgumentError
+
+KINDS = "openai:<base url>, hf:<folder or name of a model>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneConfig:
+    """What generates, and how."""
+
+    name: str
+    """`openai:<base url>` or `hf:<folder or name>`."""
+    model: str = ""
+    """What an OpenAI-compatible server calls the model; its only one when empty."""
+    api_key: str = field(default="", repr=False)
+    """What it is shown."""
+    window: int = 0
+    """Tokens that a Hugging Face model attends to at once; all that it can when 0."""
+    context_tokens: int = 0
+    """Tokens that recalled entries may take of a prompt unless a caller says so; 0 is what suits the model."""
+    first_timeout_s: float = 60.0
+    """How long a server may take to the first piece of an answer."""
+    idle_timeout_s: float = 30.0
+    """And from one piece to the next."""
+    plain: bool = False
+    """Whether a Hugging Face model without a chat template completes a single message as it is."""
+    threads: int = 2
+    """Of torch."""
+
+
+def load_backbone(config: BackboneConfig) -> Backbone:
+    """Return a backbone, still to be started.
+
+    Raises:
+        InvalidArgumentError: no such kind; names the field.
+        FailedPreconditionError: its packages are not installed.
+    """
+    kind, _, rest = config.name.partition(":")
+    # Their libraries take seconds to import, which whoever needs none should not wait for.
+    if kind == "openai" and rest:
+        from memsvc.backbone.openai import OpenAIBackbone  # noqa: PLC0415
+
+        return OpenAIBackbone(config)
+    if kind == "hf" and rest:
+        from memsvc.backbone.hf import HuggingFaceBackbone  # noqa: PLC0415
+
+        return HuggingFaceBackbone(config)
+    raise InvalidArgumentError("backbone", f"must be one of {KINDS}")
+
+
+def read_key(file: Path) -> str:
+    """Return the key in a file.
+
+    Raises:
+        InvalidArgumentError: it cannot be read, or holds none; names the field.
+    """
+    try:
+        key = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise InvalidArgumentError("backbone_key_file", f"cannot be read: {why}") from error
+    if not key or not key.isprintable():
+        raise InvalidArgumentError("backbone_key_file", "must hold a key and nothing else")
+    return key
