@@ -12,7 +12,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 
-class WindowLayer(DynamicSlidingWindowLayer):  # type: ignore[misc]  # transformers is not typed
+class WindowLayer(DynamicSlidingWindowLayer):  # type: ignore[no-untyped-call]  # a hook of theirs
     """Keys and values of a layer that attends to everything, in a window: the newest, as many as the window has."""
 
     # For the library: masks of layers like this one are those of full attention.
@@ -30,7 +30,7 @@ class Prefix(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes that it keeps."""
-        tensors = [t for layer in self.layers for t in (layer.keys, layer.values)]
+        tensors: list[Tensor] = [t for layer in self.layers for t in (layer.keys, layer.values)]
         return sum(t.untyped_storage().nbytes() for t in tensors) + self.ids.nbytes
 
 

@@ -20,6 +20,9 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 MAX_WINDOW = 131_072
 """Tokens that a model attends to at most, whatever it allows."""
 
+ALIKE = 0.05
+"""Most that rounding changes of logits, by length."""
+
 
 class Model(NamedTuple):
     """What was loaded."""
@@ -53,7 +56,9 @@ def load(name: str, dtype: Dtype) -> Model:
         with _quiet():
             options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-            module, info = transformers.AutoModelForCausalLM.from_pretrained(
+            # Typed without its loading info.
+            causal: Any = transformers.AutoModelForCausalLM
+            module, info = causal.from_pretrained(
                 source, dtype=kind, use_safetensors=True, output_loading_info=True, **options
             )
     except Exception as error:  # transformers, tokenizers and safetensors raise anything over a damaged folder
@@ -98,15 +103,16 @@ def _choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
 
 def _try(name: str, module: Any, device: torch.device) -> None:
     """Compute something: not all that loads is a model that generates."""
+    ids = torch.tensor([[0, 1]], device=device)
     cache = transformers.DynamicCache(config=module.config)
     try:
         with torch.inference_mode():
-            ids = torch.zeros(1, 2, dtype=torch.long, device=device)
-            logits = module(ids, past_key_values=cache, use_cache=True).logits
-        works = logits.ndim == 3 and cache.get_seq_length() == 2
+            first = module(ids[:, :1], past_key_values=cache, use_cache=True).logits[0, 0].float()
+            # The same with a second token after it, unless a model looks ahead.
+            again = module(ids).logits[0, 0].float()
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise refusal(name, "does not generate text") from error
-    if not works:
+    if cache.get_seq_length() != 1 or (again - first).norm() > ALIKE * first.norm():
         raise refusal(name, "does not generate text token by token")
 
 

@@ -132,11 +132,11 @@ class Worker(Generic[Item]):
             self._prepare()
         except BaseException as error:
             failure = error
-            self._tell(lambda: self._ready.done() or self._ready.set_exception(failure))
+            self._tell(lambda: self._settle(failure))
             return
         with self._wake:
             self._serving = not self._closing
-        self._tell(lambda: self._ready.done() or self._ready.set_result(None))
+        self._tell(self._settle)
         while (call := self._next()) is not None:
             if not call.step():
                 with self._wake:
@@ -162,6 +162,15 @@ class Worker(Generic[Item]):
         while self._waiting and len(self._running) < self._most_running:
             self._running.append(self._waiting.popleft())
 
-    def _tell(self, callback: Callable[[], object]) -> None:
+    def _settle(self, failure: BaseException | None = None) -> None:
+        """On the event loop: whoever starts it waits no longer."""
+        if self._ready.done():
+            return
+        if failure is None:
+            self._ready.set_result(None)
+        else:
+            self._ready.set_exception(failure)
+
+    def _tell(self, callback: Callable[[], None]) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback)

@@ -105,14 +105,14 @@ async def answer(backbone: HuggingFaceBackbone, prompt: Prompt) -> tuple[str, Us
     return "".join(piece.text for piece in pieces), usage
 
 
-def reference(folder: Path, prompt: Prompt, **settings) -> tuple[str, int]:
-    """What the library's own generation answers, and to how many tokens of a prompt."""
+def reference(folder: Path, prompt: Prompt, **settings) -> tuple[str, Usage]:
+    """What the library's own generation answers at temperature 0."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     turns = [{"role": m.role, "content": m.text} for m in prompt.messages]
     inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    output = model.generate(
-        **inputs, max_new_tokens=prompt.max_tokens, do_sample=False, pad_token_id=0, eos_token_id=None, **settings
-    )
-    length = inputs["input_ids"].shape[1]
-    return tokenizer.decode(output[0, length:], skip_special_tokens=True).rstrip("\N{REPLACEMENT CHARACTER}"), length
+    end, length = tokenizer.eos_token_id, inputs["input_ids"].shape[1]
+    settings = {"do_sample": False, "pad_token_id": 0, "eos_token_id": end, **settings}
+    tokens = model.generate(**inputs, max_new_tokens=prompt.max_tokens, **settings)[0, length:].tolist()
+    text = tokenizer.decode(tokens, skip_special_tokens=True).rstrip("\N{REPLACEMENT CHARACTER}")
+    return text, Usage("stop" if tokens[-1] == end else "length", length, 0, len(tokens))

@@ -25,11 +25,9 @@ def tiny(tmp_path_factory) -> Path:
 async def test_it_answers_as_the_library_does(tiny, text, cached) -> None:
     prompt = ask(text, system="Be brief.", max_tokens=40)
     async with opened(tiny) as backbone:
-        said, usage = await answer(backbone, prompt)
-    wanted, length = reference(tiny, prompt, use_cache=cached)
-    assert said == wanted
-    assert len(said) > 20
-    assert usage == Usage("length", length, 0, 40)
+        said = await answer(backbone, prompt)
+    assert said == reference(tiny, prompt, use_cache=cached)
+    assert said[1].completion_tokens > 20
 
 
 @pytest.mark.parametrize(
@@ -46,12 +44,11 @@ async def test_other_kinds_of_models(tmp_path, config) -> None:
     save(tmp_path, config)
     prompt = ask(LONG, max_tokens=30, tenant="a")
     async with opened(tmp_path) as backbone:
-        first, usage = await answer(backbone, prompt)
-        again, reused = await answer(backbone, prompt)
-    wanted, length = reference(tmp_path, prompt)
-    assert first == again == wanted
-    assert usage == Usage("length", length, 0, 30)
-    assert reused.cached_tokens > 0
+        first, again = [await answer(backbone, prompt) for _ in range(2)]
+    assert first == reference(tmp_path, prompt)
+    assert first[1].completion_tokens > 10
+    assert again[0] == first[0]
+    assert again[1].cached_tokens > 0
 
 
 async def test_an_end_token_ends_the_answer(tiny, tmp_path) -> None:

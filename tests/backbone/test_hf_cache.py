@@ -79,7 +79,7 @@ async def test_what_is_kept_is_bounded_over_all_tenants(tiny) -> None:
         assert await cached("a") > 0
         assert await cached("b") == 0
         # One that is larger than the bound drives nobody out.
-        await answer(backbone, ask(LONG + LONG, tenant="d"))
+        await answer(backbone, ask(LONG * 3, tenant="d"))
         assert await cached("b") > 0
     async with opened(tiny, prefix_bytes=one - 1) as backbone:
         assert [await cached("a"), await cached("a")] == [0, 0]
