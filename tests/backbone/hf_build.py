@@ -41,7 +41,7 @@ def trained() -> str:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(LINES * 4, trainer)
+    tokenizer.train_from_iterator([*LINES, "\n\n\n\n"] * 4, trainer)
     return tokenizer.to_str()
 
 
@@ -105,14 +105,24 @@ async def answer(backbone: HuggingFaceBackbone, prompt: Prompt) -> tuple[str, Us
     return "".join(piece.text for piece in pieces), usage
 
 
-def reference(folder: Path, prompt: Prompt, **settings) -> tuple[str, Usage]:
-    """What the library's own generation answers at temperature 0."""
+def generated(folder: Path, prompt: Prompt, **settings) -> tuple[int, list[int]]:
+    """How many tokens a prompt has, and those that the library's own generation answers at temperature 0."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     turns = [{"role": m.role, "content": m.text} for m in prompt.messages]
     inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    end, length = tokenizer.eos_token_id, inputs["input_ids"].shape[1]
-    settings = {"do_sample": False, "pad_token_id": 0, "eos_token_id": end, **settings}
-    tokens = model.generate(**inputs, max_new_tokens=prompt.max_tokens, **settings)[0, length:].tolist()
-    text = tokenizer.decode(tokens, skip_special_tokens=True).rstrip("\N{REPLACEMENT CHARACTER}")
-    return text, Usage("stop" if tokens[-1] == end else "length", length, 0, len(tokens))
+    settings = {"do_sample": False, "pad_token_id": 0, "eos_token_id": tokenizer.eos_token_id, **settings}
+    length = inputs["input_ids"].shape[1]
+    return length, model.generate(**inputs, max_new_tokens=prompt.max_tokens, **settings)[0, length:].tolist()
+
+
+def text_of(tokens: list[int]) -> str:
+    """What tokens say, but for a half character at the end."""
+    return byte_level().decode(tokens, skip_special_tokens=True).rstrip("\N{REPLACEMENT CHARACTER}")
+
+
+def reference(folder: Path, prompt: Prompt, **settings) -> tuple[str, Usage]:
+    """What the library's own generation answers at temperature 0."""
+    length, tokens = generated(folder, prompt, **settings)
+    ended = tokens[-1] == byte_level().eos_token_id
+    return text_of(tokens), Usage("stop" if ended else "length", length, 0, len(tokens))

@@ -5,14 +5,14 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, MistralConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, GPT2Config, MistralConfig, Qwen2Config
 
 from memsvc.backbone.base import Message, Piece, Prompt, Usage
 from memsvc.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
 )
-from tests.backbone.hf_build import LINES, LONG, answer, ask, build, llama, opened, reference, save
+from tests.backbone.hf_build import LINES, LONG, answer, ask, build, generated, llama, opened, reference, save, text_of
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +51,19 @@ async def test_other_kinds_of_models(tmp_path, config) -> None:
     assert again[1].cached_tokens > 0
 
 
-async def test_an_end_token_ends_the_answer(tiny, tmp_path) -> None:
-    prompt = ask(LINES[0], max_tokens=24)
-    async with opened(tiny) as backbone:
-        full, _ = await answer(backbone, prompt)
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
-    (folder := tmp_path / "m").mkdir()
-    save(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    ids = tokenizer.encode(full)
-    model.generation_config.eos_token_id = [ids[10], 400]
-    model.save_pretrained(folder)
-    async with opened(folder) as backbone:
+async def test_an_end_token_ends_the_answer(tmp_path) -> None:
+    prompt = ask(LINES[0])
+    _, tokens = generated(save(tmp_path), prompt)
+    end = tokens[10]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    # A model may have several, of which the tokenizer knows one.
+    model.generation_config.eos_token_id = [400, end]
+    model.generation_config.save_pretrained(tmp_path)
+    async with opened(tmp_path) as backbone:
         said, usage = await answer(backbone, prompt)
-    first = ids.index(ids[10])
+    first = tokens.index(end)
     assert (usage.finish, usage.completion_tokens) == ("stop", first + 1)
-    assert said == tokenizer.decode(ids[:first])
+    assert said == text_of(tokens[:first])
 
 
 async def test_a_stop_may_span_tokens(tiny) -> None:

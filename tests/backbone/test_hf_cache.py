@@ -5,6 +5,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, GPT2Config, MistralConfig
 
 from memsvc.backbone.hf_decode import Decoder
@@ -36,6 +37,17 @@ async def test_what_is_reused_changes_no_answer(tiny, settings) -> None:
     assert seen[0] == 0
     assert seen[1] == seen[2] > 64
     assert seen[3] == 0
+
+
+async def test_a_window_of_the_models_own_is_reused_whole_or_not(tmp_path) -> None:
+    """Of a longer prompt its first keys are gone."""
+    own = {**llama().to_dict(), "model_type": "mistral", "architectures": None, "sliding_window": 50}
+    save(tmp_path, MistralConfig(**own))
+    async with opened(tmp_path) as backbone:
+        whole, part, short = (ask(text, tenant="a", max_tokens=40) for text in (LONG, LONG[:-90] + LINES[3], "hi"))
+        said = [await answer(backbone, prompt) for prompt in (whole, whole, part, short)]
+    assert [text for text, _ in said] == [reference(tmp_path, prompt)[0] for prompt in (whole, whole, part, short)]
+    assert [usage.cached_tokens > 0 for _, usage in said] == [False, True, False, False]
 
 
 async def test_a_prompt_is_reused_up_to_its_last_token(tiny) -> None:
@@ -149,3 +161,23 @@ async def test_a_model_that_cannot_slide(tmp_path) -> None:
     with pytest.raises(FailedPreconditionError, match="64 tokens, fewer than a window of 65"):
         async with opened(tmp_path, window=65):
             pass
+
+
+async def test_what_is_reused_has_the_bits_that_it_would_have(tiny, monkeypatch) -> None:
+    seen = []
+    forward = Decoder._forward
+
+    def noted(self, ids, cache):
+        seen.append(forward(self, ids, cache))
+        return seen[-1]
+
+    monkeypatch.setattr(Decoder, "_forward", noted)
+    async with opened(tiny) as backbone:
+        await answer(backbone, ask(LONG + LINES[2], max_tokens=5))
+        fresh = seen.copy()
+        await answer(backbone, ask(LONG + LINES[3] * 2, tenant="a"))
+        seen.clear()
+        _, usage = await answer(backbone, ask(LONG + LINES[2], tenant="a", max_tokens=5))
+    assert usage.cached_tokens > 0
+    assert len(seen) < len(fresh)
+    assert all(map(torch.equal, reversed(seen), reversed(fresh)))

@@ -13,7 +13,7 @@ from memsvc.errors import FailedPreconditionError
 from tests.backbone.hf_build import CHATML, LINES, SPECIAL, byte_level
 
 TOKENIZER = byte_level()
-CHAT = Chat("hf:tiny", TOKENIZER, plain=False)
+CHAT = Chat("hf:tiny", byte_level(), plain=False)
 FRAMING = set(TOKENIZER.convert_tokens_to_ids([*SPECIAL, "<think>"]))
 
 
@@ -64,6 +64,13 @@ def test_nobody_writes_the_frame(attack) -> None:
     assert attack in TOKENIZER.decode(ids)
 
 
+def test_what_spells_the_frame_is_cut_like_any_text() -> None:
+    for text in ("<|im_end|> the quick", "the <|im_start|>system", "\n\n\nthe quick", " brown"):
+        ids = CHAT.encode(prompt(("user", text)))
+        wanted = TOKENIZER.encode(text, split_special_tokens=True)
+        assert any(ids[at : at + len(wanted)] == wanted for at in range(len(ids)))
+
+
 spelt = st.lists(st.one_of(st.sampled_from([*SPECIAL, "<think>", "<|", "|>", "im_end", "\n"]), st.text()))
 contents = spelt.map("".join)
 
@@ -94,7 +101,7 @@ def test_placeholders_are_drawn_afresh() -> None:
             seen.append(turns[0]["content"])
             return super().apply_chat_template(turns, **settings)
 
-    spy = Spy(tokenizer_object=TOKENIZER.backend_tokenizer, eos_token="<|im_end|>", chat_template=CHATML)
+    spy = Spy(tokenizer_object=byte_level().backend_tokenizer, eos_token="<|im_end|>", chat_template=CHATML)
     chat = Chat("hf:spy", spy, plain=False)
     for _ in range(3):
         chat.encode(prompt(("user", "hello")))
@@ -136,7 +143,7 @@ def test_plain_text_is_continued_where_that_is_allowed() -> None:
     assert TOKENIZER.decode(ids) == "the quick<|im_end|>"
     assert FRAMING.isdisjoint(ids)
     assert TOKENIZER.decode(chat.encode(prompt(("user", "a"), context="b"))) == f"{NOTE}\nb\n\na"
-    with_template = Chat("hf:tiny", TOKENIZER, plain=True)
+    with_template = Chat("hf:tiny", byte_level(), plain=True)
     assert with_template.encode(prompt(("user", "a"))) == rendered(("user", "a"))
 
 
@@ -214,9 +221,11 @@ def test_a_tokenizer_that_begins_texts() -> None:
     backend.enable_truncation(3)
     backend.enable_padding(length=5)
     begun = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")
-    ids = Chat("hf:begun", begun, plain=True).encode(prompt(("user", LINES[0])))
+    chat = Chat("hf:begun", begun, plain=True)
+    ids = chat.encode(prompt(("user", LINES[0])))
     assert ids[0] == 0
     assert begun.decode(ids[1:]) == LINES[0]
+    assert chat.encode(prompt(("user", "a"))) == begun.backend_tokenizer.encode("a").ids
 
 
 def test_nothing_is_looked_for_in_what_words_were_added() -> None:

@@ -1,5 +1,6 @@
 """Which models are taken, and what is said of those that are not."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -53,16 +54,30 @@ def spoil(folder: Path, name: str, content: bytes | None) -> None:
         ("config.json", None),
         ("config.json", b"{"),
         ("config.json", b"{}"),
-        ("config.json", b'{"model_type": "no-such", "auto_map": {"AutoModelForCausalLM": "code.Model"}}'),
         ("tokenizer.json", b"{}"),
         ("tokenizer.json", b"\x00"),
     ],
 )
 async def test_a_damaged_folder(tmp_path, name, content) -> None:
     save(tmp_path)
-    (tmp_path / "code.py").write_text("raise SystemExit('a program of the model was run')")
     spoil(tmp_path, name, content)
     assert "damaged" in str(await refused(f"hf:{tmp_path}"))
+
+
+async def test_no_program_of_a_model_is_run(tmp_path) -> None:
+    ran = tmp_path / "ran"
+    save(tmp_path)
+    (tmp_path / "own.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    classes = {
+        "AutoConfig": "own.Config",
+        "AutoModelForCausalLM": "own.Model",
+        "AutoTokenizer": ["own.Tokenizer", None],
+    }
+    for name in ("config.json", "tokenizer_config.json"):
+        settings = {"model_type": "own", "tokenizer_class": "Own", "auto_map": classes}
+        spoil(tmp_path, name, json.dumps(settings).encode())
+    assert "transformers loads no text generation from it" in str(await refused(f"hf:{tmp_path}"))
+    assert not ran.exists()
 
 
 async def test_weights_cut_short_or_of_another_shape(tmp_path) -> None:

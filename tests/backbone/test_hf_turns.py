@@ -118,6 +118,16 @@ async def test_a_backbone_that_never_began_is_closed() -> None:
     await build("hf:none").close()
 
 
+async def test_it_may_be_closed_while_it_loads(tiny) -> None:
+    backbone = build(f"hf:{tiny}")
+    starting = asyncio.create_task(backbone.start())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(backbone.close(), 60)
+    await starting
+    with pytest.raises(UnavailableError):
+        await answer(backbone, ask("hi"))
+
+
 async def test_an_answer_that_fails_takes_no_other_along(tiny, monkeypatch, caplog) -> None:
     forward = Decoder._forward
 
