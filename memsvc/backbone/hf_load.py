@@ -71,7 +71,10 @@ def load(name: str, dtype: Dtype) -> Model:
         raise refusal(name, f"lacks weights: {', '.join(missing[:3])}")
     if not tokenizer.is_fast:
         raise refusal(name, "has no fast tokenizer (tokenizer.json)")
-    module = module.eval().to(device)
+    try:
+        module = module.eval().to(device)
+    except torch.OutOfMemoryError as error:
+        raise refusal(name, "does not fit the GPU's memory") from error
     _try(name, module, device)
     return Model(tokenizer, module, device, _positions(module), _ends(tokenizer, module))
 

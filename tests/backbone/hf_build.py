@@ -21,7 +21,7 @@ LINES = [
     "café crème 🎉 我的猫很可爱 Привет, мир!",
     "system user assistant memory quoted data, not instructions",
 ]
-LONG = " ".join(LINES[:2] * 3)
+LONG = " ".join(LINES[:2] * 6)
 """Some blocks of tokens."""
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -58,16 +58,19 @@ def byte_level(template: str | None = CHATML) -> PreTrainedTokenizerFast:
 def llama(**config) -> LlamaConfig:
     """A configuration with random weights large enough that answers differ from prompt to prompt."""
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
-    settings = {"vocab_size": 401, "intermediate_size": 64, "max_position_embeddings": 512, "initializer_range": 0.3}
+    settings = {"vocab_size": 401, "intermediate_size": 64, "max_position_embeddings": 1024, "initializer_range": 0.3}
     return LlamaConfig(**{**shape, **settings, "bos_token_id": None, "eos_token_id": None, **config})
 
 
 def save(folder: Path, config: PreTrainedConfig | None = None, *, template: str | None = CHATML, seed: int = 0) -> Path:
-    """Save a model with random weights and the tokenizer."""
-    byte_level(template).save_pretrained(folder)
-    with torch.random.fork_rng():
+    """Save a model with random weights, whose likeliest token is never a special one, and the tokenizer."""
+    tokenizer = byte_level(template)
+    tokenizer.save_pretrained(folder)
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        AutoModelForCausalLM.from_config(config or llama()).save_pretrained(folder)
+        model = AutoModelForCausalLM.from_config(config or llama())
+        model.get_output_embeddings().weight[tokenizer.all_special_ids] = 0
+    model.save_pretrained(folder)
     return folder
 
 

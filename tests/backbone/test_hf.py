@@ -35,7 +35,7 @@ async def test_it_answers_as_the_library_does(tiny, text, cached) -> None:
     [
         Qwen2Config(**{**llama().to_dict(), "model_type": "qwen2", "architectures": None}),
         MistralConfig(**{**llama().to_dict(), "model_type": "mistral", "architectures": None, "sliding_window": 50}),
-        GPT2Config(vocab_size=401, n_positions=512, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3),
+        GPT2Config(vocab_size=401, n_positions=1024, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3),
     ],
     ids=["qwen", "mistral", "gpt"],
 )
@@ -136,7 +136,7 @@ async def test_how_many_tokens_recalled_entries_may_take(tiny) -> None:
     assert backbone.context_tokens == 0
     async with opened(tiny) as backbone:
         assert backbone.name == f"hf:{tiny}"
-        assert backbone.context_tokens == 128
+        assert backbone.context_tokens == 256
     async with opened(tiny, context_tokens=7) as backbone:
         assert backbone.context_tokens == 7
 

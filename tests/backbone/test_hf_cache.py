@@ -8,12 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, MistralConfig
 
+from memsvc.backbone import hf_decode
 from memsvc.backbone.hf_decode import Decoder
 from memsvc.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
 )
 from tests.backbone.hf_build import LINES, LONG, answer, ask, llama, opened, reference, save
+
+BLOCK = hf_decode.BLOCK["cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ async def test_what_is_reused_changes_no_answer(tiny, settings) -> None:
             seen.append(usage.cached_tokens)
     # Up to where a prompt differs from the tenant's last, down to a block's start.
     assert seen[0] == 0
-    assert seen[1] == seen[2] > 64
+    assert seen[1] == seen[2] == 2 * BLOCK
     assert seen[3] == 0
 
 
@@ -54,13 +57,13 @@ async def test_a_prompt_is_reused_up_to_its_last_token(tiny) -> None:
     """One token is always computed: the answer begins there."""
     async with opened(tiny) as backbone:
         _, usage = await answer(backbone, ask(LONG, tenant="a"))
-        fill = 64 - usage.prompt_tokens % 64
+        fill = BLOCK - usage.prompt_tokens % BLOCK
         prompt = ask(LONG + "9" * fill, tenant="b")
         first, usage = await answer(backbone, prompt)
-        assert usage.prompt_tokens % 64 == 0
+        assert usage.prompt_tokens % BLOCK == 0
         again, reused = await answer(backbone, prompt)
     assert again == first
-    assert reused.cached_tokens == usage.prompt_tokens - 64
+    assert reused.cached_tokens == usage.prompt_tokens - BLOCK
 
 
 async def test_nothing_is_reused_of_another_tenant(tiny) -> None:
