@@ -1,0 +1,131 @@
+"""One answer, step by step: the prompt in blocks, then token by token."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memsvc.backbone.base import Finish, Piece, Prompt, Usage
+from memsvc.backbone.hf_cache import Keeper, can_be_cut, new_cache
+from memsvc.backbone.hf_chat import Chat
+from memsvc.backbone.hf_load import MAX_WINDOW, Model, refusal, slides
+from memsvc.backbone.hf_sample import Sampler
+from memsvc.backbone.hf_text import Detokenizer, Stops
+from memsvc.errors import InvalidArgumentError
+
+BLOCK = {"cpu": 128, "cuda": 512}
+"""Tokens of a prompt that are computed at once, by device; on a CPU, 64 take a third longer and 512 a tenth less.
+
+A prompt is reused up to the end of a block, and blocks begin at multiples of this: what is reused was computed with the
+shapes, hence the bits, that it would have otherwise.
+"""
+
+
+class Decoder:
+    """Answers prompts with a model. It holds nothing between answers, and knows no thread.
+
+    Args:
+        name: the model's, for errors.
+        model: what was loaded.
+        window: tokens that it attends to at most; 0 for what it was made for, or MAX_WINDOW if that is less.
+        slide: whether an answer may go on past the window, of which the oldest tokens then leave.
+        plain: see `Chat`.
+
+    Raises:
+        FailedPreconditionError: the model has no such window, or cannot slide.
+    """
+
+    def __init__(self, name: str, model: Model, *, window: int, slide: bool, plain: bool) -> None:
+        if window > model.positions:
+            raise refusal(name, f"was made for {model.positions} tokens, fewer than a window of {window}")
+        self.window = window or min(model.positions, MAX_WINDOW)
+        self._model, self._slide = model, slide
+        self._chat = Chat(name, model.tokenizer, plain=plain)
+        self._vocabulary = model.module.get_input_embeddings().num_embeddings
+        self._block = BLOCK[model.device.type]
+        self._name = name
+        takes = inspect.signature(model.module.forward).parameters
+        # The logits of a whole block would be more than all else.
+        self._options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        if slide and not (slides(model.module.config) and can_be_cut(self._new_cache())):
+            raise refusal(name, "cannot go on past its window: do not let it slide")
+
+    def steps(self, prompt: Prompt, keeper: Keeper) -> Iterator[Piece | Usage | None]:
+        """Yield after each step, at most one pass of the model, what it gave; `Usage` last.
+
+        Raises:
+            InvalidArgumentError: the prompt is too long (reason PROMPT_TOO_LONG), or empty.
+            FailedPreconditionError: see `Chat.encode`; or the tokenizer is not the model's.
+            ValueError: the model is broken.
+        """
+        # Cut on the thread that computes: for a long prompt it takes its time.
+        ids = torch.tensor(self._chat.encode(prompt), dtype=torch.long)
+        self._check(ids, prompt.max_tokens)
+        yield None
+        cache = self._new_cache()
+        cached = keeper.resume(cache, ids, self._block)
+        whole = len(ids) // self._block * self._block
+        logits = torch.empty(0)
+        for start in range(cached, len(ids), self._block):
+            if start > cached:
+                yield None
+            logits = self._forward(ids[start : start + self._block], cache)
+            if start + self._block == whole:
+                keeper.keep(cache, ids[:whole])
+        yield from self._answer(prompt, logits, cache, (len(ids), cached))
+
+    def _answer(
+        self, prompt: Prompt, logits: Tensor, cache: Any, counts: tuple[int, int]
+    ) -> Iterator[Piece | Usage | None]:
+        sample = Sampler(prompt.temperature, prompt.top_p, prompt.seed)
+        text, stops = Detokenizer(self._decode), Stops(prompt.stop)
+        finish: Finish = "length"
+        tokens, stopped = 0, False
+        while True:
+            token = sample(logits)
+            tokens += 1
+            if token in self._model.ends:
+                finish = "stop"
+                break
+            piece, stopped = stops.push(text.push(token))
+            if stopped or tokens >= prompt.max_tokens:
+                if piece:
+                    yield Piece(piece)
+                break
+            yield Piece(piece) if piece else None
+            logits = self._forward(torch.tensor([token]), cache)
+        if not stopped:
+            piece, stopped = stops.push(text.finish())
+            piece += "" if stopped else stops.finish()
+            if piece:
+                yield Piece(piece)
+        yield Usage("stop" if stopped else finish, *counts, tokens)
+
+    def _check(self, ids: Tensor, max_tokens: int) -> None:
+        if not len(ids):
+            raise InvalidArgumentError("prompt", "is empty")
+        room = self.window if self._slide else self.window - max_tokens
+        if len(ids) > room:
+            beside = "" if self._slide else f", beside an answer of {max_tokens},"
+            raise InvalidArgumentError(
+                "prompt",
+                f"has {len(ids)} tokens; the model's window of {self.window}{beside} takes {max(room, 0)}",
+                reason="PROMPT_TOO_LONG",
+            )
+        if int(ids.max()) >= self._vocabulary:
+            raise refusal(self._name, "has a tokenizer with more tokens than it knows")
+
+    def _new_cache(self) -> Any:
+        return new_cache(self._model.module.config, self.window if self._slide else None)
+
+    @torch.inference_mode()
+    def _forward(self, ids: Tensor, cache: Any) -> Tensor:
+        """Compute the next tokens [n]; return the logits [vocabulary] after the last."""
+        batch = ids[None].to(self._model.device)
+        logits: Tensor = self._model.module(batch, past_key_values=cache, use_cache=True, **self._options).logits
+        return logits[0, -1]
+
+    def _decode(self, ids: Any) -> str:
+        return str(self._model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

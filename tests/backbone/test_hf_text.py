@@ -1,0 +1,114 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers
+
+from memsvc.backbone.hf_text import LONGEST_WAIT, Detokenizer, Stops
+from tests.backbone.hf_build import byte_level
+
+BYTES = byte_level()
+
+
+def decode(ids) -> str:
+    return BYTES.decode(ids, skip_special_tokens=True)
+
+
+def stream(ids, decode=decode) -> list[str]:
+    detokenizer = Detokenizer(decode)
+    return [*(detokenizer.push(token) for token in ids), detokenizer.finish()]
+
+
+@given(st.text())
+def test_text_comes_back_whole_and_never_a_half_character(text) -> None:
+    text = text.replace("\N{REPLACEMENT CHARACTER}", "")
+    ids = BYTES.encode(text, add_special_tokens=False, split_special_tokens=True)
+    pieces = stream(ids)
+    assert "".join(pieces) == text
+    assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
+
+
+def test_a_character_comes_as_soon_as_it_is_whole() -> None:
+    ids = [BYTES.convert_tokens_to_ids(c) for c in ("a", "ð", "Ł", "ĺ", "Ģ", "b")]
+    assert BYTES.decode(ids) == "a😀b"
+    assert stream(ids) == ["a", "", "", "", "😀", "b", ""]
+    assert stream(ids[:4]) == ["a", "", "", "", ""]
+
+
+@given(st.lists(st.integers(0, 400), max_size=60))
+def test_any_tokens_make_text_in_the_end(ids) -> None:
+    """Bytes that are no text do not hold the rest back for ever, and change nothing that is text."""
+    pieces = stream(ids)
+    clean = [part.replace("\N{REPLACEMENT CHARACTER}", "") for part in ("".join(pieces), decode(ids))]
+    assert clean[0] == clean[1]
+
+
+def test_bytes_that_are_no_text_do_not_wait_for_ever() -> None:
+    (byte,) = BYTES.convert_tokens_to_ids(["ð"])
+    pieces = stream([byte] * (3 * LONGEST_WAIT))
+    assert sum(map(bool, pieces)) >= 2
+
+
+def test_special_tokens_are_not_text() -> None:
+    ends, starts = BYTES.convert_tokens_to_ids(["<|im_end|>", "<|im_start|>"])
+    assert "".join(stream([ends, *BYTES.encode("user"), starts, *[ends] * 20, *BYTES.encode(" a")])) == "user a"
+
+
+def test_spaces_that_tokens_do_not_spell() -> None:
+    """A SentencePiece-like decoder drops the space before the first word, and before no other."""
+    words = ["▁the", "▁quick", "er", "▁", "fox"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="▁"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Metaspace(), decoders.Fuse()])
+    assert "".join(stream([0, 1, 2, 0, 3, 4], tokenizer.decode)) == tokenizer.decode([0, 1, 2, 0, 3, 4])
+
+
+def through(pieces, stops) -> tuple[list[str], bool]:
+    """What comes out, piece by piece, and whether a stop came."""
+    gate = Stops(stops)
+    out = []
+    for piece in pieces:
+        text, stopped = gate.push(piece)
+        out.append(text)
+        if stopped:
+            return out, True
+    return [*out, gate.finish()], False
+
+
+@pytest.mark.parametrize(
+    ("pieces", "stops", "out", "stopped"),
+    [
+        (["ab", "cd"], [], ["ab", "cd", ""], False),
+        (["ab", "cd"], [""], ["ab", "cd", ""], False),
+        (["ab", "cd"], ["bc"], ["a", ""], True),
+        (["a", "a", "a", "b"], ["aab"], ["", "", "a", ""], True),
+        (["a", "a", "c"], ["aab"], ["", "", "aac", ""], False),
+        (["xEN", "D", "y"], ["END", "ENDy"], ["x", ""], True),
+        (["xSTOPySTOPz"], ["STOPz", "STOPy"], ["x"], True),
+        (["a\n", "\nb"], ["\n\n"], ["a", ""], True),
+        (["EN"], ["END"], ["", "EN"], False),
+    ],
+)
+def test_stops(pieces, stops, out, stopped) -> None:
+    assert through(pieces, stops) == (out, stopped)
+
+
+texts = st.text(alphabet="ab\n", max_size=12)
+
+
+@given(st.lists(texts, max_size=12), st.lists(texts, max_size=3))
+def test_nothing_of_a_stop_goes_out(pieces, stops) -> None:
+    text = "".join(pieces)
+    out, stopped = through(pieces, stops)
+    wanted = [stop for stop in stops if stop]
+    assert stopped == any(stop in text for stop in wanted)
+    assert text.startswith("".join(out))
+    if stopped:
+        assert any(text[len("".join(out)) :].startswith(stop) for stop in wanted)
+        assert not any(stop in "".join(out) for stop in wanted)
+    else:
+        assert "".join(out) == text
+    # What is held back is the start of a stop, and no more.
+    for count in range(1, len(out)):
+        sent, seen = "".join(out[:count]), "".join(pieces[:count])
+        held = seen[len(sent) :]
+        assert stopped or not held or any(stop.startswith(held) for stop in wanted)
