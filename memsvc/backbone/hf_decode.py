@@ -12,7 +12,8 @@ from memsvc.backbone.hf_cache import Keeper, can_be_cut, new_cache
 from memsvc.backbone.hf_chat import Chat
 from memsvc.backbone.hf_load import MAX_WINDOW, Model, refusal, slides
 from memsvc.backbone.hf_sample import Sampler
-from memsvc.backbone.hf_text import Detokenizer, Stops
+from memsvc.backbone.hf_text import Detokenizer
+from memsvc.backbone.stops import Stops
 from memsvc.errors import InvalidArgumentError
 
 BLOCK = {"cpu": 128, "cuda": 512}
@@ -82,26 +83,23 @@ class Decoder:
         sample = Sampler(prompt.temperature, prompt.top_p, prompt.seed)
         text, stops = Detokenizer(self._decode), Stops(prompt.stop)
         finish: Finish = "length"
-        tokens, stopped = 0, False
+        tokens = 0
         while True:
             token = sample(logits)
             tokens += 1
             if token in self._model.ends:
                 finish = "stop"
                 break
-            piece, stopped = stops.push(text.push(token))
-            if stopped or tokens >= prompt.max_tokens:
+            piece = stops.feed(text.push(token))
+            if stops.hit or tokens >= prompt.max_tokens:
                 if piece:
                     yield Piece(piece)
                 break
             yield Piece(piece) if piece else None
             logits = self._forward(torch.tensor([token]), cache)
-        if not stopped:
-            piece, stopped = stops.push(text.finish())
-            piece += "" if stopped else stops.finish()
-            if piece:
-                yield Piece(piece)
-        yield Usage("stop" if stopped else finish, *counts, tokens)
+        if not stops.hit and (piece := stops.feed(text.finish()) + stops.finish()):
+            yield Piece(piece)
+        yield Usage("stop" if stops.hit else finish, *counts, tokens)
 
     def _check(self, ids: Tensor, max_tokens: int) -> None:
         if not len(ids):

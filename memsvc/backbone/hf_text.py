@@ -1,4 +1,4 @@
-"""From tokens to text as they come: no half characters, and nothing of a stop string."""
+"""From tokens to text as they come: no half characters."""
 
 from collections.abc import Callable, Sequence
 
@@ -36,35 +36,3 @@ class Detokenizer:
 
     def _fresh(self) -> str:
         return self._decode(self._before + self._waiting)[len(self._decode(self._before)) :]
-
-
-class Stops:
-    """Lets text through up to the first of some strings, and holds back what may be the start of one.
-
-    Args:
-        stops: the strings; empty ones stop nothing.
-    """
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = [stop for stop in stops if stop]
-        self._held = ""
-
-    def push(self, text: str) -> tuple[str, bool]:
-        """Return the text that may go out, and whether a stop came; nothing goes out after it."""
-        held = self._held + text
-        found = [at for at in map(held.find, self._stops) if at >= 0]
-        if found:
-            return held[: min(found)], True
-        keep = max((self._started(held, stop) for stop in self._stops), default=0)
-        self._held = held[len(held) - keep :]
-        return held[: len(held) - keep], False
-
-    def finish(self) -> str:
-        """Return what was held back: no stop came of it."""
-        return self._held
-
-    @staticmethod
-    def _started(text: str, stop: str) -> int:
-        """Return how many characters at the end of a text are the start of a stop."""
-        longest = min(len(text), len(stop) - 1)
-        return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from memsvc.backbone.base import Piece, Prompt, Usage
 from memsvc.backbone.load import BackboneConfig
+from memsvc.backbone.stops import Stops
 from memsvc.errors import DeadlineExceededError, FailedPreconditionError, MemsvcError, ResourceExhaustedError
 
 try:
@@ -17,7 +18,6 @@ try:
     from memsvc.backbone.openai_http import ModelServer
     from memsvc.backbone.openai_request import TokensField, make_request
     from memsvc.backbone.openai_retries import Retries
-    from memsvc.backbone.openai_stops import Stops
 except ModuleNotFoundError as error:
     raise FailedPreconditionError(
         "an OpenAI-compatible server needs its client: pip install 'memsvc[openai]'", reason="EXTRA_MISSING"

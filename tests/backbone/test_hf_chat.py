@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 
 from memsvc.backbone import hf_chat
 from memsvc.backbone.base import Message, Prompt
-from memsvc.backbone.hf_chat import NOTE, Chat
+from memsvc.backbone.hf_chat import Chat
+from memsvc.backbone.quoted import NOTE
 from memsvc.errors import FailedPreconditionError
 from tests.backbone.hf_build import CHATML, LINES, SPECIAL, byte_level
 

@@ -1,9 +1,8 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 
-from memsvc.backbone.hf_text import LONGEST_WAIT, Detokenizer, Stops
+from memsvc.backbone.hf_text import LONGEST_WAIT, Detokenizer
 from tests.backbone.hf_build import byte_level
 
 BYTES = byte_level()
@@ -60,55 +59,3 @@ def test_spaces_that_tokens_do_not_spell() -> None:
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.decoder = decoders.Sequence([decoders.Metaspace(), decoders.Fuse()])
     assert "".join(stream([0, 1, 2, 0, 3, 4], tokenizer.decode)) == tokenizer.decode([0, 1, 2, 0, 3, 4])
-
-
-def through(pieces, stops) -> tuple[list[str], bool]:
-    """What comes out, piece by piece, and whether a stop came."""
-    gate = Stops(stops)
-    out = []
-    for piece in pieces:
-        text, stopped = gate.push(piece)
-        out.append(text)
-        if stopped:
-            return out, True
-    return [*out, gate.finish()], False
-
-
-@pytest.mark.parametrize(
-    ("pieces", "stops", "out", "stopped"),
-    [
-        (["ab", "cd"], [], ["ab", "cd", ""], False),
-        (["ab", "cd"], [""], ["ab", "cd", ""], False),
-        (["ab", "cd"], ["bc"], ["a", ""], True),
-        (["a", "a", "a", "b"], ["aab"], ["", "", "a", ""], True),
-        (["a", "a", "c"], ["aab"], ["", "", "aac", ""], False),
-        (["xEN", "D", "y"], ["END", "ENDy"], ["x", ""], True),
-        (["xSTOPySTOPz"], ["STOPz", "STOPy"], ["x"], True),
-        (["a\n", "\nb"], ["\n\n"], ["a", ""], True),
-        (["EN"], ["END"], ["", "EN"], False),
-    ],
-)
-def test_stops(pieces, stops, out, stopped) -> None:
-    assert through(pieces, stops) == (out, stopped)
-
-
-texts = st.text(alphabet="ab\n", max_size=12)
-
-
-@given(st.lists(texts, max_size=12), st.lists(texts, max_size=3))
-def test_nothing_of_a_stop_goes_out(pieces, stops) -> None:
-    text = "".join(pieces)
-    out, stopped = through(pieces, stops)
-    wanted = [stop for stop in stops if stop]
-    assert stopped == any(stop in text for stop in wanted)
-    assert text.startswith("".join(out))
-    if stopped:
-        assert any(text[len("".join(out)) :].startswith(stop) for stop in wanted)
-        assert not any(stop in "".join(out) for stop in wanted)
-    else:
-        assert "".join(out) == text
-    # What is held back is the start of a stop, and no more.
-    for count in range(1, len(out)):
-        sent, seen = "".join(out[:count]), "".join(pieces[:count])
-        held = seen[len(sent) :]
-        assert stopped or not held or any(stop.startswith(held) for stop in wanted)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from memsvc.backbone.base import Message, Piece, Prompt, Usage
-from memsvc.backbone.openai_request import NOTE
+from memsvc.backbone.quoted import NOTE
 from tests.backbone.stub_caller import ASKED, KEY, ask, build, gather
 from tests.backbone.stub_openai import Exchange, Stub, answers
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memsvc.backbone.openai_answer import Answer
-from memsvc.backbone.openai_stops import Stops
+from memsvc.backbone.stops import Stops
 
 TEXT = st.text(alphabet="aab\n猫🎉", max_size=30)
 STOPS = st.lists(st.text(alphabet="aab\n猫", min_size=1, max_size=5), max_size=4)

@@ -1,4 +1,4 @@
-"""Where an answer ends, for servers that do not look for it themselves, or send what they found."""
+"""Where an answer ends, however it comes in parts: nothing of a stop goes out."""
 
 from collections.abc import Sequence
 
