@@ -21,7 +21,7 @@ from memsvc_bench.fault_oracle import Oracle, text_of
 
 TIMEOUTS_S = (0.5, 2.0, 8.0)
 """How patient a client is. The least patient give up on what is still under way, and say it again."""
-PAUSE_S = 0.05
+PAUSE_S = 0.1
 BATCH = 4
 """Entries in a batch, at most."""
 RESEND = 0.5

@@ -29,7 +29,7 @@ HOLD_S = (0.2, 3.0)
 """How long it lasts."""
 SAMPLE = 3
 """Tenants that are checked after each fault."""
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 """How long after a fault is healed every call must be answered, and every erasure done."""
 ASK_S = 0.2
 
