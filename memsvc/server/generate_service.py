@@ -85,8 +85,7 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
     def _chosen(self) -> Backbone:
         if self._backbone is None:
             raise FailedPreconditionError(
-                "this server has no language model: start it with --backbone openai:<base url>, hf:<folder or name> "
-                "or titans-mac:<file>",
+                "this server has no language model: start it with --backbone openai:<base url> or hf:<folder or name>",
                 reason="NO_BACKBONE",
             )
         return self._backbone

@@ -1,4 +1,7 @@
-"""Every call is counted before anything is done for it. What passes a quota is refused; a stream that does waits."""
+"""Every call is counted before anything is done for it.
+
+What passes a quota waits a moment, and is refused if that does not help; a stream waits as long as it takes.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,13 @@ _PATHS = {
 """Where messages name their tenant that do not have it in a field `tenant`."""
 
 
+HOLD_S = 1.0
+"""How long a call that passes a quota waits. A server that refuses at once is asked again at once by whoever means harm,
+and is busy refusing."""
+HELD_BYTES = 64 << 20
+"""What requests that wait may take of the memory; further ones are refused at once."""
+
+
 class QuotaInterceptor(grpc.aio.ServerInterceptor):
     """Stands behind whatever says who calls: it counts for that principal.
 
@@ -30,6 +40,8 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
+        self._held = 0
+        """Bytes of requests that wait."""
 
     async def intercept_service(
         self,
@@ -44,13 +56,13 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
 
     def _once(self, behaviour: Once) -> Once:
         async def call(request: Any, context: Context) -> Any:
-            return await behaviour(self._admitted(request, context), context)
+            return await behaviour(await self._admitted(request, context), context)
 
         return call
 
     def _many(self, behaviour: Many) -> Many:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            request = self._admitted(request, context)
+            request = await self._admitted(request, context)
             if not isinstance(request, AsyncIterator):
                 self._open_stream(Scope.PRINCIPAL, counted(), context)
                 self._open_stream(Scope.TENANT, _tenant_of(request), context)
@@ -59,13 +71,27 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _admitted(self, request: Any, context: Context) -> Any:
+    async def _admitted(self, request: Any, context: Context) -> Any:
         """Return a request, or an iterator of them, once it is counted."""
         if isinstance(request, AsyncIterator):
             self._open_stream(Scope.PRINCIPAL, counted(), context)
             return self._each_admitted(request, context)
-        self._quotas.admit(_tenant_of(request), counted(), request.ByteSize())
+        tenant, size = _tenant_of(request), request.ByteSize()
+        if wait := self._quotas.wait(tenant, counted(), size):
+            await self._hold(min(wait, HOLD_S), size, context)
+            self._quotas.admit(tenant, counted(), size)
         return request
+
+    async def _hold(self, seconds: float, size: int, context: Context) -> None:
+        """Let a call wait that is to be refused, as far as there is room: who asks again at once gains nothing."""
+        remaining = context.time_remaining()
+        if self._held + size > HELD_BYTES or (remaining is not None and remaining < 2 * seconds):
+            return
+        self._held += size
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._held -= size
 
     async def _each_admitted(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         principal, tenant, first = counted(), "", True

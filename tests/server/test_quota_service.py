@@ -26,6 +26,12 @@ burst_s = 1
 [quotas.tenants."requests"]
 requests_per_s = 0.001
 
+[quotas.tenants."impatient"]
+requests_per_s = 0.001
+
+[quotas.tenants."slow"]
+requests_per_s = 0.4
+
 [quotas.tenants."paced"]
 requests_per_s = 20
 
@@ -87,14 +93,28 @@ def test_requests_a_second(client) -> None:
     assert "requests a second" in str(error)
 
 
-async def test_a_client_waits_as_long_as_it_is_told_and_nobody_hears_of_it(server) -> None:
+async def test_who_is_a_little_too_fast_waits_and_hears_nothing_of_it(server) -> None:
     async with AsyncMemoryClient(server.target) as client:
         await client.create_tenant("paced")
         before = server.log.count("QUOTA_EXCEEDED")
         for i in range(25):
             await client.write("paced", Entry(f"line {i}", id=str(i)))
-        assert server.log.count("QUOTA_EXCEEDED") > before
+        assert server.log.count("QUOTA_EXCEEDED") == before
         assert len([entry async for entry in client.list_entries("paced")]) == 25
+
+
+async def test_a_client_waits_as_long_as_it_is_told_and_its_caller_hears_nothing_of_it(server) -> None:
+    async with AsyncMemoryClient(server.target) as client:
+        await client.create_tenant("slow")
+        before = server.log.count("QUOTA_EXCEEDED")
+        await client.write("slow", "one")
+        assert server.log.count("QUOTA_EXCEEDED") > before
+
+
+def test_who_waits_less_long_than_the_server_would_is_told_at_once(server, client) -> None:
+    client.create_tenant("impatient")
+    error = exhausted(lambda: client.write("impatient", "one too many", timeout=0.5))
+    assert error.metadata["quota"] == "requests_per_s"
 
 
 def test_bytes_a_second(client) -> None:
