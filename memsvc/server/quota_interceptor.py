@@ -25,8 +25,8 @@ _PATHS = {
 
 
 HOLD_S = 1.0
-"""How long a call that passes a quota waits. A server that refuses at once is asked again at once by whoever means harm,
-and is busy refusing."""
+"""How long a call that passes a quota waits. A server that refuses at once is asked again at once by whoever means
+harm, and is busy refusing."""
 HELD_BYTES = 64 << 20
 """What requests that wait may take of the memory; further ones are refused at once."""
 
