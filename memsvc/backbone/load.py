@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from memsvc.backbone.base import Backbone
 from memsvc.errors import InvalidArgumentError
 
+TokensField = Literal["max_tokens", "max_completion_tokens"]
 KINDS = "openai:<base url>, hf:<folder or name of a model>"
 
 
@@ -17,6 +19,8 @@ class BackboneConfig:
     """`openai:<base url>` or `hf:<folder or name>`."""
     model: str = ""
     """What an OpenAI-compatible server calls the model; its only one when empty."""
+    tokens_field: TokensField = "max_tokens"
+    """What it calls the most tokens of an answer."""
     api_key: str = field(default="", repr=False)
     """What it is shown."""
     window: int = 0

@@ -16,7 +16,7 @@ try:
     from memsvc.backbone.openai_answer import Answer
     from memsvc.backbone.openai_errors import FAILURES, TIMEOUT, Failure, excerpt, failure
     from memsvc.backbone.openai_http import ModelServer
-    from memsvc.backbone.openai_request import TokensField, make_request
+    from memsvc.backbone.openai_request import make_request
     from memsvc.backbone.openai_retries import Retries
 except ModuleNotFoundError as error:
     raise FailedPreconditionError(
@@ -42,7 +42,6 @@ class OpenAIBackbone:
         connect_timeout_s: for a connection to be made.
         retries: further attempts when one fails before its first token; none is made after it.
         concurrency: answers at once; who comes then waits.
-        tokens_field: what the server calls the most tokens of an answer.
 
     Raises:
         InvalidArgumentError: the URL or the key cannot be one; names the field, and repeats neither.
@@ -55,13 +54,12 @@ class OpenAIBackbone:
         connect_timeout_s: float = 10.0,
         retries: int = 2,
         concurrency: int = 64,
-        tokens_field: TokensField = "max_tokens",
     ) -> None:
         self._name, self._model = config.name, config.model
         self._key = SecretStr(config.api_key)
         base_url = config.name.partition(":")[2]
         self._server = ModelServer(base_url, self._key, connect_timeout_s=connect_timeout_s, keep=concurrency)
-        self._tokens_field = tokens_field
+        self._tokens_field = config.tokens_field
         self._context_tokens = config.context_tokens or CONTEXT_TOKENS
         self._first_s, self._idle_s = config.first_timeout_s, config.idle_timeout_s
         self._retries = Retries(retries, within_s=config.first_timeout_s, failure=self._failure)

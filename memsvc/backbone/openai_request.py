@@ -1,11 +1,9 @@
 """What an OpenAI-compatible server is asked."""
 
-from typing import Literal
-
 from memsvc.backbone.base import Prompt
+from memsvc.backbone.load import TokensField
 from memsvc.backbone.quoted import with_context
 
-TokensField = Literal["max_tokens", "max_completion_tokens"]
 MAX_STOPS = 4
 """Of a request: servers refuse more. We look for all of them in the answer ourselves."""
 

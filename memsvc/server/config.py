@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from memsvc.backbone.load import BackboneConfig, read_key
+from memsvc.backbone.load import BackboneConfig, TokensField, read_key
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """What answers: `openai:<base url>` or `hf:<name or path>`; nothing unless it is set."""
     backbone_model: str = ""
     """What an OpenAI-compatible server calls the model; not needed where it has one alone."""
+    backbone_tokens_field: TokensField = "max_tokens"
+    """What it calls the most tokens of an answer."""
     backbone_key_file: Path | None = None
     """File with the key that it asks for."""
     backbone_window: int = Field(0, ge=0, le=1 << 20)
@@ -164,6 +166,7 @@ class Settings(BaseSettings):
         return BackboneConfig(
             name=self.backbone,
             model=self.backbone_model,
+            tokens_field=self.backbone_tokens_field,
             api_key="" if self.backbone_key_file is None else read_key(self.backbone_key_file),
             window=self.backbone_window,
             context_tokens=self.backbone_context_tokens,
