@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import structlog
 
 from memsvc.server import logs
 
@@ -13,11 +14,12 @@ CORE = "grpc._cython.cygrpc"
 def configured(capsys):
     """The log as a server has it; how the tests have it comes back."""
     root, core = logging.getLogger(), logging.getLogger(CORE)
-    handlers, level, filters = root.handlers[:], root.level, core.filters[:]
+    handlers, level, filters, before = root.handlers[:], root.level, core.filters[:], structlog.get_config()
     logs.configure("info", as_json=False)
     yield logging.getLogger(CORE)
     root.handlers[:], core.filters[:] = handlers, filters
     root.setLevel(level)
+    structlog.configure(**before)
 
 
 @pytest.mark.parametrize(
