@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad, rms_norm
 
-from memsvc.backbone.titans_mac.config import MacConfig
+from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
 from memsvc.backbone.titans_mac.convolution import ShortConvolution
 from memsvc.backbone.titans_mac.mlp import Weights
 from memsvc.backbone.titans_mac.state import MemoryState
@@ -23,7 +23,8 @@ _THETA, _ETA, _ALPHA, _GATE = range(4)
 _BIASES = (-1.0, 0.0, -9.0, 3.0)
 """Of the rates and the gate at the start: θ = .27, η = .45, α = .0001, and the gate open."""
 _LARGEST_ETA = 0.9
-_RIDGE = 0.006
+RIDGE = 0.006
+"""λ at the start, as a share of what the last layer's inputs could come to."""
 
 
 class Remembered(NamedTuple):
@@ -55,9 +56,8 @@ class ContextMemory(nn.Module):
         self.rates = nn.Linear(config.width, 4)
         self.surprise = nn.Parameter(torch.zeros(()))
         self.gain = nn.Parameter(torch.ones(memory.value))
-        # λ, in units of the last layer's inputs at the start.
-        self.ridge = nn.Parameter(torch.tensor(_RIDGE * memory.scale**2 * memory.hidden).log())
-        self.initial = nn.ParameterList(_initial(memory.shapes, memory.scale, memory.threshold))
+        self.ridge = nn.Parameter(torch.tensor(RIDGE * memory.scale**2 * memory.hidden).log())
+        self.initial = nn.ParameterList(map(nn.Parameter, initial_weights(memory)))
         nn.init.zeros_(self.rates.weight)
         self.rates.bias.data.copy_(torch.tensor(_BIASES))
 
@@ -144,9 +144,10 @@ class ContextMemory(nn.Module):
         return fresh
 
 
-def _initial(shapes: tuple[tuple[int, int], ...], scale: float, threshold: float) -> list[nn.Parameter]:
-    """Return W0: hidden units that answer to few keys, little mixing inside, zero at the end."""
-    first = torch.randn(shapes[0]) * scale
-    first[:, -1] = -threshold * scale
-    inner = [torch.randn(shape) / shape[1] ** 0.5 / scale for shape in shapes[1:-1]]
-    return [nn.Parameter(w) for w in (first, *inner, torch.zeros(shapes[-1]))]
+def initial_weights(config: ContextMemoryConfig, generator: torch.Generator | None = None) -> list[Tensor]:
+    """Return W0 before training: hidden units that answer to some keys alone, little mixing inside, zero at the end."""
+    first, *inner, last = config.shapes
+    weights = [torch.randn(first, generator=generator) * config.scale]
+    weights[0][:, -1] = -config.threshold * config.scale
+    weights += [torch.randn(shape, generator=generator) / shape[1] ** 0.5 / config.scale for shape in inner]
+    return [*weights, torch.zeros(last)]
