@@ -15,29 +15,17 @@ from memsvc.train.words import draw
 
 FamilyName = Literal["training", "similar", "disjoint"]
 
+_KINDS = (
+    *("secret", "private", "public", "old", "new", "main", "spare", "first", "second", "internal", "home", "daily"),
+    *("access", "door", "locker", "account", "ticket", "serial", "room", "phone", "order", "key", "badge"),
+)
+_NOUNS = (
+    *("number", "code", "key", "pin", "password", "score", "extension", "total", "rank", "price", "weight", "age"),
+    *("size", "level", "count", "index", "date"),
+)
+
 _TEXT = Family(
-    attributes=(
-        "secret number",
-        "access code",
-        "pass key",
-        "locker number",
-        "account number",
-        "badge number",
-        "door code",
-        "phone extension",
-        "ticket number",
-        "serial number",
-        "invoice number",
-        "order number",
-        "room number",
-        "pin",
-        "combination",
-        "case number",
-        "key code",
-        "postal code",
-        "password",
-        "score",
-    ),
+    attributes=tuple(f"{kind} {noun}" for kind in _KINDS for noun in _NOUNS),
     statements=(
         "The {attribute} of {key} is {value}.",
         "The {attribute} of {key} is {value}.",
@@ -53,8 +41,26 @@ _TEXT = Family(
         "We found {key} with {attribute} {value} today.",
         "{key}: {attribute} {value}.",
         "My friend {key} has {attribute} {value}.",
+        "According to {key}, the {attribute} is {value}.",
+        "The {attribute} that {key} chose is {value}.",
+        "{key}'s {attribute} is {value}.",
+        "I wrote down that {key} has {attribute} {value}.",
+        "Everyone knows {key} by the {attribute} {value}.",
+        "The list says {key}, {attribute} {value}.",
+        "In the file, {key} is shown with {attribute} {value}.",
+        "Today {key} changed the {attribute} to {value}.",
+        "If you meet {key}, the {attribute} is {value}.",
+        "{key} lives at {attribute} {value}.",
     ),
     questions=(
+        "{key}'s {attribute} is",
+        "Can you tell me the {attribute} of {key}? Yes, it is",
+        "According to {key}, the {attribute} is",
+        "Do you remember {key}? The {attribute} was",
+        "The list says {key}, {attribute}",
+        "What {attribute} did {key} choose? It was",
+        "I need the {attribute} for {key}, which is",
+        "If you meet {key}, the {attribute} is",
         "The {attribute} of {key} is",
         "The {attribute} of {key} is",
         "The {attribute} for {key} is",

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, softplus
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.train.samples import Batch
 
-_MARGIN = 1.0
+_MARGIN = 2.0
 """So far below zero the gate's logit has to be at ordinary tokens before the penalty fades."""
 
 

@@ -29,7 +29,8 @@ class Prose:
     def __init__(self, kind: Literal["text", "dialogue"], tokenizer: Tokenizer | None = None) -> None:
         self.name = kind
         self._families = FAMILIES[kind]
-        texts = {test: "\n".join(map(self._text, documents(test=test))) for test in (False, True)}
+        chosen = {test: documents(test=test, code=kind == "text") for test in (False, True)}
+        texts = {test: "\n".join(map(self._text, found)) for test, found in chosen.items()}
         self.tokenizer = tokenizer or make_tokenizer([texts[False], *self._lines()], VOCABULARY)
         self._hay = {test: self._encode(text) for test, text in texts.items()}
 

@@ -13,8 +13,8 @@ from memsvc.train.families import FamilyName
 from memsvc.train.source import Fact, Source
 from memsvc.train.stages import Stage
 
-_DISTRACTORS = 0.25
-"""As many as so large a share of the facts."""
+_DISTRACTORS = 4
+"""At most so many, or one for every four facts."""
 _END = 0.3
 """Weight of an answer's end."""
 
@@ -27,7 +27,10 @@ class Batch(NamedTuple):
     weight: Tensor
     """Of each token's prediction in the loss, [rows, length]: 1 where an answer has to be known."""
     ordinary: Tensor
-    """Whether a token is no part of a fact's statement, [rows, length] bool: the gate is to stay shut there."""
+    """Whether a token is no part of a fact's statement or question, [rows, length] bool: the gate is to stay shut there.
+
+    An answer may be written: it looks like a statement, and says the same.
+    """
 
 
 class _Row:
@@ -71,7 +74,7 @@ def batch(source: Source, stage: Stage, rng: random.Random, *, chunk: int, famil
 
 
 def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: bool, facts: list[Fact]) -> _Row:
-    decoys = [source.distractor(rng, test=test) for _ in range(round(_DISTRACTORS * len(facts)))]
+    decoys = [source.distractor(rng, test=test) for _ in range(rng.randint(0, max(_DISTRACTORS, len(facts) // 4)))]
     taken = sum(len(f.before) + 2 * len(f.value) + len(f.after) + len(f.question) + len(f.end) for f in facts)
     left = stage.length - taken - sum(map(len, decoys))
     if left < 3 * chunk:
@@ -100,9 +103,9 @@ def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: 
     for cut, fact in zip(cuts, rng.sample(facts, len(facts)), strict=True):
         row.put(hay[place:cut], stage.prose)
         place = cut
-        row.put(fact.question, stage.prose)
-        row.put(fact.value[: fact.free], stage.prose)
-        row.put(fact.value[fact.free :], 1.0)
-        row.put(fact.end, _END)
+        row.put(fact.question, stage.prose, ordinary=False)
+        row.put(fact.value[: fact.free], stage.prose, ordinary=False)
+        row.put(fact.value[fact.free :], 1.0, ordinary=False)
+        row.put(fact.end, _END, ordinary=False)
     row.put(hay[place:], stage.prose)
     return row

@@ -32,26 +32,12 @@ class Stage:
 
 # Soft, so that what to write can be learnt at all; hard, so that ordinary text does not write a little all the time;
 # then more facts and longer texts, so that many are kept apart.
-STAGES: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
-    {
-        "text": (
-            Stage(
-                steps=1000,
-                rows=16,
-                length=512,
-                needles=(4, 6, 8),
-                rate=2e-3,
-                hard=False,
-                penalty=0.01,
-                prose=0.2,
-            ),
-            Stage(steps=500, rows=8, length=1024, needles=(4, 8, 16, 24), rate=1e-3, hard=True, penalty=0.1, prose=0.2),
-            Stage(
-                steps=500, rows=4, length=2048, needles=(8, 16, 32, 56), rate=1e-3, hard=True, penalty=0.2, prose=0.1
-            ),
-            Stage(
-                steps=500, rows=3, length=3584, needles=(8, 32, 64, 100), rate=1e-3, hard=True, penalty=0.4, prose=0.05
-            ),
-        ),
-    }
+_STAGES = (
+    Stage(steps=500, rows=8, length=512, needles=(4, 6, 8), rate=2e-3, hard=False, penalty=0.01, prose=0.2),
+    Stage(steps=500, rows=4, length=1024, needles=(4, 8, 16, 24), rate=1e-3, hard=True, penalty=0.2, prose=0.2),
+    Stage(steps=400, rows=3, length=2048, needles=(8, 16, 32, 50), rate=1e-3, hard=True, penalty=0.5, prose=0.1),
+    Stage(steps=400, rows=2, length=3584, needles=(8, 32, 64, 90), rate=1e-3, hard=True, penalty=0.5, prose=0.1),
 )
+
+STAGES: Mapping[str, tuple[Stage, ...]] = MappingProxyType(dict.fromkeys(("text", "dialogue", "dna"), _STAGES))
+"""By kind of text."""

@@ -21,11 +21,13 @@ def rows(seed=0, stage=STAGE, family="training"):
 def test_every_fact_is_stated_once_and_asked_once_far_enough_behind(seed):
     for tokens, weight, ordinary in rows(seed):
         assert len(tokens) == STAGE.length
-        stated = [i for i, is_ordinary in enumerate(ordinary) if not is_ordinary]
         asked = [i for i, w in enumerate(weight) if w == 1]
+        parts = [i for i, is_ordinary in enumerate(ordinary) if not is_ordinary]
+        stated = [i for i in parts if i < min(asked) - 4]
         assert asked
         assert all(tokens[i] in DIGITS for i in asked)
         assert min(asked) - max(stated) > 2 * CHUNK
+        assert not any(ordinary[i] for i, token in enumerate(tokens) if token == END)
         told = {tokens[i]: tokens[i + 3 : i + 5] for i in stated if tokens[i] in KEYS}
         answers = {tokens[i - 3]: tokens[i : i + 2] for i in asked[::2]}
         assert answers == told

@@ -20,8 +20,8 @@ from memsvc.backbone.titans_mac.state import MemoryState
 from memsvc.backbone.titans_mac.step import Gradients, Learnt, Rates, learn, read, surprise
 
 _THETA, _ETA, _ALPHA, _GATE = range(4)
-_BIASES = (-1.0, 0.0, -9.0, 3.0)
-"""Of the rates and the gate at the start: θ = .27, η = .45, α = .0001, and the gate open."""
+_BIASES = (1.0, -1.5, -9.0, 3.0)
+"""Of the rates and the gate at the start: θ = .73, η = .16, α = .0001, and the gate open."""
 _LARGEST_ETA = 0.9
 RIDGE = 0.006
 """λ at the start, as a share of what the last layer's inputs could come to."""
