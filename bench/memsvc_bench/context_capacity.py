@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from memsvc.backbone.titans_mac.config import ContextMemoryConfig
-from memsvc.backbone.titans_mac.memory import RIDGE, initial_weights
+from memsvc.backbone.titans_mac.memory import RIDGE, initial_weights, with_delta
 from memsvc.backbone.titans_mac.mlp import forward
 from memsvc.backbone.titans_mac.step import Learnt, Rates, learn, read
 
@@ -68,8 +68,8 @@ def held(config: ContextMemoryConfig, facts: int, seed: int, *, noise: float = N
     told = torch.randint(VALUES, (facts, PLACES), generator=generator)
     initial = tuple(w[None] for w in initial_weights(config, generator))
     state = Learnt(
-        tuple(map(torch.zeros_like, initial)),
-        tuple(map(torch.zeros_like, initial)),
+        tuple(torch.zeros(1, *shape) for shape in config.shapes),
+        tuple(torch.zeros(1, *shape) for shape in config.shapes),
         torch.eye(config.remembered)[None],
     )
     ridge = torch.tensor(RIDGE * config.scale**2 * config.hidden) if config.second_order else None
@@ -77,13 +77,13 @@ def held(config: ContextMemoryConfig, facts: int, seed: int, *, noise: float = N
     # What first order holds most with; second order takes whole steps.
     rates = Rates(ones if config.second_order else 0.5 * ones, 0 * ones, 0 * ones, ones)
     for i in range(facts):
-        weights = _sum(initial, state.delta)
+        weights = with_delta(initial, state.delta)
         k = pad(keys[i : i + 1], (0, 1), value=1.0)
         # The last query is no token's key.
         _, gradients = read(weights, torch.cat([k, k[:, -1:]], 1), values[told[i : i + 1]])
         state = learn(state, gradients, rates, config, ridge)
     queries = pad(normalize(keys + noise * unit(facts, PLACES, width), dim=-1), (0, 1), value=1.0)
-    output = forward(_sum(initial, state.delta), queries.reshape(1, -1, config.key)).output
+    output = forward(with_delta(initial, state.delta), queries.reshape(1, -1, config.key)).output
     right = (output @ values.T).argmax(-1).view(facts, PLACES) == told
     return Held(float(right.all(1).double().mean()), float(right.double().mean()))
 
@@ -95,10 +95,6 @@ def main() -> None:
     for name, config in VARIANTS.items():
         cells = [sum(held(config, facts, seed).exact for seed in range(SEEDS)) / SEEDS for facts in FACTS]
         print(f"| {name} |" + "".join(f" {cell:.2f} |" for cell in cells), flush=True)
-
-
-def _sum(initial: tuple[Tensor, ...], delta: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(w + d for w, d in zip(initial, delta, strict=True))
 
 
 if __name__ == "__main__":

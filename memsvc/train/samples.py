@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     weight: Tensor
     """Of each token's prediction in the loss, [rows, length]: 1 where an answer has to be known."""
     ordinary: Tensor
-    """Whether a token is no part of a fact's statement or question, [rows, length] bool: the gate is to stay shut there.
+    """Whether a token is no part of a fact's statement or question, [rows, length] bool: the gate is to stay shut.
 
     An answer may be written: it looks like a statement, and says the same.
     """

@@ -57,6 +57,8 @@ class ContextMemory(nn.Module):
         self.surprise = nn.Parameter(torch.zeros(()))
         self.gain = nn.Parameter(torch.ones(memory.value))
         self.ridge = nn.Parameter(torch.tensor(RIDGE * memory.scale**2 * memory.hidden).log())
+        # All but the last, which stays zero: a learned one would grow into a language model of its own, beside which
+        # what is written is small.
         self.initial = nn.ParameterList(map(nn.Parameter, initial_weights(memory)))
         nn.init.zeros_(self.rates.weight)
         self.rates.bias.data.copy_(torch.tensor(_BIASES))
@@ -96,7 +98,7 @@ class ContextMemory(nn.Module):
         return Remembered(output, torch.cat(writes, 1), torch.cat(logits, 1), state)
 
     def _weights(self, delta: Weights) -> Weights:
-        return tuple(initial + learnt for initial, learnt in zip(self.initial, delta, strict=True))
+        return with_delta(tuple(self.initial), delta)
 
     def _logit(self, logit: Tensor, gradients: Gradients) -> Tensor:
         if self.config.gate == "surprise":
@@ -144,10 +146,15 @@ class ContextMemory(nn.Module):
         return fresh
 
 
-def initial_weights(config: ContextMemoryConfig, generator: torch.Generator | None = None) -> list[Tensor]:
-    """Return W0 before training: hidden units that answer to some keys alone, little mixing inside, zero at the end."""
-    first, *inner, last = config.shapes
-    weights = [torch.randn(first, generator=generator) * config.scale]
-    weights[0][:, -1] = -config.threshold * config.scale
-    weights += [torch.randn(shape, generator=generator) / shape[1] ** 0.5 / config.scale for shape in inner]
-    return [*weights, torch.zeros(last)]
+def initial_weights(config: ContextMemoryConfig, generator: torch.Generator | None = None) -> Weights:
+    """Return W0 before training, without the last layer: units that answer to some keys, little mixing inside."""
+    first, *inner, _ = config.shapes
+    weight = torch.randn(first, generator=generator) * config.scale
+    weight[:, -1] = -config.threshold * config.scale
+    mixing = (torch.randn(shape, generator=generator) / shape[1] ** 0.5 / config.scale for shape in inner)
+    return (weight, *mixing)
+
+
+def with_delta(initial: Weights, delta: Weights) -> Weights:
+    """Return W0 + Δ per layer; the last layer's W0 is zero."""
+    return (*(w + d for w, d in zip(initial, delta[:-1], strict=True)), delta[-1])

@@ -26,7 +26,6 @@ def lively(config, seed=0):
     if model.memory is not None:
         torch.nn.init.normal_(model.memory.rates.weight, std=0.7)
         model.memory.rates.bias.data[3] = -1.0
-        torch.nn.init.normal_(model.memory.initial[-1], std=0.1)
         if model.entry.added is not None:
             torch.nn.init.normal_(model.entry.added.weight, std=0.5)
     return model

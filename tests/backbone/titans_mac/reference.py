@@ -27,7 +27,8 @@ class Passed(NamedTuple):
 
 def passed(memory: ContextMemory, x: Tensor, embeddings: Tensor) -> Passed:
     """Return what x and embeddings [T, d] come to from an empty state."""
-    config, initial = memory.config, list(memory.initial)
+    config = memory.config
+    initial = [*memory.initial, torch.zeros(config.value, config.hidden, dtype=x.dtype, requires_grad=True)]
     delta, momentum = ([torch.zeros_like(w) for w in initial] for _ in range(2))
     inverse = torch.eye(config.hidden, dtype=x.dtype)
     queries, values, rates = _projected(memory, x), normalize(memory.value(embeddings), dim=-1), memory.rates(x)

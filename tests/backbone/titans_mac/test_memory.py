@@ -22,7 +22,6 @@ def make(config, *, hard, seed=0):
     memory = ContextMemory(config).double()
     memory.hard = hard
     torch.nn.init.normal_(memory.rates.weight, std=0.5)
-    torch.nn.init.normal_(memory.initial[-1], std=0.05)
     memory.rates.bias.data[2:] = torch.tensor([-4.0, 0.0])
     memory.surprise.data.fill_(0.3)
     return memory
