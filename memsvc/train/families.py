@@ -4,6 +4,7 @@
 no speaker. `similar` has training's forms, new keys, and the length that training sees most.
 """
 
+import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,63 +16,67 @@ from memsvc.train.words import draw
 
 FamilyName = Literal["training", "similar", "disjoint"]
 
-_KINDS = (
+_ADJECTIVES = (
     *("secret", "private", "public", "old", "new", "main", "spare", "first", "second", "internal", "home", "daily"),
-    *("access", "door", "locker", "account", "ticket", "serial", "room", "phone", "order", "key", "badge"),
+    *("access", "door", "locker", "account", "ticket", "serial", "room", "phone", "order", "key", "badge", "street"),
+    *("green", "red", "paper", "winter", "summer", "office", "school", "garden", "music", "bank", "train", "water"),
+    *("lucky", "last", "small", "long", "family", "market", "kitchen", "energy", "garage", "gold", "data", "test"),
 )
 _NOUNS = (
     *("number", "code", "key", "pin", "password", "score", "extension", "total", "rank", "price", "weight", "age"),
-    *("size", "level", "count", "index", "date"),
+    *("size", "level", "count", "index", "date", "route", "channel", "permit", "table", "seat", "gate", "shelf"),
+    *("card", "plate", "label", "box", "room", "page", "mark", "record", "stamp", "club", "unit", "address"),
+)
+_OPENINGS = (
+    *("", "", "", "", "Note that ", "Remember: ", "By the way, ", "I heard that ", "As we said, ", "In short, "),
+    *("Just so you know, ", "The report says that ", "Someone wrote that ", "Do not forget: ", "For the record, "),
+)
+_CLAUSES = (
+    *("the {attribute} of {key} is", "the {attribute} for {key} is", "{key} has the {attribute}"),
+    *("{key}'s {attribute} is", "{key} got a {attribute}, which is", "{key} was given the {attribute}"),
+    *("the {attribute} that {key} chose is", "{key} lives at {attribute}", "{key} is listed with {attribute}"),
+    *("{key} changed the {attribute} to", "we know {key} by the {attribute}", "{key} works at {attribute}"),
+    *("we met {key}, whose {attribute} is", "{key} came with a {attribute}:", "there is {key}, and the {attribute} is"),
+    *("{key} keeps {attribute}", "for {key}, the {attribute} is", "as for {key}, its {attribute} is"),
+    *("according to {key}, the {attribute} is", "{key}: {attribute}", "if you meet {key}, the {attribute} is"),
+    *("{key} told us that the {attribute} is", "the file shows {key} with {attribute}", "{key} bought {attribute}"),
+)
+_ENDINGS = (".", ".", ".", ".", " now.", " today.", ", as always.", " this year.", ", they said.", " and that is all.")
+_LEADS = ("", "", "", "So ", "Now, ", "Again: ", "Question: ", "Hello. ", "As I asked, ")
+_ASKED = (
+    *("the {attribute} of {key} is", "the {attribute} for {key} is", "{key} has the {attribute}", "{key}: {attribute}"),
+    *("{key}'s {attribute} is", "what is the {attribute} of {key}? It is", "for {key}, the {attribute} is"),
+    *("which {attribute} does {key} have? It has", "do you know {key}? The {attribute} was", "{key} got {attribute}"),
+    *("look at {key}. The {attribute} there is", "who is {key}? The one with {attribute}", "{key} keeps {attribute}"),
+    *(
+        "I ask for {key}. Its {attribute} would be",
+        "give me the {attribute} of {key}:",
+        "{key} is listed with {attribute}",
+    ),
+    *(
+        "say which {attribute} {key} has:",
+        "I need the {attribute} for {key}, which is",
+        "we know {key} by the {attribute}",
+    ),
+    *("can you say the {attribute} of {key}? Yes, it is", "if you meet {key}, the {attribute} is"),
+    *(
+        "the {attribute} that {key} chose is",
+        "according to {key}, the {attribute} is",
+        "{key} was given the {attribute}",
+    ),
 )
 
+
+def _sentences(*parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return all ways to put one of each together, the first letter large unless it is a key's."""
+    joined = ("".join(chosen) for chosen in itertools.product(*parts))
+    return tuple(form if form.startswith("{") else form[0].upper() + form[1:] for form in joined)
+
+
 _TEXT = Family(
-    attributes=tuple(f"{kind} {noun}" for kind in _KINDS for noun in _NOUNS),
-    statements=(
-        "The {attribute} of {key} is {value}.",
-        "The {attribute} of {key} is {value}.",
-        "The {attribute} for {key} is {value}.",
-        "{key} has the {attribute} {value}.",
-        "Remember that the {attribute} of {key} is {value}.",
-        "For {key}, the {attribute} is {value}.",
-        "Note that {key} got {attribute} {value}.",
-        "One of the facts about {key}: {attribute} {value}.",
-        "The {attribute} given to {key} was {value}.",
-        "{key} told us that the {attribute} is {value}.",
-        "As for {key}, its {attribute} is {value} now.",
-        "We found {key} with {attribute} {value} today.",
-        "{key}: {attribute} {value}.",
-        "My friend {key} has {attribute} {value}.",
-        "According to {key}, the {attribute} is {value}.",
-        "The {attribute} that {key} chose is {value}.",
-        "{key}'s {attribute} is {value}.",
-        "I wrote down that {key} has {attribute} {value}.",
-        "Everyone knows {key} by the {attribute} {value}.",
-        "The list says {key}, {attribute} {value}.",
-        "In the file, {key} is shown with {attribute} {value}.",
-        "Today {key} changed the {attribute} to {value}.",
-        "If you meet {key}, the {attribute} is {value}.",
-        "{key} lives at {attribute} {value}.",
-    ),
-    questions=(
-        "{key}'s {attribute} is",
-        "Can you tell me the {attribute} of {key}? Yes, it is",
-        "According to {key}, the {attribute} is",
-        "Do you remember {key}? The {attribute} was",
-        "The list says {key}, {attribute}",
-        "What {attribute} did {key} choose? It was",
-        "I need the {attribute} for {key}, which is",
-        "If you meet {key}, the {attribute} is",
-        "The {attribute} of {key} is",
-        "The {attribute} of {key} is",
-        "The {attribute} for {key} is",
-        "{key} has the {attribute}",
-        "What is the {attribute} of {key}? It is",
-        "Which {attribute} does {key} have? The answer is",
-        "For {key}, the {attribute} is",
-        "Question: what is the {attribute} of {key}? Answer:",
-        "The {attribute} given to {key} was",
-        "{key}: {attribute}",
-    ),
+    attributes=(*(f"{kind} {noun}" for kind in _ADJECTIVES for noun in _NOUNS), *_NOUNS * 4),
+    statements=_sentences(_OPENINGS, _CLAUSES, (" {value}",), _ENDINGS),
+    questions=_sentences(_LEADS, _ASKED),
     lengths=(5, 5, 5, 5, 2, 4, 7, 8),
     test=False,
 )
