@@ -1,0 +1,101 @@
+"""How many facts a context memory holds, told once each: `python -m memsvc_bench.context_capacity`.
+
+A fact is five associations, as a needle of five digits is: keys that share part of what they are with those of the same
+fact, and part with those of the same place in other facts, and one of ten values. They are written fact by fact by the
+model's own step, and read with noise in the queries. Exact means that all five values are told from the other nine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+
+from memsvc.backbone.titans_mac.config import ContextMemoryConfig
+from memsvc.backbone.titans_mac.memory import RIDGE, initial_weights, with_delta
+from memsvc.backbone.titans_mac.mlp import forward
+from memsvc.backbone.titans_mac.step import Learnt, Rates, learn, read
+
+FACTS = (16, 50, 100, 150, 200)
+PLACES, VALUES = 5, 10
+SHARED = 0.5
+"""Of a key's square: half of it with its fact's other keys, half with the same place's in other facts."""
+NOISE = 0.2
+"""Length of what is added to a query, whose own is 1."""
+SEEDS = 3
+
+_PLAIN = ContextMemoryConfig()
+VARIANTS: Mapping[str, ContextMemoryConfig] = MappingProxyType(
+    {
+        "as shipped": _PLAIN,
+        **{f"hidden {width}": replace(_PLAIN, hidden=width) for width in (256, 512, 768, 1536)},
+        **{f"keys of {width}": replace(_PLAIN, key=width) for width in (32, 128)},
+        "nearly linear": replace(_PLAIN, scale=0.1, threshold=0.0),
+        "depth 3": replace(_PLAIN, depth=3),
+        **{
+            f"first order, hidden {width}": replace(_PLAIN, hidden=width, second_order=False, scale=4.0, threshold=1.5)
+            for width in (512, 1024, 2048, 4096)
+        },
+        "first order, nearly linear": replace(_PLAIN, second_order=False, scale=0.1, threshold=0.0),
+    }
+)
+
+
+class Held(NamedTuple):
+    """How much was read back."""
+
+    exact: float
+    """Share of facts without a wrong value."""
+    values: float
+    """Share of right values."""
+
+
+@torch.no_grad()
+def held(config: ContextMemoryConfig, facts: int, seed: int, *, noise: float = NOISE) -> Held:
+    """Return how much of so many facts a memory gives back."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def unit(*shape: int) -> Tensor:
+        return normalize(torch.randn(*shape, generator=generator), dim=-1)
+
+    width = config.key - 1
+    own, fact, place = unit(facts, PLACES, width), unit(facts, 1, width), unit(1, PLACES, width)
+    keys = normalize((1 - SHARED) ** 0.5 * own + (SHARED / 2) ** 0.5 * (fact + place), dim=-1)
+    values = unit(VALUES, config.value)
+    told = torch.randint(VALUES, (facts, PLACES), generator=generator)
+    initial = tuple(w[None] for w in initial_weights(config, generator))
+    state = Learnt(
+        tuple(torch.zeros(1, *shape) for shape in config.shapes),
+        tuple(torch.zeros(1, *shape) for shape in config.shapes),
+        torch.eye(config.remembered)[None],
+    )
+    ridge = torch.tensor(RIDGE * config.scale**2 * config.hidden) if config.second_order else None
+    ones = torch.ones(1, PLACES)
+    # What first order holds most with; second order takes whole steps.
+    rates = Rates(ones if config.second_order else 0.5 * ones, 0 * ones, 0 * ones, ones)
+    for i in range(facts):
+        weights = with_delta(initial, state.delta)
+        k = pad(keys[i : i + 1], (0, 1), value=1.0)
+        # The last query is no token's key.
+        _, gradients = read(weights, torch.cat([k, k[:, -1:]], 1), values[told[i : i + 1]])
+        state = learn(state, gradients, rates, config, ridge)
+    queries = pad(normalize(keys + noise * unit(facts, PLACES, width), dim=-1), (0, 1), value=1.0)
+    output = forward(with_delta(initial, state.delta), queries.reshape(1, -1, config.key)).output
+    right = (output @ values.T).argmax(-1).view(facts, PLACES) == told
+    return Held(float(right.all(1).double().mean()), float(right.double().mean()))
+
+
+def main() -> None:
+    """Print a row for each variant: exact, by the number of facts."""
+    print("| memory |" + "".join(f" {facts} |" for facts in FACTS))
+    print("|---|" + "---|" * len(FACTS))
+    for name, config in VARIANTS.items():
+        cells = [sum(held(config, facts, seed).exact for seed in range(SEEDS)) / SEEDS for facts in FACTS]
+        print(f"| {name} |" + "".join(f" {cell:.2f} |" for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The context memory as a part of the model: its projections, its learned rates and gate, and its pass over a stream.
+
+    B  rows    T  tokens, whole chunks    b  tokens of a chunk    d  width
+
+What a model of this size needed before its memory learnt anything (NUMERICS.md, Memory as Context that learns): the key
+of a token is the query of the one before it; the value is a projection of the token's own embedding; both have length
+1; a short convolution precedes the query; M(x) = 0 at the start.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, pad, rms_norm
+
+from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
+from memsvc.backbone.titans_mac.convolution import ShortConvolution
+from memsvc.backbone.titans_mac.mlp import Weights
+from memsvc.backbone.titans_mac.state import MemoryState
+from memsvc.backbone.titans_mac.step import Gradients, Learnt, Rates, learn, read, surprise
+
+_THETA, _ETA, _ALPHA, _GATE = range(4)
+_BIASES = (1.0, -1.5, -9.0, 3.0)
+"""Of the rates and the gate at the start: θ = .73, η = .16, α = .0001, and the gate open."""
+_LARGEST_ETA = 0.9
+RIDGE = 0.006
+"""λ at the start, as a share of what the last layer's inputs could come to."""
+
+
+class Remembered(NamedTuple):
+    """What the memory gave and did."""
+
+    readouts: Tensor
+    """M(q) of every token, of root mean square about 1, [B, T, value]."""
+    write: Tensor
+    """How far the gate was open, [B, T]; 0 or 1 where it is hard."""
+    logit: Tensor
+    """Of the gate, [B, T]: above 0 it is open."""
+    state: MemoryState
+
+
+class ContextMemory(nn.Module):
+    """One memory per row, with common initial weights.
+
+    Attributes:
+        hard: the gate opens wholly or not at all; soft is for the beginning of training.
+    """
+
+    def __init__(self, config: MacConfig) -> None:
+        super().__init__()
+        memory = config.memory
+        self.config, self.chunk, self.hard = memory, config.chunk, True
+        self.convolution = ShortConvolution(memory.conv, config.width)
+        self.query = nn.Linear(config.width, memory.key - 1, bias=False)
+        self.value = nn.Linear(config.width, memory.value, bias=False)
+        self.rates = nn.Linear(config.width, 4)
+        self.surprise = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.ones(memory.value))
+        self.ridge = nn.Parameter(torch.tensor(RIDGE * memory.scale**2 * memory.hidden).log())
+        # All but the last, which stays zero: a learned one would grow into a language model of its own, beside which
+        # what is written is small.
+        self.initial = nn.ParameterList(map(nn.Parameter, initial_weights(memory)))
+        nn.init.zeros_(self.rates.weight)
+        self.rates.bias.data.copy_(torch.tensor(_BIASES))
+
+    def forward(self, x: Tensor, embeddings: Tensor, state: MemoryState, *, learning: bool = True) -> Remembered:
+        """Pass over whole chunks.
+
+        A chunk reads, and takes its gradients at, the state that the chunk before it left.
+
+        Args:
+            x: the tokens' states, [B, T, d].
+            embeddings: of the tokens, [B, T, d].
+            state: before them.
+            learning: off, nothing is written, whatever the gate says: the control called zero writes.
+        """
+        mixed, inputs = self.convolution(x, state.inputs)
+        # The constant is what the first layer's bias is made of.
+        queries = pad(normalize(self.query(mixed), dim=-1), (0, 1), value=1.0)
+        queries = torch.cat([state.query, queries], 1)
+        values = normalize(self.value(embeddings), dim=-1)
+        rates = self.rates(x)
+        learnt, weights = Learnt(state.delta, state.momentum, state.inverse), self._weights(state.delta)
+        readouts, writes, logits = [], [], []
+        for start in range(0, x.shape[1], self.chunk):
+            part = slice(start, start + self.chunk)
+            readout, gradients = read(weights, queries[:, start : start + self.chunk + 1], values[:, part])
+            readouts.append(readout)
+            logit = self._logit(rates[:, part, _GATE], gradients)
+            write = self._gate(logit) if learning else torch.zeros_like(logit)
+            logits.append(logit)
+            writes.append(write)
+            changed = self._learn(learnt, gradients, self._rates(rates[:, part], write))
+            if changed is not learnt:
+                learnt, weights = changed, self._weights(changed.delta)
+        output = rms_norm(torch.cat(readouts, 1), (self.config.value,), self.gain, eps=1e-4)
+        state = MemoryState(*learnt, inputs, queries[:, -1:])
+        return Remembered(output, torch.cat(writes, 1), torch.cat(logits, 1), state)
+
+    def _weights(self, delta: Weights) -> Weights:
+        return with_delta(tuple(self.initial), delta)
+
+    def _logit(self, logit: Tensor, gradients: Gradients) -> Tensor:
+        if self.config.gate == "surprise":
+            logit = self.rates.bias[_GATE].expand_as(logit)
+        return logit + self.surprise * torch.log(surprise(gradients) + 1e-4)
+
+    def _gate(self, logit: Tensor) -> Tensor:
+        if self.config.gate == "open":
+            return torch.ones_like(logit)
+        soft = torch.sigmoid(logit)
+        if not self.hard:
+            return soft
+        hard = (logit > 0).to(soft.dtype)
+        # Straight through: the gradient is the soft gate's.
+        return hard + (soft - soft.detach()) if torch.is_grad_enabled() else hard
+
+    def _rates(self, raw: Tensor, write: Tensor) -> Rates:
+        eta, alpha = _LARGEST_ETA * torch.sigmoid(raw[..., _ETA]), torch.sigmoid(raw[..., _ALPHA])
+        return Rates(
+            theta=torch.sigmoid(raw[..., _THETA]),
+            eta=eta if self.config.momentum else torch.zeros_like(eta),
+            alpha=alpha if self.config.decay else torch.zeros_like(alpha),
+            write=write,
+        )
+
+    def _learn(self, state: Learnt, gradients: Gradients, rates: Rates) -> Learnt:
+        # Where every token writes a little, there is no telling which directions are taken.
+        ridge = self.ridge.exp() if self.config.second_order and self.hard else None
+        if torch.is_grad_enabled():
+            return learn(state, gradients, rates, self.config, ridge)
+        # A chunk without a token that writes leaves the state as it is, to the bit: most chunks cost no update. Rows
+        # learn one at a time: a row's bits then do not depend on which others write.
+        writing = rates.write.any(1).nonzero()[:, 0].tolist()
+        if not writing:
+            return state
+        clone = [w.clone() for w in state.tensors()]
+        depth = len(state.delta)
+        fresh = Learnt(tuple(clone[:depth]), tuple(clone[depth:-1]), clone[-1])
+        for i in writing:
+            tensors = learn(state.rows([i]), gradients.rows([i]), rates.rows([i]), self.config, ridge).tensors()
+            # What is not finite all the same is not taken (NUMERICS.md, Stability 4).
+            if all(bool(w.isfinite().all()) for w in tensors):
+                for old, new in zip(clone, tensors, strict=True):
+                    old[i] = new[0]
+        return fresh
+
+
+def initial_weights(config: ContextMemoryConfig, generator: torch.Generator | None = None) -> Weights:
+    """Return W0 before training, without the last layer: units that answer to some keys, little mixing inside."""
+    first, *inner, _ = config.shapes
+    weight = torch.randn(first, generator=generator) * config.scale
+    weight[:, -1] = -config.threshold * config.scale
+    mixing = (torch.randn(shape, generator=generator) / shape[1] ** 0.5 / config.scale for shape in inner)
+    return (weight, *mixing)
+
+
+def with_delta(initial: Weights, delta: Weights) -> Weights:
+    """Return W0 + Δ per layer; the last layer's W0 is zero."""
+    return (*(w + d for w, d in zip(initial, delta[:-1], strict=True)), delta[-1])

@@ -1,0 +1,72 @@
+"""`memsvc-train`: trains a model that ships, from nothing but this repository and Python."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+import torch
+import typer
+
+from memsvc.backbone.titans_mac import checkpoint
+from memsvc.backbone.titans_mac.config import MacConfig
+from memsvc.train import metrics
+from memsvc.train.dna import Dna
+from memsvc.train.prose import Prose
+from memsvc.train.source import Source
+from memsvc.train.stages import STAGES
+from memsvc.train.trainer import METRICS, Trainer
+
+MODEL = "model.safetensors"
+SOURCES: Mapping[str, Callable[[], Source]] = MappingProxyType(
+    {"text": partial(Prose, "text"), "dialogue": partial(Prose, "dialogue"), "dna": Dna}
+)
+
+
+def train(
+    kind: Annotated[str, typer.Argument(help=f"What to train on: {', '.join(SOURCES)}.")],
+    out: Annotated[Path, typer.Argument(help="Folder; a training that is there is gone on with.")],
+    *,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Of the processor.")] = 2,
+    device: Annotated[str, typer.Option(help="cpu, or cuda; a GPU is used where there is one.")] = "",
+    scale: Annotated[float, typer.Option(min=0.0, help="So many times the steps of each stage.")] = 1.0,
+    every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
+    hidden: Annotated[int, typer.Option(min=0, help="Width of the memory; 0 is that of the shipped models.")] = 0,
+) -> None:
+    """Train a model; write its file, its figures as lines of JSON, and its curves."""
+    if kind not in SOURCES:
+        raise typer.BadParameter(f"must be one of {', '.join(SOURCES)}", param_hint="KIND")
+    torch.set_num_threads(threads)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    source = SOURCES[kind]()
+    config = MacConfig(vocabulary=source.tokenizer.get_vocab_size())
+    if hidden:
+        config = replace(config, memory=replace(config.memory, hidden=hidden))
+    stages = [stage.scaled(scale) for stage in STAGES[kind]]
+    try:
+        trainer = Trainer(source, config, stages, seed=seed, folder=out, device=place)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="OUT") from error
+    steps = sum(stage.steps for stage in stages)
+    for row in trainer.run(every=every):
+        figures = " ".join(f"{name} {row[name]:.4g}" for name in row if name not in {"stage", "step", "total"})
+        typer.echo(f"step {row['total'] + 1} of {steps}: {figures}")
+    card = {"kind": kind, "plan": trainer.plan, "torch": torch.__version__, "threads": threads}
+    checkpoint.save(out / MODEL, trainer.model, source.tokenizer, card)
+    metrics.plot(metrics.read(out / METRICS), out / "curves.svg")
+    typer.echo(json.dumps({"model": str(out / MODEL), "sha256": checkpoint.load(out / MODEL).digest}))
+
+
+def main() -> None:
+    """Run the command line."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(train)
+    app()
+
+
+if __name__ == "__main__":
+    main()

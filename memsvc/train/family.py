@@ -1,0 +1,60 @@
+"""A family of needles: forms of sentences, and what is filled in."""
+
+import random
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from memsvc.train.words import draw
+
+
+class Needle(NamedTuple):
+    """A fact, in the pieces that are encoded apart."""
+
+    before: str
+    """Up to the value."""
+    value: str
+    """A blank, and the value."""
+    after: str
+    question: str
+    """Ends where the value follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Forms that are combined at random."""
+
+    attributes: tuple[str, ...]
+    statements: tuple[str, ...]
+    """With {key}, {attribute} and, after both, {value}; in a dialogue with {speaker} and {other}, too."""
+    questions: tuple[str, ...]
+    """With {key} and {attribute}; the value follows."""
+    lengths: tuple[int, ...]
+    """Digits of a value; what is here more often is drawn more often."""
+    test: bool
+    """Whether its keys are those that training may not see."""
+    names: tuple[str, ...] = ("",) * 2
+    """Of speakers."""
+    lead: str = " "
+    """What every form begins with."""
+
+    def draw(self, rng: random.Random, count: int) -> list[Needle]:
+        """Return so many needles with different keys."""
+        return [self._needle(rng, key) for key in draw(rng, count, test=self.test)]
+
+    def _needle(self, rng: random.Random, key: str) -> Needle:
+        speaker, other = rng.sample(self.names, 2)
+        words = {
+            "key": key.capitalize() if rng.random() < 0.3 else key,
+            "attribute": rng.choice(self.attributes),
+            "speaker": speaker,
+            "other": other,
+        }
+        length = rng.choice(self.lengths)
+        value = str(rng.randrange(10 ** (length - 1), 10**length))
+        before, after = rng.choice(self.statements).split(" {value}")
+        return Needle(
+            f"{self.lead}{before.format(**words)}",
+            f" {value}",
+            after.format(**words),
+            f"{self.lead}{rng.choice(self.questions).format(**words)}",
+        )

@@ -1,0 +1,96 @@
+"""Needles in English: in prose, or in what speakers say to each other."""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from memsvc.train.corpus import Document, documents
+from memsvc.train.families import FAMILIES, FamilyName, distractor
+from memsvc.train.family import Needle
+from memsvc.train.source import Fact, Tokens
+
+VOCABULARY = 1024
+_LINES = 3000
+"""Needles among what the tokenizer is made from."""
+_TURNS, _SENTENCES = 24, 3
+"""Turns of two speakers before two others take over; the most sentences of a turn."""
+
+
+class Prose:
+    """Facts about made-up names, in Python's manual and docstrings.
+
+    Args:
+        kind: plain text, or the same as turns of speakers.
+        tokenizer: another than the one that is made from the training's texts.
+    """
+
+    def __init__(self, kind: Literal["text", "dialogue"], tokenizer: Tokenizer | None = None) -> None:
+        self.name = kind
+        self._families = FAMILIES[kind]
+        chosen = {test: documents(test=test, code=kind == "text") for test in (False, True)}
+        texts = {test: "\n".join(map(self._text, found)) for test, found in chosen.items()}
+        self.tokenizer = tokenizer or make_tokenizer([texts[False], *self._lines()], VOCABULARY)
+        self._hay = {test: self._encode(text) for test, text in texts.items()}
+
+    def facts(self, rng: random.Random, count: int, family: FamilyName) -> list[Fact]:
+        """Return facts with different keys."""
+        return [self._fact(needle) for needle in self._families[family].draw(rng, count)]
+
+    def haystack(self, rng: random.Random, count: int, *, test: bool) -> list[int]:
+        """Return so many tokens, from a random place on; at the end of all documents it goes on at the first."""
+        hay = self._hay[test]
+        start = rng.randrange(len(hay))
+        found = list(hay[start : start + count])
+        while len(found) < count:
+            found += hay[: count - len(found)]
+        return found
+
+    def distractor(self, rng: random.Random, *, test: bool) -> Tokens:
+        """Return a sentence with a name or a number that states nothing to be asked for."""
+        family = self._families["disjoint" if test else "training"]
+        speaker = f"{rng.choice(family.names)}: " if self.name == "dialogue" else ""
+        return self._encode(f"{family.lead}{speaker}{distractor(rng, test=test)}")
+
+    def _text(self, document: Document) -> str:
+        return document.text if self.name == "text" else "\n".join(_turns(document, self._families["training"].names))
+
+    def _fact(self, needle: Needle) -> Fact:
+        before, value, after, question = map(self._encode, needle)
+        # A blank, then the digits.
+        return Fact(before, value, after, question, self._encode("."), free=1)
+
+    def _encode(self, text: str) -> Tokens:
+        return tuple(self.tokenizer.encode(text).ids)
+
+    def _lines(self) -> list[str]:
+        rng = random.Random(0)  # noqa: S311  # a seed, no secret
+        needles = self._families["training"].draw(rng, _LINES)
+        return [f"{needle.before}{needle.value}{needle.after}" for needle in needles]
+
+
+def make_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Return byte-level BPE made from these texts. Every digit is a token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, show_progress=False, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _turns(document: Document, names: Sequence[str]) -> Iterator[str]:
+    """Yield a document's sentences as turns of two speakers, and of two others after a while."""
+    rng = random.Random(document.name)  # noqa: S311  # a seed, no secret
+    sentences = document.text.replace("\n", " ").split(". ")
+    pair, place, turn = rng.sample(names, 2), 0, 0
+    while place < len(sentences):
+        if turn == _TURNS:
+            pair, turn = rng.sample(names, 2), 0
+        count = rng.randint(1, _SENTENCES)
+        yield f"{pair[turn % 2]}: {'. '.join(sentences[place : place + count])}."
+        place, turn = place + count, turn + 1

@@ -1,0 +1,111 @@
+"""Training sequences: facts somewhere in a haystack, more haystack, then questions about all of them.
+
+Dense: every fact is asked for, since answers are what the memory learns from.
+"""
+
+import random
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from memsvc.train.families import FamilyName
+from memsvc.train.source import Fact, Source
+from memsvc.train.stages import Stage
+
+_DISTRACTORS = 4
+"""At most so many, or one for every four facts."""
+_END = 0.3
+"""Weight of an answer's end."""
+
+
+class Batch(NamedTuple):
+    """Sequences, and what counts in them."""
+
+    tokens: Tensor
+    """[rows, length] int64."""
+    weight: Tensor
+    """Of each token's prediction in the loss, [rows, length]: 1 where an answer has to be known."""
+    ordinary: Tensor
+    """Whether a token is no part of a fact's statement or question, [rows, length] bool: the gate is to stay shut.
+
+    An answer may be written: it looks like a statement, and says the same.
+    """
+
+
+class _Row:
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.weight: list[float] = []
+        self.ordinary: list[bool] = []
+
+    def put(self, tokens: list[int] | tuple[int, ...], weight: float, *, ordinary: bool = True) -> None:
+        self.tokens += tokens
+        self.weight += [weight] * len(tokens)
+        self.ordinary += [ordinary] * len(tokens)
+
+
+def batch(source: Source, stage: Stage, rng: random.Random, *, chunk: int, family: FamilyName = "training") -> Batch:
+    """Return a batch.
+
+    Args:
+        source: of facts and haystacks.
+        stage: says how many rows, how long, with how many facts.
+        rng: draws all.
+        chunk: tokens of the model's chunk: the questions come at least two later than the facts.
+        family: of the facts; all but `training` take the haystack for tests.
+    """
+    rows = [
+        _row(
+            source,
+            stage,
+            rng,
+            chunk,
+            test=family != "training",
+            facts=source.facts(rng, rng.choice(stage.needles), family),
+        )
+        for _ in range(stage.rows)
+    ]
+    return Batch(
+        torch.tensor([row.tokens for row in rows]),
+        torch.tensor([row.weight for row in rows]),
+        torch.tensor([row.ordinary for row in rows]),
+    )
+
+
+def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: bool, facts: list[Fact]) -> _Row:
+    decoys = [source.distractor(rng, test=test) for _ in range(rng.randint(0, max(_DISTRACTORS, len(facts) // 4)))]
+    taken = sum(len(f.before) + 2 * len(f.value) + len(f.after) + len(f.question) + len(f.end) for f in facts)
+    left = stage.length - taken - sum(map(len, decoys))
+    if left < 3 * chunk:
+        if len(facts) == 1:
+            raise ValueError(f"a sequence of {stage.length} tokens has no room for a fact and its question")
+        return _row(source, stage, rng, chunk, test=test, facts=facts[: len(facts) - max(1, len(facts) // 10)])
+    hay = source.haystack(rng, left, test=test)
+    tail = rng.randint(2 * chunk, min(left, 4 * chunk))
+    row, place = _Row(), 0
+    parts: list[Fact | tuple[int, ...]] = [*facts, *decoys]
+    rng.shuffle(parts)
+    for cut, part in zip(sorted(rng.randint(0, left - tail) for _ in parts), parts, strict=True):
+        row.put(hay[place:cut], stage.prose)
+        place = cut
+        if isinstance(part, Fact):
+            row.put(part.before, stage.prose, ordinary=False)
+            # Nobody can know it before it is told.
+            row.put(part.value, 0.0, ordinary=False)
+            row.put(part.after, stage.prose, ordinary=False)
+        else:
+            row.put(part, stage.prose)
+    row.put(hay[place : left - tail], stage.prose)
+    place = left - tail
+    # Half of the questions come at the very end, one after the other.
+    cuts = sorted(left - tail + rng.randint(2 * chunk, tail) if rng.random() < 0.5 else left for _ in facts)
+    for cut, fact in zip(cuts, rng.sample(facts, len(facts)), strict=True):
+        row.put(hay[place:cut], stage.prose)
+        place = cut
+        row.put(fact.question, stage.prose, ordinary=False)
+        row.put(fact.value[: fact.free], stage.prose, ordinary=False)
+        row.put(fact.value[fact.free :], 1.0, ordinary=False)
+        row.put(fact.end, _END, ordinary=False)
+    row.put(hay[place:], stage.prose)
+    return row
