@@ -26,7 +26,9 @@ BATCH = 4
 """Entries in a batch, at most."""
 RESEND = 0.5
 """How often a client whose batch has no answer says it again before anything else, under the same ids."""
-MIX = {"write": 60, "recall": 15, "get": 20, "forget": 2}
+MIX = {"write": 60, "recall": 15, "get": 20}
+FORGETS = 13.0
+"""Shared by all tenants, and no more than 2: each has a part of a log folded again, and they must not pile up."""
 
 UNKNOWN = (UnavailableError, DeadlineExceededError, ResourceExhaustedError)
 """What a client may hear while something is broken: it may have happened, or not."""
@@ -73,11 +75,12 @@ class Load:
 
     def _run(self, rng: random.Random) -> None:
         open_batches: deque[tuple[str, list[str]]] = deque()
+        mix = {**MIX, "forget": min(2.0, FORGETS / len(self._tenants))}
         with MemoryClient(self._target, timeout=rng.choice(TIMEOUTS_S)) as client:
             caller = _Caller(client, self._oracle, rng, open_batches)
             while not self._stop.wait(rng.uniform(0, 2 * PAUSE_S)):
                 tenant = rng.choice(self._tenants)
-                (what,) = rng.choices(list(MIX), list(MIX.values()))
+                (what,) = rng.choices(list(mix), list(mix.values()))
                 if open_batches and rng.random() < RESEND:
                     what = "resend"
                 try:
