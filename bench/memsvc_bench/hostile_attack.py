@@ -10,9 +10,10 @@ connections        opened and closed again
 
 import asyncio
 import random
+import secrets
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +31,19 @@ REST_S = 0.05
 HOLD_S = 5.0
 """How long a stream is left open and silent."""
 OPTIONS = [*OWN_CONNECTION, ("grpc.max_send_message_length", 64 << 20)]
+
+
+async def _admitted(call: Callable[[], Awaitable[object]]) -> None:
+    """Make a call of ours, as soon as the tenant's quota has recovered from what the attack used of it."""
+    while True:
+        try:
+            await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            await asyncio.sleep(1.0)
+        else:
+            return
 
 
 class Attack:
@@ -83,11 +97,13 @@ class Attack:
 
     async def _create(self) -> None:
         stub = tenants_pb2_grpc.TenantServiceStub(self._channels[0])
-        await stub.CreateTenant(tenants_pb2.CreateTenantRequest(tenant=types_pb2.Tenant(tenant=TENANT)))
+        request = tenants_pb2.CreateTenantRequest(tenant=types_pb2.Tenant(tenant=TENANT))
+        await _admitted(lambda: stub.CreateTenant(request, timeout=PATIENCE_S))
 
     async def _delete(self) -> None:
         stub = tenants_pb2_grpc.TenantServiceStub(self._channels[0])
-        await stub.DeleteTenant(tenants_pb2.DeleteTenantRequest(tenant=TENANT), timeout=PATIENCE_S)
+        request = tenants_pb2.DeleteTenantRequest(tenant=TENANT, request_id=secrets.token_hex(8))
+        await _admitted(lambda: stub.DeleteTenant(request, timeout=PATIENCE_S))
 
     async def _go_on(self, number: int, channel: grpc.aio.Channel) -> None:
         kind = self._kinds[number % len(self._kinds)]
