@@ -24,7 +24,7 @@ from memsvc.engine.reads import Reads
 from memsvc.engine.residency import Residency
 from memsvc.engine.results import Surprise, Written
 from memsvc.engine.shards import Shards
-from memsvc.engine.shielded import shielded
+from memsvc.engine.shielded import heard, shielded
 from memsvc.engine.thread import EngineThread
 from memsvc.engine.turnstile import Turnstile
 from memsvc.errors import MemsvcError, NotFoundError
@@ -212,8 +212,7 @@ class Engine:
             task = None
         if task is None:
             task = self._open[tenant] = asyncio.create_task(self._load(tenant))
-            # Whoever uses it hears what went wrong; there may be nobody any more.
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            heard(task)
         return task
 
     @asynccontextmanager
@@ -325,7 +324,9 @@ class Engine:
             async def append() -> Written:
                 return _written(payloads, await self._append(opened, payloads, settled), None)
 
-            return asyncio.create_task(append())
+            task = asyncio.create_task(append())
+            heard(task)
+            return task
 
     def check_room(self, tenant: str, size: int) -> None:
         """Refuse a batch of at least so many bytes as `write` would, before anybody looks at it.

@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def shielded(operation: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
-    """Begin an operation and return what awaits it; cancelling that leaves it alone.
-
-    `asyncio.shield` would have its error logged as one that nobody heard, once whoever awaited it has left.
-    """
-    task = asyncio.ensure_future(operation)
+def heard(task: "asyncio.Future[Any]") -> None:
+    """Keep its error from being logged as one that nobody heard, if whoever was to await it has left."""
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def shielded(operation: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
+    """Begin an operation and return what awaits it; cancelling that leaves it alone."""
+    task = asyncio.ensure_future(operation)
+    heard(task)
     return asyncio.shield(task)

@@ -27,9 +27,10 @@ class Batch(NamedTuple):
     weight: Tensor
     """Of each token's prediction in the loss, [rows, length]: 1 where an answer has to be known."""
     ordinary: Tensor
-    """Whether a token is no part of a fact's statement or question, [rows, length] bool: the gate is to stay shut.
+    """Whether a token is no part of a fact's value, [rows, length] bool: the gate is to stay shut.
 
-    An answer may be written: it looks like a statement, and says the same.
+    What a statement says beside its value would fill the memory with what nobody asks for. A value may be written where
+    it is the answer, too: that looks like a statement, and says the same.
     """
 
 
@@ -90,10 +91,10 @@ def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: 
         row.put(hay[place:cut], stage.prose)
         place = cut
         if isinstance(part, Fact):
-            row.put(part.before, stage.prose, ordinary=False)
+            row.put(part.before, stage.prose)
             # Nobody can know it before it is told.
             row.put(part.value, 0.0, ordinary=False)
-            row.put(part.after, stage.prose, ordinary=False)
+            row.put(part.after, stage.prose)
         else:
             row.put(part, stage.prose)
     row.put(hay[place : left - tail], stage.prose)
@@ -103,9 +104,9 @@ def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: 
     for cut, fact in zip(cuts, rng.sample(facts, len(facts)), strict=True):
         row.put(hay[place:cut], stage.prose)
         place = cut
-        row.put(fact.question, stage.prose, ordinary=False)
+        row.put(fact.question, stage.prose)
         row.put(fact.value[: fact.free], stage.prose, ordinary=False)
         row.put(fact.value[fact.free :], 1.0, ordinary=False)
-        row.put(fact.end, _END, ordinary=False)
+        row.put(fact.end, _END)
     row.put(hay[place:], stage.prose)
     return row

@@ -178,6 +178,24 @@ async def test_a_cancelled_write_that_entered_the_log_is_applied(engine: Engine)
     assert sorted(hit.entry.payload.id for hit in found.hits) == sorted(logged)
 
 
+async def test_a_failed_write_whose_writer_has_left_is_not_logged_as_a_defect(engine: Engine, monkeypatch) -> None:
+    """A stream ends where its client goes; what it had begun to append may fail after that."""
+    await create(engine)
+    told: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+
+    async def fails(*_) -> None:
+        raise UnavailableError("the store is gone")
+
+    monkeypatch.setattr(engine, "_append", fails)
+    writing = weakref.ref(await engine.write_waiting("t", turns(1)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert writing() is None
+    assert not told
+
+
 async def test_one_broken_tenant_breaks_nobody_else(engine: Engine, monkeypatch) -> None:
     await create(engine, "sound")
     await create(engine, "broken")
