@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from memsvc.train.families import DnaFamily
 from memsvc.train.family import Family
 
 LENGTHS = (3, 4, 5, 6, 7, 8)
@@ -112,7 +113,10 @@ DIALOGUE = Family(
     lead="\n",
 )
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({"text": TEXT, "dialogue": DIALOGUE})
+# The motif says what is to be remembered, so it stays; spacers of another length, and payloads, are new.
+DNA = DnaFamily(spacers=("TTGCAA", "GGGCCC", "CCATGG", "ATTTAAAT", "CGTACGCG"), lengths=(5, 11, 12), test=True)
+
+FAMILIES: Mapping[str, Family | DnaFamily] = MappingProxyType({"text": TEXT, "dialogue": DIALOGUE, "dna": DNA})
 """By the kind of text."""
 
 

@@ -26,18 +26,13 @@ class Dna:
     def __init__(self) -> None:
         self.tokenizer = _tokenizer()
         self._hay = {
-            test: [self._encode(_genome(f"{test}/{i}")) for i in range(1 if test else _GENOMES)]
+            test: [self._encode(genome(f"{test}/{i}", _LENGTH)) for i in range(1 if test else _GENOMES)]
             for test in (False, True)
         }
 
     def facts(self, rng: random.Random, count: int, family: FamilyName) -> list[Fact]:
         """Return facts with different keys."""
-        form, keys = DNA[family], dict[str, None]()
-        while len(keys) < count:
-            key = _random(rng, _KEY)
-            if held_out(key) == form.test:
-                keys[key] = None
-        return [self._fact(rng, form, key) for key in keys]
+        return draw_facts(rng, count, DNA[family], self.tokenizer)
 
     def haystack(self, rng: random.Random, count: int, *, test: bool) -> list[int]:
         """Return so many bases of one genome, from a random place on; it is a ring."""
@@ -58,13 +53,27 @@ class Dna:
             "".join(motif) + _random(rng, _KEY) + rng.choice(form.spacers) + _random(rng, rng.choice(form.lengths))
         )
 
-    def _fact(self, rng: random.Random, form: DnaFamily, key: str) -> Fact:
-        payload = self._encode(_random(rng, rng.choice(form.lengths)))
-        asked = self._encode(f"{_MOTIF}{key}{rng.choice(form.spacers)}")
-        return Fact(asked, payload, self._encode(_END), asked, self._encode(_END), free=0)
-
     def _encode(self, bases: str) -> Tokens:
         return tuple(self.tokenizer.encode(bases).ids)
+
+
+def draw_facts(rng: random.Random, count: int, family: DnaFamily, tokenizer: Tokenizer) -> list[Fact]:
+    """Return facts with different keys."""
+    keys = dict[str, None]()
+    while len(keys) < count:
+        key = _random(rng, _KEY)
+        if held_out(key) == family.test:
+            keys[key] = None
+
+    def encode(bases: str) -> Tokens:
+        return tuple(tokenizer.encode(bases).ids)
+
+    def fact(key: str) -> Fact:
+        payload = encode(_random(rng, rng.choice(family.lengths)))
+        asked = encode(f"{_MOTIF}{key}{rng.choice(family.spacers)}")
+        return Fact(asked, payload, encode(_END), asked, encode(_END), free=0)
+
+    return [fact(key) for key in keys]
 
 
 def _tokenizer() -> Tokenizer:
@@ -76,11 +85,12 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _genome(seed: str) -> str:
+def genome(seed: str, length: int) -> str:
+    """Return so many bases of a chain of its own."""
     rng = random.Random(f"genome/{seed}")  # noqa: S311  # a seed, no secret
     odds = [[rng.gammavariate(4.0, 1.0) for _ in _BASES] for _ in range(len(_BASES) ** _ORDER)]
     state, bases = 0, []
-    for _ in range(_LENGTH):
+    for _ in range(length):
         base = rng.choices(range(len(_BASES)), odds[state])[0]
         bases.append(_BASES[base])
         state = (state * len(_BASES) + base) % len(odds)

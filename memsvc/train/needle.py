@@ -5,7 +5,7 @@ is the likeliest after the ones before, which is what greedy decoding would give
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -14,12 +14,13 @@ from torch import Tensor
 
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.backbone.titans_mac.state import StreamState
-from memsvc.train.families import FamilyName
-from memsvc.train.source import Fact, Source
+from memsvc.train.source import Fact
 
 Condition = Literal["memory", "memory off", "zero writes", "other tenant"]
 CONDITIONS: tuple[Condition, ...] = ("memory", "memory off", "zero writes", "other tenant")
-_CHUNKS = 16
+Draw = Callable[[random.Random, int], list[Fact]]
+"""Gives so many facts with different keys."""
+_CHUNKS = 32
 """Of one call of the model, between lengths."""
 _GAPS = (20, 60)
 """Tokens between facts."""
@@ -39,7 +40,6 @@ class NeedleTest:
     """Independent ones: each with facts and a place in the haystack of its own."""
     needles: int = 8
     """Facts of each stream."""
-    family: FamilyName = "similar"
     condition: Condition = "memory"
     seed: int = 0
 
@@ -64,37 +64,36 @@ class NeedleRow(NamedTuple):
 class _Stream(NamedTuple):
     """One stream's tokens and questions."""
 
-    head: list[int]
-    """The facts, and haystack between them."""
+    head: Tensor
+    """The facts, and haystack between them, [m]."""
     hay: Tensor
     """What follows, over and over, [n]."""
+    start: int
+    """Where in it."""
     facts: list[Fact]
     depth: int
     """Where the middle one of the facts is."""
 
     def take(self, start: int, stop: int) -> Tensor:
         """Return the tokens from start to stop."""
-        at = torch.arange(start, stop)
-        head = torch.tensor(self.head)
-        later = self.hay[(at - len(head)).clamp_min(0) % len(self.hay)]
-        return torch.where(at < len(head), head[at.clamp(max=len(head) - 1)], later)
+        head = self.head[start:stop]
+        later = torch.arange(max(start, len(self.head)), stop) + (self.start - len(self.head))
+        return torch.cat([head, self.hay[later % len(self.hay)].long()])
 
 
 @torch.no_grad()
-def needle_test(
-    model: TitansMac, source: Source, test: NeedleTest, hay: Sequence[int] | None = None
-) -> Iterator[NeedleRow]:
+def needle_test(model: TitansMac, draw: Draw, hay: Tensor, test: NeedleTest) -> Iterator[NeedleRow]:
     """Yield a row for each length, as soon as it is reached.
 
     Args:
         model: with the gate hard.
-        source: of the facts, and of the haystack.
+        draw: gives the facts.
+        hay: tokens of ordinary text, [n]; each stream begins somewhere in it, and at its end it begins again.
         test: what is asked.
-        hay: another haystack.
     """
     b = model.config.chunk
     rng = random.Random(f"needle/{test.seed}")  # noqa: S311  # a seed, no secret
-    streams = [_draw(source, test, rng, hay) for _ in range(test.streams)]
+    streams = [_draw(draw(rng, test.needles), rng, hay) for _ in range(test.streams)]
     longest = max(len(stream.head) for stream in streams)
     if any(length % b or length < longest + 2 * b for length in test.lengths):
         raise ValueError(f"lengths must be multiples of {b}, and at least {longest + 2 * b} for these facts")
@@ -104,7 +103,7 @@ def needle_test(
         while done < length:
             stop = min(length, done + _CHUNKS * b)
             tokens = torch.stack([stream.take(done, stop) for stream in streams]).to(state.chunks.device)
-            passed = model.stream(tokens, state, memory=memory, learning=learning)
+            passed = model.stream(tokens, state, memory=memory, learning=learning, hidden=False)
             after = torch.arange(done, stop) >= torch.tensor([[len(stream.head)] for stream in streams])
             opened += float((passed.write.cpu() * after).sum())
             state, done = passed.state, stop
@@ -122,22 +121,17 @@ def needle_test(
         )
 
 
-def _draw(source: Source, test: NeedleTest, rng: random.Random, hay: Sequence[int] | None) -> _Stream:
-    facts = source.facts(rng, test.needles, test.family)
-    if hay is None:
-        text = source.haystack(rng, max(test.lengths), test=True)
-    else:
-        start = rng.randrange(len(hay))
-        text = [*hay[start:], *hay[:start]]
+def _draw(facts: list[Fact], rng: random.Random, hay: Tensor) -> _Stream:
+    place = rng.randrange(len(hay))
     head: list[int] = []
-    place, places = 0, []
+    places = []
     for fact in facts:
         gap = rng.randint(*_GAPS)
-        head += [text[(place + i) % len(text)] for i in range(gap)]
+        head += hay[torch.arange(place, place + gap) % len(hay)].tolist()
         place += gap
         places.append(len(head))
         head += [*fact.before, *fact.value, *fact.after]
-    return _Stream(head, torch.roll(torch.tensor(text), -place), facts, places[len(places) // 2])
+    return _Stream(torch.tensor(head), hay, place, facts, places[len(places) // 2])
 
 
 def _swapped(state: StreamState) -> StreamState:
@@ -154,16 +148,14 @@ def _ask(
 ) -> Tensor:
     """Return the share of right tokens of each stream's j-th answer, [B]. The haystack goes on up to the question."""
     b = model.config.chunk
-    rows, scored = [], []
-    for stream in streams:
-        fact = stream.facts[j]
-        asked = [*fact.question, *fact.value]
-        room = -len(asked) % b
-        rows.append([*stream.take(length, length + room).tolist(), *asked])
-        scored.append(len(fact.value) - fact.free)
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError("a question and its answer must fit in a chunk")
+    asked = [[*stream.facts[j].question, *stream.facts[j].value] for stream in streams]
+    whole = -(-max(map(len, asked)) // b) * b
+    rows = [
+        [*stream.take(length, length + whole - len(end)).tolist(), *end]
+        for stream, end in zip(streams, asked, strict=True)
+    ]
     tokens = torch.tensor(rows, device=state.chunks.device)
     hidden = model.stream(tokens, state, memory=memory, learning=False).hidden
     right = (model.logits(hidden)[:, :-1].argmax(-1) == tokens[:, 1:]).double().cpu()
+    scored = [len(stream.facts[j].value) - stream.facts[j].free for stream in streams]
     return torch.stack([row[-count:].mean() for row, count in zip(right, scored, strict=True)])

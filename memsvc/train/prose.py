@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from memsvc.train.corpus import Document, documents
 from memsvc.train.families import FAMILIES, FamilyName, distractor
-from memsvc.train.family import Needle
+from memsvc.train.family import Family, Needle
 from memsvc.train.source import Fact, Tokens
 
 VOCABULARY = 1024
@@ -36,7 +36,7 @@ class Prose:
 
     def facts(self, rng: random.Random, count: int, family: FamilyName) -> list[Fact]:
         """Return facts with different keys."""
-        return [self._fact(needle) for needle in self._families[family].draw(rng, count)]
+        return draw_facts(rng, count, self._families[family], self.tokenizer)
 
     def haystack(self, rng: random.Random, count: int, *, test: bool) -> list[int]:
         """Return so many tokens, from a random place on; at the end of all documents it goes on at the first."""
@@ -54,12 +54,7 @@ class Prose:
         return self._encode(f"{family.lead}{speaker}{distractor(rng, test=test)}")
 
     def _text(self, document: Document) -> str:
-        return document.text if self.name == "text" else "\n".join(_turns(document, self._families["training"].names))
-
-    def _fact(self, needle: Needle) -> Fact:
-        before, value, after, question = map(self._encode, needle)
-        # A blank, then the digits.
-        return Fact(before, value, after, question, self._encode("."), free=1)
+        return document.text if self.name == "text" else "\n".join(turns(document, self._families["training"].names))
 
     def _encode(self, text: str) -> Tokens:
         return tuple(self.tokenizer.encode(text).ids)
@@ -68,6 +63,18 @@ class Prose:
         rng = random.Random(0)  # noqa: S311  # a seed, no secret
         needles = self._families["training"].draw(rng, _LINES)
         return [f"{needle.before}{needle.value}{needle.after}" for needle in needles]
+
+
+def draw_facts(rng: random.Random, count: int, family: Family, tokenizer: Tokenizer) -> list[Fact]:
+    """Return facts with different keys."""
+    return [to_fact(needle, tokenizer) for needle in family.draw(rng, count)]
+
+
+def to_fact(needle: Needle, tokenizer: Tokenizer) -> Fact:
+    """Return a needle in tokens."""
+    before, value, after, question, end = (tuple(tokenizer.encode(part).ids) for part in (*needle, "."))
+    # A blank, then the digits.
+    return Fact(before, value, after, question, end, free=1)
 
 
 def make_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
@@ -83,7 +90,7 @@ def make_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _turns(document: Document, names: Sequence[str]) -> Iterator[str]:
+def turns(document: Document, names: Sequence[str]) -> Iterator[str]:
     """Yield a document's sentences as turns of two speakers, and of two others after a while."""
     rng = random.Random(document.name)  # noqa: S311  # a seed, no secret
     sentences = document.text.replace("\n", " ").split(". ")

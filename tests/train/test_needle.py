@@ -1,14 +1,19 @@
 """The needle test: what its conditions mean, checked on models whose answers are known."""
 
+import random
+from functools import partial
+
 import pytest
 import torch
 
 from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.train.needle import CONDITIONS, NeedleTest, needle_test
-from tests.train.toy import DIGITS, Toy
+from tests.train import toy
 
 LENGTHS = (320, 640)
+HAY = torch.tensor(random.Random(0).choices(toy.HAY, k=500))
+DRAW = partial(toy.Toy().facts, family="similar")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +26,7 @@ def model():
 
 
 def rows(model, **settings):
-    return list(needle_test(model, Toy(), NeedleTest(lengths=LENGTHS, streams=3, needles=2, **settings)))
+    return list(needle_test(model, DRAW, HAY, NeedleTest(lengths=LENGTHS, streams=3, needles=2, **settings)))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
@@ -37,7 +42,7 @@ def test_a_model_that_says_one_digit_is_right_as_often_as_it_is_asked_for(model)
     constant = TitansMac(model.config).eval()
     constant.head = torch.nn.Linear(model.config.width, model.config.vocabulary)
     torch.nn.init.zeros_(constant.head.weight)
-    constant.head.bias.data = torch.nn.functional.one_hot(torch.tensor(DIGITS[3]), 53).float()
+    constant.head.bias.data = torch.nn.functional.one_hot(torch.tensor(toy.DIGITS[3]), 53).float()
     rng_free = [row.digits for row in rows(constant, seed=1)]
     assert rng_free[0] == rng_free[1]
     assert any(row.digits > 0 for seed in range(6) for row in rows(constant, seed=seed))
@@ -46,6 +51,6 @@ def test_a_model_that_says_one_digit_is_right_as_often_as_it_is_asked_for(model)
 
 def test_lengths_that_do_not_fit_are_refused(model):
     with pytest.raises(ValueError, match="multiples of 16"):
-        next(needle_test(model, Toy(), NeedleTest(lengths=(330,), streams=1, needles=1)))
+        next(needle_test(model, DRAW, HAY, NeedleTest(lengths=(330,), streams=1, needles=1)))
     with pytest.raises(ValueError, match="at least"):
-        next(needle_test(model, Toy(), NeedleTest(lengths=(16,), streams=1, needles=1)))
+        next(needle_test(model, DRAW, HAY, NeedleTest(lengths=(16,), streams=1, needles=1)))

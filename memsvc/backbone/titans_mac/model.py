@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from memsvc.backbone.titans_mac.block import EPSILON, Block, ReadoutEntry
+from memsvc.backbone.titans_mac.block import EPSILON, Block, Entry, ReadoutEntry
 from memsvc.backbone.titans_mac.config import MacConfig
 from memsvc.backbone.titans_mac.memory import ContextMemory
 from memsvc.backbone.titans_mac.state import StreamState, initial
@@ -18,7 +18,7 @@ class Streamed(NamedTuple):
     """What whole chunks came to."""
 
     hidden: Tensor
-    """What the head reads, [B, T, d]."""
+    """What the head reads, [B, T, d]; [B, 0, d] where it was not asked for."""
     write: Tensor
     """How far the memory's gate was open, [B, T]; zeros without a memory."""
     logit: Tensor
@@ -47,7 +47,9 @@ class TitansMac(nn.Module):
         weight = self.embedding.weight
         return initial(self.config, rows, dtype=weight.dtype, device=weight.device)
 
-    def stream(self, tokens: Tensor, state: StreamState, *, memory: bool = True, learning: bool = True) -> Streamed:
+    def stream(
+        self, tokens: Tensor, state: StreamState, *, memory: bool = True, learning: bool = True, hidden: bool = True
+    ) -> Streamed:
         """Pass over whole chunks.
 
         All chunks go through a block at once; only the memory goes from chunk to chunk.
@@ -57,6 +59,7 @@ class TitansMac(nn.Module):
             state: before them.
             memory: off, nothing is read from it or written to it.
             learning: off, nothing is written to it.
+            hidden: off, only the state is asked for, and blocks from the memory's on pass over the last chunks alone.
         """
         if tokens.shape[1] % self.config.chunk:
             raise ValueError(f"tokens must come in whole chunks of {self.config.chunk}, not {tokens.shape[1]} at once")
@@ -69,10 +72,17 @@ class TitansMac(nn.Module):
             if self.memory is not None and remembered is not None and i == self.config.memory_layer and memory:
                 result = self.memory(self.before_memory(x), embeddings, remembered, learning=learning)
                 entry, write, logit, remembered = self.entry(result.readouts), result.write, result.logit, result.state
-            x, after = block(x, before, state.chunks, entry)
+            start = state.chunks
+            if not hidden and i >= (self.config.memory_layer or 0):
+                # Of a block's input, its state is made of the last chunk, and of a few tokens before through the
+                # convolution; what it hands on is right two chunks later.
+                kept = min(x.shape[1], 2 * (self.config.layers - i) * self.config.chunk)
+                start = start + (x.shape[1] - kept) // self.config.chunk
+                x, entry = x[:, -kept:], entry and Entry(*(part if part is None else part[:, -kept:] for part in entry))
+            x, after = block(x, before, start, entry)
             blocks.append(after)
         chunks = state.chunks + tokens.shape[1] // self.config.chunk
-        return Streamed(x, write, logit, StreamState(tuple(blocks), remembered, chunks))
+        return Streamed(x if hidden else x[:, :0], write, logit, StreamState(tuple(blocks), remembered, chunks))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return [..., vocabulary] for hidden [..., d]."""

@@ -116,3 +116,19 @@ def test_damaged_or_foreign_bytes_are_refused(model):
 def test_nothing_follows_a_stream_without_tokens(model):
     with pytest.raises(ValueError, match="without tokens"):
         following(model, [start(model)])
+
+
+@pytest.mark.parametrize("chunks", [1, 4, 9])
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_state_without_the_hidden_states_is_the_same_state(model, chunks, memory):
+    state = lean = model.initial(2)
+    for i in range(3):
+        tokens = torch.tensor([words(32 * chunks, i), words(32 * chunks, 7 + i)])
+        with torch.no_grad():
+            passed = model.stream(tokens, state, memory=memory)
+            short = model.stream(tokens, lean, memory=memory, hidden=False)
+        state, lean = passed.state, short.state
+        assert short.hidden.shape == (2, 0, 32)
+        assert torch.equal(passed.write, short.write)
+        for a, b in zip(state.tensors(), lean.tensors(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
