@@ -53,18 +53,25 @@ def _library(*, code: bool) -> Iterator[Document]:
         name = path.relative_to(library).as_posix()
         if name.split("/")[0] in {"site-packages", "test", "lib2to3"} or "/tests/" in name:
             continue
-        try:
-            source = path.read_text(encoding="utf-8")
-            tree = ast.parse(source)
-        except (SyntaxError, UnicodeDecodeError):  # files that are meant to be wrong
+        text = docstrings(path)
+        if text is None:
             continue
-        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        strings = (ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds))
-        text = "\n\n".join(string for string in strings if string)
-        if len(text) >= _LEAST:
-            yield Document(f"module {name}", _plain(text))
+        if text:
+            yield Document(f"module {name}", text)
         if code and zlib.crc32(name.encode()) % _CODE == 0:
-            yield Document(f"source {name}", _plain(source))
+            yield Document(f"source {name}", _plain(path.read_text(encoding="utf-8")))
+
+
+def docstrings(path: Path) -> str | None:
+    """Return a Python file's docstrings, as prose; nothing where they are short, None where it is no Python."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):  # files that are meant to be wrong
+        return None
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    strings = (ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds))
+    text = "\n\n".join(string for string in strings if string)
+    return _plain(text) if len(text) >= _LEAST else ""
 
 
 def _plain(text: str) -> str:

@@ -12,8 +12,10 @@ _BASES = "ACGT"
 _MOTIF, _END = "GATTACAGGCTTAC", "TGCATG"
 _KEY = 12
 """Bases of a key."""
-_ORDER, _GENOMES, _LENGTH = 4, 8, 250_000
-"""Bases that the next depends on; chains of their own; bases of each."""
+_ORDER, _GENOMES = 4, 8
+"""Bases that the next depends on; chains of their own."""
+LENGTH = 250_000
+"""Bases of each."""
 _MUTATED = 2
 """Bases in which a near miss differs from the motif."""
 
@@ -26,7 +28,7 @@ class Dna:
     def __init__(self) -> None:
         self.tokenizer = _tokenizer()
         self._hay = {
-            test: [self._encode(genome(f"{test}/{i}", _LENGTH)) for i in range(1 if test else _GENOMES)]
+            test: [self._encode(genome(f"{test}/{i}", LENGTH)) for i in range(1 if test else _GENOMES)]
             for test in (False, True)
         }
 
