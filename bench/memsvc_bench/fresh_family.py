@@ -116,7 +116,7 @@ DIALOGUE = Family(
 # The motif says what is to be remembered, so it stays; spacers of another length, and payloads, are new.
 DNA = DnaFamily(spacers=("TTGCAA", "GGGCCC", "CCATGG", "ATTTAAAT", "CGTACGCG"), lengths=(5, 11, 12), test=True)
 
-FAMILIES: Mapping[str, Family | DnaFamily] = MappingProxyType({"text": TEXT, "dialogue": DIALOGUE, "dna": DNA})
+FAMILIES: Mapping[str, Family] = MappingProxyType({"text": TEXT, "dialogue": DIALOGUE})
 """By the kind of text."""
 
 

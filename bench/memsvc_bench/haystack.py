@@ -9,28 +9,50 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from tokenizers import Tokenizer
 
 from memsvc.train import dna
 from memsvc.train.corpus import Document, docstrings, documents
 from memsvc.train.families import FAMILIES
-from memsvc.train.prose import turns
+from memsvc.train.prose import Prose, turns
+from memsvc.train.source import Source
 
+Kind = Literal["text", "dialogue", "dna"]
 LIBRARIES = ("numpy", "torch")
 """Docstrings of these; training reads the standard library alone."""
+REPEATED, SPRINKLED = 524_288, 131_072
+"""Tokens of what training held out, which repeats; and of text with distractors, one after so many."""
+EVERY = 256
 NOISE = " The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
 """RULER's repeated noise (arXiv:2404.06654)."""
 
 
-def held_out(kind: str, tokenizer: Tokenizer, length: int) -> list[int]:
-    """Return what training held out: short, for prose; what is longer repeats it."""
-    if kind == "dna":
-        return dna.Dna().haystack(random.Random(0), min(length, dna.LENGTH), test=True)  # noqa: S311  # no secret
-    return _encoded(kind, documents(test=True), tokenizer)
+def haystacks(kind: Kind, tokenizer: Tokenizer, length: int, file: Path | None = None) -> dict[str, list[int]]:
+    """Return all that the benchmark searches, by name.
+
+    Args:
+        kind: `text`, `dialogue` or `dna`.
+        tokenizer: of the model.
+        length: tokens that are wanted.
+        file: a text that takes the place of the one that no model was trained on.
+
+    Raises:
+        ValueError: the file has no text; a library is missing.
+    """
+    rng = random.Random("haystacks")  # a seed, no secret
+    source: Source = dna.Dna() if kind == "dna" else Prose(kind, tokenizer)
+    long = of_file(kind, tokenizer, file) if file else unseen(kind, tokenizer, length)
+    return {
+        "unseen": long,
+        "held out": source.haystack(rng, min(length, REPEATED), test=True),
+        "distractors": sprinkled(long[:SPRINKLED], lambda: source.distractor(rng, test=True), EVERY),
+        "noise": noise(tokenizer),
+    }
 
 
-def unseen(kind: str, tokenizer: Tokenizer, length: int) -> list[int]:
+def unseen(kind: Kind, tokenizer: Tokenizer, length: int) -> list[int]:
     """Return a long one.
 
     Args:
@@ -42,11 +64,11 @@ def unseen(kind: str, tokenizer: Tokenizer, length: int) -> list[int]:
         return tokenizer.encode(dna.genome("needle", length)).ids
     found = [*documents(test=True), *_libraries()]
     # Else a stream would begin in one library and end in another.
-    random.Random("haystack").shuffle(found)  # noqa: S311  # a seed, no secret
+    random.Random("haystack").shuffle(found)  # a seed, no secret
     return _encoded(kind, found, tokenizer)
 
 
-def of_file(kind: str, tokenizer: Tokenizer, path: Path) -> list[int]:
+def of_file(kind: Kind, tokenizer: Tokenizer, path: Path) -> list[int]:
     """Return a text file's tokens; of DNA, without the lines that name sequences.
 
     Raises:
@@ -75,7 +97,7 @@ def sprinkled(hay: Sequence[int], piece: Callable[[], Sequence[int]], every: int
     return [token for i in range(0, len(hay), every) for token in (*hay[i : i + every], *piece())]
 
 
-def _encoded(kind: str, found: Sequence[Document], tokenizer: Tokenizer) -> list[int]:
+def _encoded(kind: Kind, found: Sequence[Document], tokenizer: Tokenizer) -> list[int]:
     names = FAMILIES["dialogue"]["training"].names
     texts = (document.text if kind == "text" else "\n".join(turns(document, names)) for document in found)
     # One by one: it takes less memory than all at once.

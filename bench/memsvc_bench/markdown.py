@@ -14,13 +14,13 @@ def render(result: Mapping[str, Any]) -> str:
     scalars = {name: value for name, value in result["figures"].items() if not isinstance(value, Mapping)}
     rows = [(name, value) for name, value in result["figures"].items() if isinstance(value, Mapping)]
     if scalars:
-        parts.append(_table(["figure", "value"], [[_words(name), _show(value)] for name, value in scalars.items()]))
+        parts.append(table(["figure", "value"], [[_words(name), show(value)] for name, value in scalars.items()]))
     for columns, group in groupby(rows, key=lambda row: list(row[1])):
-        lines = [[name, *(_show(row[column]) for column in columns)] for name, row in group]
-        parts.append(_table(["", *map(_words, columns)], lines))
+        lines = [[name, *(show(row[column]) for column in columns)] for name, row in group]
+        parts.append(table(["", *map(_words, columns)], lines))
     if result["checks"]:
-        lines = [[c["name"], _show(c["value"]), c["target"], "yes" if c["ok"] else "**no**"] for c in result["checks"]]
-        parts.append(_table(["check", "value", "target", "holds"], lines))
+        lines = [[c["name"], show(c["value"]), c["target"], "yes" if c["ok"] else "**no**"] for c in result["checks"]]
+        parts.append(table(["check", "value", "target", "holds"], lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -38,7 +38,9 @@ def _machine(machine: Mapping[str, Any]) -> str:
     )
 
 
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table; all columns but the first are numbers."""
+
     def rows() -> Iterator[str]:
         yield "| " + " | ".join(header) + " |"
         yield "|---" + "|---:" * (len(header) - 1) + "|"
@@ -52,7 +54,8 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """Write one figure."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -61,7 +64,7 @@ def _show(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return ", ".join(map(_show, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(show, value)) if isinstance(value, list) else str(value)
 
 
 if __name__ == "__main__":

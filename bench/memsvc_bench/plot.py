@@ -18,6 +18,8 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 """Points (x, y) of each line, by name."""
 Bars = Mapping[str, Mapping[str, float]]
 """Height of each bar, by label, of each series, by name."""
+Bands = Mapping[str, Sequence[tuple[float, float]]]
+"""Bounds of each point of some series."""
 Figures = Mapping[str, Any]
 
 WIDTH, HEIGHT = 7.0, 4.0
@@ -47,15 +49,19 @@ def lines(
     log_x: bool = False,
     chance: float | None = None,
     top: float | None = None,
+    bands: Bands = MappingProxyType({}),
 ) -> None:
     """Draw a line with a mark at each point for each series, and a dashed one for chance where that is given.
 
-    The y axis begins at 0 and ends at `top`, or where the points do.
+    The y axis begins at 0 and ends at `top`, or where the points do. Bands are shaded.
     """
 
     def draw(axes: Axes) -> None:
         for name, points in series.items():
-            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1.2, label=name)
+            (line,) = axes.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1.2, label=name)
+            if name in bands:
+                low, high = zip(*bands[name], strict=True)
+                axes.fill_between([x for x, _ in points], low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set(title=title, xlabel=x_label, ylabel=y_label)
         if log_x:
             axes.set_xscale("log")
@@ -140,8 +146,27 @@ def genomics(figures: Figures, folder: Path) -> None:
     lines(folder / "genomics-drift.svg", "Switches seen within 4,096 tokens", "sigma", "share", seen, top=1.05)
 
 
+def needle(figures: Figures, folder: Path) -> None:
+    """Draw what is found by the length of the text, and by the number of facts, each with its 95 %."""
+    rows = {name: row for name, row in figures.items() if isinstance(row, Mapping) and "at_least" in row}
+    plots = (("needle", "length", "tokens of the stream"), ("needle-capacity", "facts", "facts of the stream"))
+    for name, x, label in plots:
+        chosen = [(key, row) for key, row in rows.items() if x in row]
+        series: dict[str, list[tuple[float, float]]] = {}
+        bands: dict[str, list[tuple[float, float]]] = {}
+        for key, row in chosen:
+            line = f"at {row['tokens']:,} tokens" if x == "facts" else key.rpartition(", ")[0]
+            # The first word is the number of facts, or the model's name.
+            if x == "length" or key.startswith(f"{row['facts']} facts"):
+                series.setdefault(line, []).append((row[x], row["exact"]))
+                bands.setdefault(line, []).append((row["at_least"], row["at_most"]))
+        title = f"Facts found, {figures['preset']}"
+        path = folder / f"{name}-{figures['preset']}.svg"
+        lines(path, title, label, "exact", series, log_x=True, top=1.05, bands=bands)
+
+
 PLOTS: Mapping[str, Callable[[Figures, Path], None]] = MappingProxyType(
-    {draw.__name__: draw for draw in (forgetting, importance, memory, drift, genomics)}
+    {draw.__name__: draw for draw in (forgetting, importance, memory, drift, genomics, needle)}
 )
 """What can be drawn, by the name of the benchmark."""
 

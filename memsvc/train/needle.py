@@ -76,9 +76,9 @@ class _Stream(NamedTuple):
 
     def take(self, start: int, stop: int) -> Tensor:
         """Return the tokens from start to stop."""
-        head = self.head[start:stop]
-        later = torch.arange(max(start, len(self.head)), stop) + (self.start - len(self.head))
-        return torch.cat([head, self.hay[later % len(self.hay)].long()])
+        end = len(self.head)
+        later = torch.arange(max(start, end), max(stop, end)) + (self.start - end)
+        return torch.cat([self.head[start:stop], self.hay[later % len(self.hay)].long()])
 
 
 @torch.no_grad()

@@ -34,6 +34,13 @@ FIGURES = {
         "cosine": {"@1": 0.3, "@10": 0.5},
         "switches, sigma 2": {"to DNA, seen": 1.0, "back, seen": 0.0},
     },
+    "needle": {
+        "preset": "text",
+        "similar, memory, 2,048": {"length": 2048, "n": 8, "exact": 0.9, "at_least": 0.7, "at_most": 1.0},
+        "similar, memory, 8,192": {"length": 8192, "n": 8, "exact": 0.8, "at_least": 0.6, "at_most": 0.9},
+        "8 facts, 8,192": {"facts": 8, "tokens": 8192, "n": 8, "exact": 0.8, "at_least": 0.6, "at_most": 0.9},
+        "wide, 8 facts, 8,192": {"facts": 8, "tokens": 8192, "n": 8, "exact": 0.8, "at_least": 0.6, "at_most": 0.9},
+    },
 }
 
 

@@ -1,0 +1,136 @@
+"""Needles in a Titans-MAC model's memory: how many are found after two million tokens, and what the memory costs."""
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memsvc.backbone.titans_mac import checkpoint
+from memsvc.backbone.titans_mac.checkpoint import Loaded
+from memsvc_bench import markdown, needle_compute, needle_figures
+from memsvc_bench.haystack import Kind
+from memsvc_bench.needle_facts import facts
+from memsvc_bench.needle_plan import FULL, SHIPPED, Scale, passes
+from memsvc_bench.needle_run import Task, haystack, prepare, run
+from memsvc_bench.report import Check, Result, describe_machine
+
+MODELS = Path(checkpoint.__file__).parent / "models"
+"""Where the models are that ship."""
+_DENSE = 200
+"""Facts of the text that is timed as facts alone."""
+_COMPUTE = "compute.json"
+
+
+def bench(
+    preset: Kind,
+    folder: Path,
+    *,
+    model: Path | None = None,
+    file: Path | None = None,
+    ablations: Mapping[str, Path] | None = None,
+    beyond: int = 0,
+    threads: int = 2,
+    scale: Scale = FULL,
+) -> Result:
+    """`memsvc bench needle`. Writes the result, its tables and its curves into the folder, too.
+
+    Args:
+        preset: which model, and what its facts and haystacks are.
+        folder: of the run; one that was broken off is gone on with.
+        model: another file than the one that ships.
+        file: a haystack in place of ours.
+        ablations: trained ones, by name.
+        beyond: a length past the last, that few streams go on to; 0 for none.
+        threads: cores.
+        scale: how much is asked.
+
+    Raises:
+        FailedPreconditionError: there is no such model.
+        ValueError: the folder holds another run; a haystack cannot be read.
+    """
+    path, others = model or MODELS / f"{preset}.safetensors", dict(ablations or {})
+    loaded = checkpoint.load(path)
+    task = Task(folder=folder, kind=preset, models={SHIPPED: path, **others}, file=file)
+    told = prepare(task, max(scale.lengths[-1], beyond))
+    torch.set_num_threads(1)
+    # First: while passes run, no time means anything.
+    compute = _compute(task, loaded, scale)
+    rows = needle_figures.merged(run(task, passes(preset, scale, list(others), beyond), threads=threads))
+    hay = haystack(folder, "unseen")
+    figures: dict[str, Any] = {
+        "preset": preset,
+        "model": told["models"][SHIPPED],
+        "fresh_family": told["fresh_family"],
+        "parameters": sum(weight.numel() for weight in loaded.model.parameters()),
+        "window_tokens": loaded.model.config.window,
+        "haystack": told["haystack"],
+        "haystack_tokens": len(hay),
+        **needle_figures.curve(rows),
+        **needle_figures.capacity(rows),
+        **needle_figures.niah(rows),
+        **needle_figures.ablations(rows),
+        **compute["per_token"],
+        **compute["by_history"],
+    }
+    checks = [
+        *needle_figures.checks(preset, rows, max(scale.capacity), scale.lengths[-1]),
+        *_compute_checks(compute),
+    ]
+    result = Result(
+        machine=describe_machine(),
+        command=_command(preset, model, file, others, beyond),
+        figures=figures,
+        checks=checks,
+    )
+    _write(result, folder)
+    return result
+
+
+def _compute(task: Task, loaded: Loaded, scale: Scale) -> dict[str, Any]:
+    file = task.folder / _COMPUTE
+    if file.exists():
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+    model, hay = loaded.model, haystack(task.folder, "unseen")
+    draw = facts(task.kind, "similar", loaded.tokenizer)
+    told = draw(random.Random("compute"), _DENSE)  # a seed, no secret
+    dense = [token for fact in told for token in (*fact.before, *fact.value, *fact.after)]
+    measured = {
+        "per_token": needle_compute.per_token(model, hay, dense, scale.rounds),
+        "by_history": needle_compute.by_history(model, hay, told[0], scale.histories, scale.rounds),
+    }
+    file.write_text(json.dumps(measured))
+    return measured
+
+
+def _compute_checks(compute: Mapping[str, Any]) -> list[Check]:
+    ratio = max(row["time_ratio"] for name, row in compute["per_token"].items() if name.startswith("haystack"))
+    first, *_, last = (row["first_token_ms"] for row in compute["by_history"].values())
+    sizes = {row["state_bytes"] for row in compute["by_history"].values()}
+    return [
+        Check.at_most("time per token of a haystack, with memory over without", ratio, 1.8),
+        Check.at_most("first token after the longest history over the shortest", last / first, 1.2),
+        Check.holds("the state takes the same bytes after every history", len(sizes) == 1),
+    ]
+
+
+def _command(preset: str, model: Path | None, file: Path | None, others: Mapping[str, Path], beyond: int) -> str:
+    parts = [f"memsvc bench needle --preset {preset}"]
+    parts += [f"--model {model.name}"] if model else []
+    parts += [f"--haystack {file.name}"] if file else []
+    parts += [f"--ablation {name}={path.name}" for name, path in others.items()]
+    parts += [f"--beyond {beyond}"] if beyond else []
+    return " ".join(parts)
+
+
+def _write(result: Result, folder: Path) -> None:
+    # It takes a second to import.
+    from memsvc_bench import plot  # noqa: PLC0415
+
+    text = result.to_json()
+    (folder / "result.json").write_text(f"{text}\n")
+    (folder / "tables.md").write_text(markdown.render(json.loads(text)))
+    plot.needle(result.figures, folder)

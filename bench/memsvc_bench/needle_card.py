@@ -1,0 +1,100 @@
+"""A model's card: `python -m memsvc_bench.needle_card MODEL.safetensors RESULT.json > MODEL.md`."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from memsvc.backbone.titans_mac import checkpoint
+from memsvc.backbone.titans_mac.checkpoint import Loaded
+from memsvc_bench.markdown import show, table
+
+_DATA = {
+    "text": "Made-up facts in Python's manual, its docstrings and some of its source. An eighth of the documents is "
+    "held out, and a fifth of the names.",
+    "dialogue": "Made-up facts in Python's manual and docstrings, as turns of speakers. An eighth of the documents is "
+    "held out, and a fifth of the names.",
+    "dna": "Made-up facts (a fixed motif, a key, a spacer, a payload) in made-up genomes, Markov chains of order 4. "
+    "A fifth of the keys is held out.",
+}
+
+
+def card(name: str, loaded: Loaded, result: Mapping[str, Any]) -> str:
+    """Return a model's card as Markdown.
+
+    Args:
+        name: of its file.
+        loaded: the model.
+        result: of `memsvc bench needle` on it, as `Result.to_json` gives it.
+
+    Raises:
+        ValueError: the result is another model's.
+    """
+    figures, told = result["figures"], loaded.card
+    if figures.get("model") != loaded.digest:
+        raise ValueError(f"the result is not one of {name}")
+    parts = [
+        f"# {name}",
+        "A small Titans-MAC language model (arXiv:2501.00663), trained in this repository. It is evidence for the "
+        "architecture and a test bed: it finds what it was told long ago, through a window of "
+        f"{loaded.model.config.window} tokens. It is no chat model, and knows nothing of the world.",
+        table(["", "value"], [[what, value] for what, value in _facts(loaded, figures)]),
+        f"**Data.** {_DATA[told['kind']]} None of it is downloaded.",
+        f"**Training.** `memsvc-train {told['kind']} DIR --seed {told['plan']['seed']} --threads {told['threads']}`, "
+        f"{sum(stage['steps'] for stage in told['plan']['stages']):,} steps, torch {told['torch']}.",
+        _stages(told["plan"]["stages"]),
+        f"**Figures**, of `{result['command']}`. A fact is found if each token of its value is the likeliest after "
+        "the ones before; the bounds are those of 95 % (Wilson), over answers.",
+        _rows(figures, "length"),
+        _rows(figures, "facts"),
+        table(
+            ["check", "value", "target", "holds"],
+            [[c["name"], show(c["value"]), c["target"], "yes" if c["ok"] else "**no**"] for c in result["checks"]],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the card of a model and a result.
+
+    Raises:
+        SystemExit: it is not called so, or the result is another model's.
+    """
+    if len(arguments) != 2:
+        raise SystemExit("usage: python -m memsvc_bench.needle_card MODEL.safetensors RESULT.json")
+    model, result = map(Path, arguments)
+    try:
+        sys.stdout.write(card(model.name, checkpoint.load(model), json.loads(result.read_text())))
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+
+
+def _facts(loaded: Loaded, figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    config = loaded.model.config
+    yield "SHA-256", loaded.digest
+    yield "parameters", show(figures["parameters"])
+    yield "tokens", show(config.vocabulary)
+    yield "blocks, width", f"{config.layers}, {config.width}"
+    yield (
+        "memory: depth, key, hidden, value",
+        ", ".join(str(getattr(config.memory, name)) for name in ("depth", "key", "hidden", "value")),
+    )
+
+
+def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(stages[0])
+    return table(["stage", *columns], [[str(i + 1), *(show(s[c]) for c in columns)] for i, s in enumerate(stages)])
+
+
+def _rows(figures: Mapping[str, Any], having: str) -> str:
+    """Return the table of those rows that have a column."""
+    rows = {name: row for name, row in figures.items() if isinstance(row, Mapping) and having in row}
+    columns = ["n", "exact", "at_least", "at_most", "gate_share"]
+    lines = [[name, *(show(row[column]) for column in columns)] for name, row in rows.items()]
+    return table(["", *(column.replace("_", " ") for column in columns)], lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

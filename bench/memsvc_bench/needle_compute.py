@@ -1,0 +1,111 @@
+"""What the memory costs: time and operations per token, the first token after any history, and bytes of the state."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from memsvc.backbone.titans_mac.model import TitansMac
+from memsvc.backbone.titans_mac.stream import Stream, following, pack
+from memsvc.train.source import Fact
+from memsvc_bench.progress import told
+
+CHUNKS = 16
+"""Of one timed call."""
+STREAMS = (1, 8)
+
+
+@torch.no_grad()
+def per_token(
+    model: TitansMac, hay: Tensor, dense: Sequence[int], rounds: int, streams: Sequence[int] = STREAMS
+) -> dict[str, dict[str, Any]]:
+    """Return time and operations per token, with the memory and without, turn and turn about.
+
+    Args:
+        model: with the gate hard.
+        hay: tokens of ordinary text, [n].
+        dense: tokens of facts, one after the other.
+        rounds: pairs.
+        streams: batched together.
+    """
+    length = CHUNKS * model.config.chunk
+    rows = {}
+    for count in streams:
+        for name, text in (("haystack", hay), ("facts", torch.tensor(dense))):
+            tokens = text[torch.arange(count * length) % len(text)].long().view(count, length)
+            rows[f"{name}, {count} streams"] = _paired(model, tokens, rounds)
+    return rows
+
+
+def _paired(model: TitansMac, tokens: Tensor, rounds: int) -> dict[str, Any]:
+    state = model.initial(len(tokens))
+
+    def call(memory: bool) -> Tensor:
+        return model.logits(model.stream(tokens, state, memory=memory).hidden)
+
+    opened = float(model.stream(tokens, state).write.mean())
+    pairs = [(_seconds(lambda: call(True)), _seconds(lambda: call(False))) for _ in range(rounds + 1)][1:]
+    us, plain = (statistics.median(times) / tokens.numel() * 1e6 for times in zip(*pairs, strict=True))
+    return {
+        "gate_share": opened,
+        "us_per_token": us,
+        "us_without_memory": plain,
+        "time_ratio": statistics.median(a / b for a, b in pairs),
+        "flops_per_token": _operations(lambda: call(True)) / tokens.numel(),
+        "flops_without_memory": _operations(lambda: call(False)) / tokens.numel(),
+    }
+
+
+@torch.no_grad()
+def by_history(
+    model: TitansMac, hay: Tensor, fact: Fact, lengths: Sequence[int], rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Return, for each length of history, how long the first token takes and the bytes of the state.
+
+    Args:
+        model: with the gate hard.
+        hay: what is streamed, [n], over and over.
+        fact: at its head; its question is the prompt.
+        lengths: of the history in whole chunks, ascending.
+        rounds: each asks after all histories, so that drift meets them alike.
+    """
+    prompt = fact.question[-model.config.chunk :]
+    streams: dict[int, Stream] = {}
+    head = torch.tensor([*fact.before, *fact.value, *fact.after])
+    text, state, done = torch.cat([head, hay.long()]), model.initial(1), 0
+    for length in told(lengths, "history"):
+        while done < length:
+            stop = min(length, done + CHUNKS * model.config.chunk)
+            state = model.stream(text[torch.arange(done, stop) % len(text)][None], state, hidden=False).state
+            done = stop
+        streams[length] = Stream(state, prompt)
+    waits: dict[int, list[float]] = {length: [] for length in lengths}
+    for _ in range(rounds + 1):
+        for length, stream in streams.items():
+            waits[length].append(_seconds(partial(following, model, [stream])))
+    return {
+        f"history of {length:,}": {
+            "first_token_ms": statistics.median(waits[length][1:]) * 1000,
+            "state_bytes": len(pack(streams[length], model.config)),
+        }
+        for length in lengths
+    }
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _operations(call: Callable[[], object]) -> int:
+    """Return the floating-point operations of a call's products of matrices; those of attention are counted as such."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        call()
+    return int(counter.get_total_flops())

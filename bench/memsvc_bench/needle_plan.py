@@ -1,0 +1,156 @@
+"""What the needle benchmark asks: passes over haystacks, each of some streams with facts at their head."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from memsvc.train.needle import CONDITIONS, Condition
+from memsvc_bench.haystack import Kind
+from memsvc_bench.needle_facts import S_NIAH
+
+Table = Literal["curve", "capacity", "s-niah", "ablation"]
+SHIPPED = "shipped"
+"""The name of the model that is measured, beside those of ablations."""
+NEEDLES = 8
+SWITCHES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "gate: surprise alone": {"gate": "surprise"},
+        "gate: always open": {"gate": "open"},
+        "no momentum": {"momentum": False},
+        "no decay": {"decay": False},
+        "first order": {"second_order": False},
+    }
+)
+"""Ablations of the trained model that need no training of their own; others are given as models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One batch of streams."""
+
+    table: Table
+    model: str = SHIPPED
+    family: str = "similar"
+    condition: Condition = "memory"
+    hay: str = "unseen"
+    needles: int = NEEDLES
+    lengths: tuple[int, ...]
+    streams: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is asked."""
+
+    lengths: tuple[int, ...] = (2_048, 8_192, 32_768, 131_072, 524_288, 2_097_152)
+    similar: int = 25
+    """Streams of the curve with training's forms."""
+    fresh: int = 12
+    """Streams of the curve with forms that no training had."""
+    controls: int = 25
+    """Streams of each condition but memory, up to `short`."""
+    short: int = 32_768
+    hard: int = 131_072
+    """Length up to which distractors are tried; what repeats is tried up to four times that."""
+    capacity: Mapping[int, tuple[int, int]] = field(
+        default_factory=lambda: {1: (96, 3), 16: (12, 4), 32: (8, 3), 64: (4, 2), 100: (4, 2)}
+    )
+    """Streams at the second of the lengths, and how many of them go on to the last, by the facts of each."""
+    niah: tuple[int, int, int] = (64, 16, 3)
+    """Streams up to the paper's lengths, to `hard`, and to the last."""
+    niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
+    ablations: int = 12
+    rows: int = 5
+    """The most streams of a pass that is long."""
+    beyond: int = 4
+    """Streams that go on past the last length, where that is asked for."""
+    histories: tuple[int, ...] = (2_048, 32_768, 524_288, 2_097_152)
+    """After which the first token is timed."""
+    rounds: int = 20
+    """Of each timing."""
+
+
+FULL = Scale()
+
+
+def passes(kind: Kind, scale: Scale, models: Sequence[str], beyond: int = 0) -> list[Pass]:
+    """Return all passes, the longest first.
+
+    Args:
+        kind: of the model; S-NIAH is English.
+        scale: how much.
+        models: names of other models, trained as ablations.
+        beyond: a length past the last; 0 for none.
+    """
+    found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, models)]
+    if kind == "text":
+        found += _niah(scale)
+    return sorted(found, key=lambda each: -each.streams * each.lengths[-1])
+
+
+def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
+    short = tuple(length for length in scale.lengths if length <= scale.short)
+    hard = tuple(length for length in scale.lengths if length <= scale.hard)
+    longer = tuple(length for length in scale.lengths if length <= 4 * scale.hard)
+    for family, streams in (("similar", scale.similar), ("fresh", scale.fresh)):
+        yield from _split(scale, streams, table="curve", family=family, lengths=scale.lengths)
+        if beyond:
+            # Two batches, so that no core waits for the longest.
+            for seed in (100, 101):
+                yield Pass(table="curve", family=family, lengths=(beyond,), streams=-(-scale.beyond // 2), seed=seed)
+        for condition in CONDITIONS[1:]:
+            yield Pass(table="curve", family=family, condition=condition, lengths=short, streams=scale.controls, seed=0)
+    yield from _split(scale, scale.ablations, table="curve", hay="held out", lengths=longer)
+    yield from _split(scale, scale.controls, table="curve", hay="distractors", lengths=hard)
+
+
+def _capacity(scale: Scale) -> Iterator[Pass]:
+    near, far = scale.lengths[1], scale.lengths[-1]
+    for needles, (streams, long) in scale.capacity.items():
+        # Two batches, so that no core waits for the longest.
+        for seed, part in enumerate((long - long // 2, long // 2)):
+            if part:
+                yield Pass(table="capacity", needles=needles, lengths=(near, far), streams=part, seed=seed)
+        if streams > long:
+            yield Pass(table="capacity", needles=needles, lengths=(near,), streams=streams - long, seed=2)
+
+
+def _niah(scale: Scale) -> Iterator[Pass]:
+    paper, hard, far = scale.niah
+    for family, hay in S_NIAH.items():
+
+        def part(lengths: tuple[int, ...], streams: int, seed: int, family: str = family, hay: str = hay) -> Pass:
+            return Pass(table="s-niah", family=family, hay=hay, needles=1, lengths=lengths, streams=streams, seed=seed)
+
+        yield part(scale.niah_lengths, paper, 0)
+        yield part((scale.hard,), hard, 1)
+        # No model of ours answers the third.
+        if family != "S-NIAH-3":
+            yield part((scale.lengths[-1],), far, 2)
+
+
+def _ablations(scale: Scale, models: Sequence[str]) -> Iterator[Pass]:
+    short = tuple(length for length in scale.lengths if length <= scale.short)
+    for model in (SHIPPED, *SWITCHES, *models):
+        yield Pass(table="ablation", model=model, lengths=short, streams=scale.ablations, seed=0)
+    for model in models:
+        for needles, (streams, _) in scale.capacity.items():
+            yield Pass(
+                table="capacity", model=model, needles=needles, lengths=(scale.lengths[1],), streams=streams, seed=2
+            )
+
+
+def _split(
+    scale: Scale,
+    streams: int,
+    *,
+    table: Table,
+    lengths: tuple[int, ...],
+    family: str = "similar",
+    hay: str = "unseen",
+) -> Iterator[Pass]:
+    for seed, start in enumerate(range(0, streams, scale.rows)):
+        part = min(scale.rows, streams - start)
+        yield Pass(table=table, family=family, hay=hay, lengths=lengths, streams=part, seed=seed)

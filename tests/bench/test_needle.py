@@ -1,0 +1,161 @@
+"""The short form of the needle benchmark, on a model without training."""
+
+import json
+
+import pytest
+import torch
+from memsvc_bench import markdown, needle, needle_card
+from memsvc_bench.needle_figures import wilson
+from memsvc_bench.needle_plan import FULL, SWITCHES, Scale, passes
+
+from memsvc.backbone.titans_mac import checkpoint
+from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
+from memsvc.backbone.titans_mac.model import TitansMac
+from memsvc.train import dna
+
+SMALL = Scale(
+    lengths=(1_024, 1_536, 2_048),
+    similar=2,
+    fresh=2,
+    controls=2,
+    short=1_536,
+    hard=1_536,
+    capacity={1: (3, 2), 12: (2, 2)},
+    ablations=2,
+    rows=2,
+    histories=(256, 512, 768),
+    rounds=1,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        # Genomes for training take seconds to make.
+        patch.setattr(dna, "LENGTH", 4_000)
+        yield tmp_path_factory.mktemp("needle")
+
+
+def save(path, seed):
+    torch.manual_seed(seed)
+    memory = ContextMemoryConfig(key=16, hidden=32, value=16)
+    model = TitansMac(MacConfig(vocabulary=5, width=32, heads=2, chunk=16, memory=memory))
+    torch.nn.init.normal_(model.memory.rates.weight, std=0.7)
+    model.memory.rates.bias.data[3] = -2.0
+    plan = {"seed": seed, "stages": [{"steps": 3, "rows": 2}]}
+    checkpoint.save(path, model, dna.Dna().tokenizer, {"kind": "dna", "plan": plan, "torch": "2", "threads": 1})
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return save(folder / "model.safetensors", 0)
+
+
+@pytest.fixture(scope="module")
+def hay(folder):
+    path = folder / "hay.fasta"
+    path.write_text(">one\n" + "ACGTTGCATTGACCA\n" * 100)
+    return path
+
+
+def measured(folder, model, hay, **options):
+    return needle.bench("dna", folder / "run", model=model, file=hay, threads=1, scale=SMALL, **options)
+
+
+@pytest.fixture(scope="module")
+def result(folder, model, hay):
+    other = save(folder / "wide.safetensors", 1)
+    return measured(folder, model, hay, ablations={"wide": other}, beyond=3_072)
+
+
+def test_every_question_has_its_row(result):
+    figures = result.figures
+    for family in ("similar", "fresh"):
+        assert [figures[f"{family}, memory, {n:,}"]["n"] for n in SMALL.lengths] == [16] * 3
+        assert figures[f"{family}, memory, 3,072"]["n"] == 32
+        for control in ("memory off", "zero writes", "other tenant"):
+            assert figures[f"{family}, {control}, 1,536"]["n"] == 16
+            assert f"{family}, {control}, 2,048" not in figures
+    assert figures["similar, memory, distractors haystack, 1,536"]["n"] == 16
+    assert [figures[f"{n} facts, 2,048"]["n"] for n in (1, 8, 12)] == [2, 16, 24]
+    assert [figures[f"{n} facts, 1,536"]["n"] for n in (1, 8, 12)] == [3, 16, 24]
+    assert figures["wide, 12 facts, 1,536"]["n"] == 24
+    assert all(figures[name]["n"] == 16 for name in ("shipped", "wide", *SWITCHES))
+
+
+def test_a_gate_that_is_always_open_is_seen_to_be(result):
+    assert result.figures["gate: always open"]["gate_share"] == 1.0
+    assert 0 < result.figures["shipped"]["gate_share"] < 1
+    assert result.figures["similar, zero writes, 1,536"]["gate_share"] == 0.0
+
+
+def test_a_model_that_knows_nothing_fails_its_checks_and_says_so(result, folder):
+    assert not result.ok
+    failed = {check.name for check in result.checks if not check.ok}
+    assert {"similar, exact at 2,048", "fresh, exact at 2,048", "12 facts, exact at 2,048"} <= failed
+    assert "**no**" in (folder / "run" / "tables.md").read_text()
+
+
+def test_what_it_costs_is_measured(result):
+    row = result.figures["haystack, 1 streams"]
+    assert row["flops_per_token"] > row["flops_without_memory"] > 0
+    sizes = {result.figures[f"history of {length}"]["state_bytes"] for length in SMALL.histories}
+    assert len(sizes) == 1
+
+
+def test_the_tables_and_the_curves_are_written(result, folder):
+    kept = json.loads((folder / "run" / "result.json").read_text())
+    assert kept == json.loads(result.to_json())
+    assert (folder / "run" / "tables.md").read_text() == markdown.render(kept)
+    for name in ("needle-dna.svg", "needle-capacity-dna.svg"):
+        assert "<svg" in (folder / "run" / name).read_text()
+
+
+def test_a_run_that_was_broken_off_is_gone_on_with(result, folder, model, hay, monkeypatch):
+    file = folder / "run" / "passes.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-2]) + lines[-2][:40])
+    computed = []
+    test = needle.run.__globals__["needle_test"]
+    monkeypatch.setitem(needle.run.__globals__, "needle_test", lambda *given: computed.append(given) or test(*given))
+    again = measured(folder, model, hay, ablations={"wide": folder / "wide.safetensors"}, beyond=3_072)
+    assert len(computed) == 2
+    assert again.figures == result.figures
+    assert sorted(file.read_text().splitlines()) != []
+
+
+def test_a_folder_with_another_run_is_refused(result, folder, hay):
+    with pytest.raises(ValueError, match="another|other"):
+        measured(folder, save(folder / "new.safetensors", 2), hay)
+
+
+def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model):
+    kept = json.loads(result.to_json())
+    text = needle_card.card("dna", checkpoint.load(model), kept)
+    assert checkpoint.load(model).digest in text
+    assert "no chat model" in text
+    assert "| similar, memory, 2,048 | 16 |" in text
+    assert "**no**" in text
+    with pytest.raises(ValueError, match="not one of wide"):
+        needle_card.card("wide", checkpoint.load(folder / "wide.safetensors"), kept)
+
+
+def test_the_full_run_asks_often_enough_at_the_last_length():
+    asked = {}
+    for each in passes("text", FULL, []):
+        if each.hay == "unseen" and each.condition == "memory" and each.lengths[-1] == FULL.lengths[-1]:
+            asked[each.table, each.family, each.needles] = (
+                asked.get((each.table, each.family, each.needles), 0) + each.streams * each.needles
+            )
+    assert asked["curve", "similar", 8] >= 200
+    assert asked["capacity", "similar", 100] >= 200
+    assert len(set(passes("text", FULL, []))) == len(passes("text", FULL, []))
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"), [(0, 10, 0.0, 0.278), (8, 10, 0.490, 0.943), (10, 10, 0.722, 1.0)]
+)
+def test_the_interval_is_wilsons(right, n, low, high):
+    # Newcombe 1998, table I, and the closed form by hand.
+    assert wilson(right / n, n) == pytest.approx((low, high), abs=1e-3)
