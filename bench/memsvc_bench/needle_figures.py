@@ -49,16 +49,8 @@ def merged(results: Results) -> dict[Key, NeedleRow]:
     order = sorted(
         found,
         key=lambda k: (
-            k.table,
-            k.model != SHIPPED,
-            k.family == "fresh",
-            k.hay != "unseen",
-            conditions[k.condition],
-            k.model,
-            k.family,
-            k.hay,
-            k.needles,
-            k.length,
+            (k.table, k.model != SHIPPED, k.model, k.family == "fresh", k.family, k.hay != "unseen", k.hay),
+            (conditions[k.condition], k.needles, k.length),
         ),
     )
     return {key: _one(found[key]) for key in order}

@@ -47,18 +47,20 @@ class Scale:
     lengths: tuple[int, ...] = (2_048, 8_192, 32_768, 131_072, 524_288, 2_097_152)
     similar: int = 25
     """Streams of the curve with training's forms."""
-    fresh: int = 12
+    fresh: int = 10
     """Streams of the curve with forms that no training had."""
     controls: int = 25
     """Streams of each condition but memory, up to `short`."""
     short: int = 32_768
+    repeated: int = 8
+    """Streams in a haystack that repeats."""
     hard: int = 131_072
     """Length up to which distractors are tried; what repeats is tried up to four times that."""
     capacity: Mapping[int, tuple[int, int]] = field(
-        default_factory=lambda: {1: (96, 3), 16: (12, 4), 32: (8, 3), 64: (4, 2), 100: (4, 2)}
+        default_factory=lambda: {1: (96, 3), 16: (12, 3), 32: (8, 2), 64: (4, 2), 100: (4, 2)}
     )
     """Streams at the second of the lengths, and how many of them go on to the last, by the facts of each."""
-    niah: tuple[int, int, int] = (64, 16, 3)
+    niah: tuple[int, int, int] = (64, 8, 3)
     """Streams up to the paper's lengths, to `hard`, and to the last."""
     niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
     ablations: int = 12
@@ -102,7 +104,7 @@ def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
                 yield Pass(table="curve", family=family, lengths=(beyond,), streams=-(-scale.beyond // 2), seed=seed)
         for condition in CONDITIONS[1:]:
             yield Pass(table="curve", family=family, condition=condition, lengths=short, streams=scale.controls, seed=0)
-    yield from _split(scale, scale.ablations, table="curve", hay="held out", lengths=longer)
+    yield from _split(scale, scale.repeated, table="curve", hay="held out", lengths=longer)
     yield from _split(scale, scale.controls, table="curve", hay="distractors", lengths=hard)
 
 
