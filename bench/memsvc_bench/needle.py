@@ -1,5 +1,6 @@
 """Needles in a Titans-MAC model's memory: how many are found after two million tokens, and what the memory costs."""
 
+import hashlib
 import json
 import random
 from collections.abc import Mapping
@@ -49,10 +50,15 @@ def bench(
 
     Raises:
         FailedPreconditionError: there is no such model.
-        ValueError: the folder holds another run; a haystack cannot be read.
+        ValueError: the model is of another kind; the folder holds another run; a haystack cannot be read; `beyond` does
+            not fit.
     """
     path, others = model or MODELS / f"{preset}.safetensors", dict(ablations or {})
     loaded = checkpoint.load(path)
+    if loaded.card.get("kind") != preset:
+        raise ValueError(f"{path.name} was trained on {loaded.card.get('kind')}, not on {preset}")
+    if beyond and (beyond <= scale.lengths[-1] or beyond % loaded.model.config.chunk):
+        raise ValueError(f"beyond must be a multiple of {loaded.model.config.chunk} past {scale.lengths[-1]}")
     task = Task(folder=folder, kind=preset, models={SHIPPED: path, **others}, file=file)
     told = prepare(task, max(scale.lengths[-1], beyond))
     torch.set_num_threads(1)
@@ -62,11 +68,12 @@ def bench(
     hay = haystack(folder, "unseen")
     figures: dict[str, Any] = {
         "preset": preset,
-        "model": told["models"][SHIPPED],
-        "fresh_family": told["fresh_family"],
+        "model_sha256": told["models"][SHIPPED],
+        "fresh_family_sha256": told["fresh_family"],
         "parameters": sum(weight.numel() for weight in loaded.model.parameters()),
         "window_tokens": loaded.model.config.window,
-        "haystack": told["haystack"],
+        "haystack": file.name if file else "ours",
+        "haystack_sha256": hashlib.sha256(hay.numpy().tobytes()).hexdigest(),
         "haystack_tokens": len(hay),
         **needle_figures.curve(rows),
         **needle_figures.capacity(rows),

@@ -32,7 +32,7 @@ def card(name: str, loaded: Loaded, result: Mapping[str, Any]) -> str:
         ValueError: the result is another model's.
     """
     figures, told = result["figures"], loaded.card
-    if figures.get("model") != loaded.digest:
+    if figures.get("model_sha256") != loaded.digest:
         raise ValueError(f"the result is not one of {name}")
     parts = [
         f"# {name}",

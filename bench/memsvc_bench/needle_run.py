@@ -53,6 +53,8 @@ def prepare(task: Task, length: int) -> dict[str, Any]:
     loaded = {name: checkpoint.load(path) for name, path in task.models.items()}
     tokenizer = loaded[SHIPPED].tokenizer
     for name, other in loaded.items():
+        if name in SWITCHES:
+            raise ValueError(f"{name} is an ablation that needs no model")
         if other.tokenizer.to_str() != tokenizer.to_str():
             raise ValueError(f"the ablation {name} has another tokenizer than the model")
     run = {

@@ -10,6 +10,7 @@ from memsvc_bench.report import Result, render
 
 from memsvc.cli.options import AsJson
 from memsvc.cli.output import FAILED, fail, stdout
+from memsvc.errors import MemsvcError
 
 LoCoMo = Annotated[
     Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
@@ -53,7 +54,7 @@ def publish(run: Callable[[], Result], *, as_json: bool) -> None:
         result = run()
     except typer.Exit:  # a RuntimeError too: what went wrong is said already
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except (MemsvcError, OSError, ValueError, RuntimeError) as error:
         fail(str(error))
     if as_json:
         sys.stdout.write(result.to_json() + "\n")
@@ -321,14 +322,19 @@ def needle(
     """Measure how many facts a Titans-MAC model finds after two million tokens, and what its memory costs."""
     from memsvc_bench import needle as benchmark  # noqa: PLC0415
 
-    others = dict(given.partition("=")[::2] for given in ablation or ())
+    others: dict[str, Path] = {}
+    for given in ablation or ():
+        name, _, path = given.partition("=")
+        if not name or not path:
+            raise typer.BadParameter("must be a name, =, and a model's file", param_hint="--ablation")
+        others[name] = Path(path)
     publish(
         lambda: benchmark.bench(
             preset,
             folder,
             model=model,
             file=haystack,
-            ablations={name: Path(path) for name, path in others.items()},
+            ablations=others,
             beyond=beyond,
             threads=threads,
         ),

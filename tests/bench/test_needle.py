@@ -7,10 +7,12 @@ import torch
 from memsvc_bench import markdown, needle, needle_card, needle_run
 from memsvc_bench.needle_figures import wilson
 from memsvc_bench.needle_plan import FULL, SWITCHES, Scale, passes
+from typer.testing import CliRunner
 
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
 from memsvc.backbone.titans_mac.model import TitansMac
+from memsvc.cli.main import make_app
 from memsvc.train import dna
 
 SMALL = Scale(
@@ -127,6 +129,25 @@ def test_a_run_that_was_broken_off_is_gone_on_with(result, folder, model, hay, m
 def test_a_folder_with_another_run_is_refused(result, folder, hay):
     with pytest.raises(ValueError, match="holds a run of other models"):
         measured(folder, save(folder / "new.safetensors", 2), hay)
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, model, hay):
+    with pytest.raises(ValueError, match="trained on dna, not on text"):
+        needle.bench("text", folder / "other", model=model, scale=SMALL)
+    for beyond in (2_048, 3_000):
+        with pytest.raises(ValueError, match="multiple of 16 past 2048"):
+            measured(folder, model, hay, beyond=beyond)
+    assert not (folder / "other").exists()
+
+
+def test_a_model_that_is_not_there_is_named_and_so_is_an_ablation_without_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(needle, "MODELS", tmp_path)
+    result = CliRunner().invoke(make_app(), ["bench", "needle", "--preset", "dna", "--folder", str(tmp_path / "run")])
+    assert result.exit_code != 0
+    assert "there is no model at" in result.output
+    result = CliRunner().invoke(make_app(), ["bench", "needle", "--ablation", "wide"])
+    assert result.exit_code != 0
+    assert "--ablation" in result.output
 
 
 def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model):
