@@ -17,7 +17,7 @@ from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
 from memsvc.backbone.titans_mac.convolution import ShortConvolution
 from memsvc.backbone.titans_mac.mlp import Weights
 from memsvc.backbone.titans_mac.state import MemoryState
-from memsvc.backbone.titans_mac.step import Gradients, Learnt, Rates, learn, read, surprise
+from memsvc.backbone.titans_mac.step import Gradients, Learnt, Rates, learn, read, stack, surprise
 
 _THETA, _ETA, _ALPHA, _GATE = range(4)
 _BIASES = (1.0, -1.5, -9.0, 3.0)
@@ -134,16 +134,13 @@ class ContextMemory(nn.Module):
         writing = rates.write.any(1).nonzero()[:, 0].tolist()
         if not writing:
             return state
-        clone = [w.clone() for w in state.tensors()]
-        depth = len(state.delta)
-        fresh = Learnt(tuple(clone[:depth]), tuple(clone[depth:-1]), clone[-1])
+        rows = [state.row(i) for i in range(len(rates.write))]
         for i in writing:
-            tensors = learn(state.rows([i]), gradients.rows([i]), rates.rows([i]), self.config, ridge).tensors()
+            learnt = learn(rows[i], gradients.row(i), rates.row(i), self.config, ridge)
             # What is not finite all the same is not taken (NUMERICS.md, Stability 4).
-            if all(bool(w.isfinite().all()) for w in tensors):
-                for old, new in zip(clone, tensors, strict=True):
-                    old[i] = new[0]
-        return fresh
+            if all(bool(w.isfinite().all()) for w in learnt.tensors()):
+                rows[i] = learnt
+        return stack(rows)
 
 
 def initial_weights(config: ContextMemoryConfig, generator: torch.Generator | None = None) -> Weights:

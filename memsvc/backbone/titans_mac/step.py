@@ -8,7 +8,7 @@ reads and gives the gradients.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,9 +28,9 @@ class Gradients(NamedTuple):
     errors: tuple[Tensor, ...]
     """δ_l, [B, b, out]; the last is M(k) − v."""
 
-    def rows(self, at: list[int]) -> "Gradients":
-        """Return those of some rows."""
-        return Gradients(tuple(a[at] for a in self.inputs), tuple(e[at] for e in self.errors))
+    def row(self, at: int) -> "Gradients":
+        """Return those of one row, a view."""
+        return Gradients(tuple(a[at, None] for a in self.inputs), tuple(e[at, None] for e in self.errors))
 
 
 class Rates(NamedTuple):
@@ -45,9 +45,9 @@ class Rates(NamedTuple):
     write: Tensor
     """How far the gate is open, 0 to 1."""
 
-    def rows(self, at: list[int]) -> "Rates":
-        """Return those of some rows."""
-        return Rates(*(rate[at] for rate in self))
+    def row(self, at: int) -> "Rates":
+        """Return those of one row, a view."""
+        return Rates(*(rate[at, None] for rate in self))
 
 
 class Learnt(NamedTuple):
@@ -60,13 +60,25 @@ class Learnt(NamedTuple):
     inverse: Tensor
     """P, of the written inputs of the last layer, [B, hidden, hidden]; without second order [B, 0, 0]."""
 
-    def rows(self, at: list[int]) -> "Learnt":
-        """Return those of some rows."""
-        return Learnt(tuple(w[at] for w in self.delta), tuple(w[at] for w in self.momentum), self.inverse[at])
+    def row(self, at: int) -> "Learnt":
+        """Return that of one row, a view."""
+        return Learnt(
+            tuple(w[at, None] for w in self.delta), tuple(w[at, None] for w in self.momentum), self.inverse[at, None]
+        )
 
     def tensors(self) -> list[Tensor]:
         """Return all."""
         return [*self.delta, *self.momentum, self.inverse]
+
+
+def stack(rows: Sequence[Learnt]) -> Learnt:
+    """Return the state of several rows."""
+    if len(rows) == 1:
+        return rows[0]
+    # One copy of each tensor: P alone is megabytes a row.
+    tensors = [torch.cat(parts) for parts in zip(*(row.tensors() for row in rows), strict=True)]
+    depth = len(rows[0].delta)
+    return Learnt(tuple(tensors[:depth]), tuple(tensors[depth:-1]), tensors[-1])
 
 
 def read(weights: Weights, queries: Tensor, values: Tensor) -> tuple[Tensor, Gradients]:
