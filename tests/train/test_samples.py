@@ -6,7 +6,7 @@ import pytest
 
 from memsvc.train.samples import batch
 from memsvc.train.stages import STAGES, Stage
-from tests.train.toy import DIGITS, END, KEYS, Toy
+from tests.train.toy import DIGITS, END, IS, Toy
 
 STAGE = Stage(steps=2, rows=3, length=128, needles=(2, 4), rate=1e-3, hard=True, penalty=0.1, prose=0.25)
 CHUNK = 16
@@ -22,13 +22,14 @@ def test_every_fact_is_stated_once_and_asked_once_far_enough_behind(seed):
     for tokens, weight, ordinary in rows(seed):
         assert len(tokens) == STAGE.length
         asked = [i for i, w in enumerate(weight) if w == 1]
-        parts = [i for i, is_ordinary in enumerate(ordinary) if not is_ordinary]
-        stated = [i for i in parts if i < min(asked) - 4]
+        values = [i for i, is_ordinary in enumerate(ordinary) if not is_ordinary]
+        stated = [i for i in values if i < min(asked) - 1]
         assert asked
         assert all(tokens[i] in DIGITS for i in asked)
         assert min(asked) - max(stated) > 2 * CHUNK
-        assert not any(ordinary[i] for i, token in enumerate(tokens) if token == END)
-        told = {tokens[i]: tokens[i + 3 : i + 5] for i in stated if tokens[i] in KEYS}
+        # The gate is to open at the values alone, and at all of them.
+        assert [tokens[i] in DIGITS for i in values] == [False, True, True] * (len(values) // 3)
+        told = {tokens[i - 2]: tokens[i + 1 : i + 3] for i in stated if tokens[i] == IS}
         answers = {tokens[i - 3]: tokens[i : i + 2] for i in asked[::2]}
         assert answers == told
         # What nobody can know costs nothing.
