@@ -78,7 +78,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _is_over(error: Exception) -> bool:
-    """Whether the caller has left, or the server has ended, so that nobody hears a status. gRPC has private errors for it."""
+    """Whether nobody hears a status any more: the caller left, or the server ended. The errors are gRPC's own."""
     return type(error).__name__ in {"ExecuteBatchError", "_ServerStoppedError"}
 
 
