@@ -123,9 +123,12 @@ def _computed(task: Task, passes: Sequence[Pass], threads: int) -> Iterator[Done
         return
     # Processes: they share no lock, and an interrupt ends them all.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(threads, context, torch.set_num_threads, (1,)) as pool:
+    pool = ProcessPoolExecutor(threads, context, torch.set_num_threads, (1,))
+    try:
         for future in as_completed([pool.submit(_one, task, each) for each in passes]):
             yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _one(task: Task, each: Pass) -> Done:

@@ -61,8 +61,8 @@ def hay(folder):
     return path
 
 
-def measured(folder, model, hay, **options):
-    return needle.bench("dna", folder / "run", model=model, file=hay, threads=1, scale=SMALL, **options)
+def measured(folder, model, hay, threads=1, **options):
+    return needle.bench("dna", folder / "run", model=model, file=hay, threads=threads, scale=SMALL, **options)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,13 @@ def test_a_run_that_was_broken_off_is_gone_on_with(result, folder, model, hay, m
     assert len(computed) == 2
     assert again.figures == result.figures
     assert len(file.read_text().splitlines()) == len(lines)
+
+
+def test_another_process_finds_the_same(result, folder, model, hay):
+    file = folder / "run" / "passes.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
+    again = measured(folder, model, hay, threads=2, ablations={"wide": folder / "wide.safetensors"}, beyond=3_072)
+    assert again.figures == result.figures
 
 
 def test_a_folder_with_another_run_is_refused(result, folder, hay):
