@@ -1,14 +1,13 @@
 """One server for the module's tests, with a language model behind it; each test has tenants of its own."""
 
-import asyncio
 import uuid
 from collections.abc import Iterator
-from threading import Event, Thread
 
 import pytest
 from memsvc_client import MemoryClient
 
 from tests.backbone.stub_openai import Stub, answers
+from tests.backbone.stub_thread import serving
 from tests.serving import Server
 
 SAID = ("It is ", "under ", "the mat.")
@@ -16,23 +15,9 @@ SAID = ("It is ", "under ", "the mat.")
 
 @pytest.fixture(scope="session")
 def language_model() -> Iterator[Stub]:
-    """A server that always says the same, on a loop of its own."""
-    stub = Stub(answers(*SAID, usage={"prompt_tokens": 7, "completion_tokens": 3}))
-    started, loop = Event(), asyncio.new_event_loop()
-
-    async def serve() -> None:
-        async with stub.serve():
-            started.set()
-            await ended.wait()
-
-    ended = asyncio.Event()
-    thread = Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    started.wait()
-    yield stub
-    loop.call_soon_threadsafe(ended.set)
-    thread.join()
-    loop.close()
+    """A server that always says the same."""
+    with serving(answers(*SAID, usage={"prompt_tokens": 7, "completion_tokens": 3})) as stub:
+        yield stub
 
 
 @pytest.fixture(scope="module")

@@ -119,11 +119,11 @@ def _message(i: int, message: BaseMessage) -> Message:
 def _chunk(token: Token) -> AIMessageChunk:
     """Return a part of the answer: first what was recalled, then text, last what it came to."""
     if token.recalled is not None:
-        return AIMessageChunk("", response_metadata={"recalled": [hit.id for hit in token.recalled]})
+        return AIMessageChunk(content="", response_metadata={"recalled": [hit.id for hit in token.recalled]})
     if token.usage is None:
-        return AIMessageChunk(token.text)
+        return AIMessageChunk(content=token.text)
     return AIMessageChunk(
-        token.text,
+        content=token.text,
         usage_metadata=_usage(token.usage),
         response_metadata={"model_name": MODEL_NAME, "finish_reason": token.usage.finish},
         chunk_position="last",

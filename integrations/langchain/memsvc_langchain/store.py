@@ -18,7 +18,7 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from memsvc_client import AlreadyExistsError, MemoryClient, NotFoundError, StoredEntry
+from memsvc_client import AlreadyExistsError, Entry, MemoryClient, NotFoundError, StoredEntry
 
 from memsvc_langchain import _conditions, _items
 from memsvc_langchain._memory import Memory
@@ -116,13 +116,13 @@ class MemsvcStore(BaseStore):
         except AlreadyExistsError:
             self._replace(op, entry)
 
-    def _replace(self, op: PutOp, entry: Any) -> None:
-        *before, last = self._living(op.namespace, op.key) or [None]
-        for each in before:
+    def _replace(self, op: PutOp, entry: Entry) -> None:
+        living = self._living(op.namespace, op.key)
+        for each in living[:-1]:
             self._remove(each)
-        if last is not None:
+        if living:
             with suppress(NotFoundError):  # it was deleted meanwhile
-                self._client.update_entry(self._tenant, replace(entry, id=last.id, time=last.time))
+                self._client.update_entry(self._tenant, replace(entry, id=living[-1].id, time=living[-1].time))
                 return
         self._client.write(self._tenant, entry)
 
@@ -130,10 +130,9 @@ class MemsvcStore(BaseStore):
         for each in self._living(op.namespace, op.key):
             self._remove(each)
 
-    def _remove(self, entry: StoredEntry | None) -> None:
-        if entry is not None:
-            with suppress(NotFoundError):
-                self._client.delete_entry(self._tenant, entry.id)
+    def _remove(self, entry: StoredEntry) -> None:
+        with suppress(NotFoundError):
+            self._client.delete_entry(self._tenant, entry.id)
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
         if not op.query:
