@@ -156,6 +156,14 @@ def test_a_server_that_is_killed_is_started_again_by_who_opens_next(home):
             assert [each.tenant for each in first.list_tenants()] == ["ada"]
 
 
+def test_commands_reach_it_too(home):
+    with MemoryClient.embedded(home) as client:
+        client.create_tenant("ada")
+        command = [sys.executable, "-m", "memsvc.cli.main", "tenants", "--target", f"unix:{home}/embedded.sock", "--json"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        assert '"ada"' in said
+
+
 def test_a_directory_with_a_long_path(tmp_path):
     home = tmp_path / ("long-" * 30)
     with MemoryClient.embedded(home) as client:

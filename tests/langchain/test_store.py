@@ -67,6 +67,38 @@ def test_an_item_expires_after_its_minutes(store):
     assert store.get(("a",), "soon").value == {"x": 4}
 
 
+def test_a_key_that_came_and_went_many_times_is_found(store):
+    for i in range(20):
+        store.put(("a",), "k", {"i": i})
+        assert store.get(("a",), "k").value == {"i": i}
+        store.put(("a",), "k", {"i": -i})
+        assert store.get(("a",), "k").value == {"i": -i}
+        store.delete(("a",), "k")
+        assert store.get(("a",), "k") is None
+
+
+def test_an_item_that_was_forgotten_can_be_put_again(store, client, tenant):
+    store.put(("a",), "k", {"x": 1})
+    client.forget(tenant, ids=[entry.id for entry in client.list_entries(tenant)])
+    assert store.get(("a",), "k") is None
+    store.put(("a",), "k", {"x": 2})
+    assert store.get(("a",), "k").value == {"x": 2}
+
+
+def test_an_item_that_left_because_there_are_too_many_says_so(store, client, tenant):
+    client.create_tenant(tenant, max_entries=10)
+    for i in range(20):
+        store.put(("a",), str(i), {"x": i})
+    here = set(keys(store.search((), limit=20)))
+    assert 0 < len(here) <= 10
+    for key in map(str, range(20)):
+        if key in here:
+            assert store.get(("a",), key).value == {"x": int(key)}
+        else:
+            with pytest.raises(NotFoundError, match="max_entries"):
+                store.get(("a",), key)
+
+
 def test_what_expired_and_was_hidden_by_the_server_can_be_put_again(store, client, tenant):
     store.put(("a",), "k", {"x": 1}, ttl=0.1 / 60)
     while list(client.list_entries(tenant)):
@@ -84,12 +116,17 @@ def test_a_time_to_live_for_all(client, tenant):
     assert 9 * 60 < (entry.expire - datetime.now(UTC)).total_seconds() <= 600
 
 
-def test_many_who_put_the_same_key_at_once_leave_one_item(store, client):
+@pytest.mark.parametrize("deleted", [0, 1, 5])
+def test_many_who_put_the_same_key_at_once_leave_one_item(store, client, tenant, deleted):
+    for _ in range(deleted):
+        store.put(("a",), "k", {"x": 0})
+        store.delete(("a",), "k")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: store.put(("a",), "k", {"i": i}), range(24)))
     (item,) = store.search(("a",))
-    assert store.get(("a",), "k") == item or item.value == store.get(("a",), "k").value
+    assert item.value == store.get(("a",), "k").value
     assert item.value["i"] in range(24)
+    assert len(list(client.list_entries(tenant))) == 1
 
 
 def test_puts_and_deletes_that_race_end_in_one_item_or_none(store):

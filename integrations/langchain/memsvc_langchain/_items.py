@@ -1,7 +1,7 @@
 """A LangGraph item as an entry, and back.
 
 The namespace's labels are fields of the metadata, one each: a filter on them matches whole labels, whatever they are.
-An item's session is its own, so that no other item lends it context in a recall; it is found again by it.
+An item's session is its own, so that no other item lends it context in a recall.
 """
 
 import hashlib
@@ -25,6 +25,11 @@ def namespace_label(text: str) -> str:
 def session(namespace: tuple[str, ...], key: str) -> str:
     """Return what an item's entries have in common, and no other's."""
     return hashlib.sha256(json.dumps([*namespace, key]).encode()).hexdigest()
+
+
+def id(namespace: tuple[str, ...], key: str, place: int) -> str:
+    """Return one of the ids that an item has in turn, each after the one before is gone."""
+    return f"{session(namespace, key)}.{place}"
 
 
 def under(prefix: Sequence[str]) -> dict[str, Any]:

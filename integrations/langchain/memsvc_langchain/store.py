@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Any
 
 from langchain_core.runnables import run_in_executor
@@ -18,13 +19,22 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from memsvc_client import AlreadyExistsError, Entry, MemoryClient, NotFoundError, StoredEntry
+from memsvc_client import AlreadyExistsError, MemoryClient, NotFoundError, StoredEntry
 
 from memsvc_langchain import _conditions, _items
 from memsvc_langchain._memory import Memory
 
 MAX_HITS = 1000
 """Of one recall, the server's limit: a search with a query looks no further."""
+GONE = frozenset({"DELETED", "EXPIRED", "FORGOTTEN"})
+"""Why there is no entry under an id that was used."""
+
+
+class _Gone(Enum):
+    GONE = auto()
+
+
+_GONE = _Gone.GONE
 
 
 class MemsvcStore(BaseStore):
@@ -97,42 +107,57 @@ class MemsvcStore(BaseStore):
         raise ValueError(f"there is no operation {type(op).__name__}")
 
     def _get(self, op: GetOp) -> Item | None:
-        living = self._living(op.namespace, op.key)
-        return _items.item(living[-1]) if living else None
+        _, stored = self._find(op.namespace, op.key)
+        return _items.item(stored) if stored is not None and _items.lives(stored) else None
 
-    def _living(self, namespace: tuple[str, ...], key: str) -> list[StoredEntry]:
-        """Return an item's entries, the one that counts last: more than one only after puts that raced."""
-        session = _items.session(namespace, key)
-        return [each for each in self._listed(session=session) if _items.lives(each)]
+    def _find(self, namespace: tuple[str, ...], key: str) -> tuple[str, StoredEntry | None]:
+        """Return the id that an item has, and its entry; or the id that it will have, where it is not there.
 
-    def _listed(self, **conditions: Any) -> list[StoredEntry]:
-        return self._memory.listed(self._tenant, role=_items.ROLE, **conditions)
+        An id is never used again once its entry is gone, so an item that comes back has the next of a row of ids. Those
+        that are gone come first in it: the first that is not is found in steps that double, and then halve.
+        """
+        gone, place = -1, 0
+        while (stored := self._look(_items.id(namespace, key, place))) is _GONE:
+            gone, place = place, 2 * place + 1
+        while place - gone > 1:
+            middle = (gone + place) // 2
+            if (found := self._look(_items.id(namespace, key, middle))) is _GONE:
+                gone = middle
+            else:
+                place, stored = middle, found
+        return _items.id(namespace, key, place), stored if isinstance(stored, StoredEntry) else None
+
+    def _look(self, id: str) -> StoredEntry | _Gone | None:
+        """Return what is under an id: an entry, None where there never was one."""
+        try:
+            return self._memory.call(self._client.get_entry, self._tenant, id)
+        except NotFoundError as error:
+            if error.reason == "ENTRY_NOT_FOUND":
+                return None
+            if error.reason in GONE:
+                return _GONE
+            raise
 
     def _put(self, op: PutOp) -> None:
         entry = _items.entry(op, self._fields, learn=self._learn)
-        try:
-            # Who creates the item at the same time is refused, for the id is the same; a dead one is never used again.
-            self._memory.call(self._client.write, self._tenant, replace(entry, id=entry.session))
-        except AlreadyExistsError:
-            self._replace(op, entry)
-
-    def _replace(self, op: PutOp, entry: Entry) -> None:
-        living = self._living(op.namespace, op.key)
-        for each in living[:-1]:
-            self._remove(each)
-        if living:
-            with suppress(NotFoundError):  # it was deleted meanwhile
-                self._client.update_entry(self._tenant, replace(entry, id=living[-1].id, time=living[-1].time))
+        while True:
+            id, stored = self._find(op.namespace, op.key)
+            with suppress(AlreadyExistsError, NotFoundError):  # somebody else put or deleted it meanwhile: look again
+                if stored is None:
+                    self._client.write(self._tenant, replace(entry, id=id))
+                else:
+                    time = stored.time if _items.lives(stored) else entry.time
+                    self._client.update_entry(self._tenant, replace(entry, id=id, time=time))
                 return
-        self._client.write(self._tenant, entry)
 
     def _delete(self, op: PutOp) -> None:
-        for each in self._living(op.namespace, op.key):
-            self._remove(each)
+        id, stored = self._find(op.namespace, op.key)
+        if stored is not None:
+            with suppress(NotFoundError):  # somebody else did
+                self._client.delete_entry(self._tenant, id)
 
-    def _remove(self, entry: StoredEntry) -> None:
-        with suppress(NotFoundError):
-            self._client.delete_entry(self._tenant, entry.id)
+    def _listed(self, **conditions: Any) -> list[StoredEntry]:
+        return self._memory.listed(self._tenant, role=_items.ROLE, **conditions)
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
         if not op.query:
