@@ -159,7 +159,15 @@ def test_a_server_that_is_killed_is_started_again_by_who_opens_next(home):
 def test_commands_reach_it_too(home):
     with MemoryClient.embedded(home) as client:
         client.create_tenant("ada")
-        command = [sys.executable, "-m", "memsvc.cli.main", "tenants", "--target", f"unix:{home}/embedded.sock", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "memsvc.cli.main",
+            "tenants",
+            "--target",
+            f"unix:{home}/embedded.sock",
+            "--json",
+        ]
         said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         assert '"ada"' in said
 

@@ -1,5 +1,7 @@
 """The chat model: LangChain's standard tests, and what they leave out."""
 
+import time
+
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
@@ -7,6 +9,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from memsvc_client import Entry, InvalidArgumentError, NotFoundError
 from memsvc_langchain import ChatMemsvc
 
+from tests.backbone.stub_openai import Exchange
 from tests.langchain.conftest import SAID
 
 
@@ -86,10 +89,38 @@ def test_it_remembers_where_it_is_told_to(client, tenant):
     assert written == [("user", "where is the key?", "monday"), ("assistant", "".join(SAID), "monday")]
 
 
-def test_an_answer_that_nobody_waits_for_is_not_remembered(client, tenant):
+async def never_ends(to: Exchange) -> None:
+    await to.stream()
+    await to.text("It is")
+    await to.hang()
+
+
+def ended(language_model) -> bool:
+    """Whether the model's work ends, within a minute, because nobody waits for it."""
+    deadline = time.monotonic() + 60
+    while not language_model.left.is_set() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return language_model.left.is_set()
+
+
+def test_an_answer_that_nobody_waits_for_ends_and_is_not_remembered(client, tenant, language_model):
+    language_model.left.clear()
+    language_model.behaviours.insert(0, never_ends)
     answer = ChatMemsvc(client=client, tenant=tenant, remember=True).stream("where is the key?")
-    next(answer)
+    next(part for part in answer if part.text)
     answer.close()
+    assert ended(language_model)
+    assert list(client.list_entries(tenant)) == []
+
+
+async def test_nor_is_one_that_nobody_waits_for_on_a_loop(client, tenant, language_model):
+    language_model.left.clear()
+    language_model.behaviours.insert(0, never_ends)
+    answer = ChatMemsvc(client=client, tenant=tenant, remember=True).astream("where is the key?")
+    while not (await anext(answer)).text:
+        pass
+    await answer.aclose()
+    assert ended(language_model)
     assert list(client.list_entries(tenant)) == []
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.serving import Server
+
 EXAMPLES = Path(__file__).parents[2] / "integrations" / "langchain" / "examples"
 
 
@@ -30,6 +32,14 @@ def test_the_agent_remembers_each_user(server):
         "ada@example.org: Where is my key?",
         "You told me: My key is under the mat.",
     ]
+
+
+def test_the_agent_remembers_across_a_restart(tmp_path):
+    server = Server(tmp_path / "data")
+    for expected in ("I know nothing of that yet.", "You told me: My key is under the mat."):
+        with server:
+            assert run("agent", server.target)[1].strip() == expected
+            server.kill()
 
 
 def test_items(server):
