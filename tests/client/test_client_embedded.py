@@ -54,10 +54,10 @@ def _server(home: Path) -> int:
 
 
 def _ends(home: Path) -> bool:
-    """Whether the directory's server ends within a minute."""
+    """Whether the directory's server ends within two minutes."""
     if not (home / "lock").exists():
         return True
-    pid, deadline = _server(home), time.monotonic() + 60
+    pid, deadline = _server(home), time.monotonic() + 120
     while time.monotonic() < deadline:
         if not _lives(pid):
             return True
