@@ -1,8 +1,8 @@
 """Haystacks that no model was trained on, and long enough not to repeat at two million tokens.
 
-A haystack that repeats flatters: what opened the gate once surprises less the second time, and what it writes lies
-where it wrote before. So prose is what training held out of Python's own manual and docstrings, and, since that is
-short, the docstrings of libraries that memsvc needs anyway; DNA is a chain of its own.
+A haystack that repeats may flatter: what the gate lets in by mistake lies where it lay before, and takes no more room.
+So prose is what training held out of Python's own manual and docstrings, and, since that is short, the docstrings of
+libraries that memsvc needs anyway; DNA is a chain of its own.
 """
 
 import random

@@ -31,8 +31,8 @@ class Stage:
 
 
 # Soft, so that what to write can be learnt at all; hard, so that ordinary text does not write a little all the time;
-# then more facts and longer texts, so that many are kept apart, and in between short ones again: questions in many words
-# are learnt from many sequences, not from long ones.
+# then more facts and longer texts, so that many are kept apart; in between short ones again: to ask in many words is
+# learnt from many sequences, not from long ones.
 _STAGES = (
     Stage(steps=450, rows=8, length=512, needles=(4, 6, 8), rate=2e-3, hard=False, penalty=0.05, prose=0.2),
     Stage(steps=450, rows=4, length=1024, needles=(4, 8, 16, 24), rate=1e-3, hard=True, penalty=0.3, prose=0.2),
