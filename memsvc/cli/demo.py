@@ -18,13 +18,13 @@ from memsvc_client import Hit, MemoryClient
 from rich.rule import Rule
 from rich.text import Text
 
-from memsvc.cli.bench import publish
 from memsvc.cli.connection import connect
 from memsvc.cli.documents import Document
 from memsvc.cli.ingest import Ingested, write_documents
 from memsvc.cli.options import AsJson
 from memsvc.cli.output import note, stderr, stdout
 from memsvc.cli.progress import IngestProgress
+from memsvc.cli.publish import publish
 from memsvc.cli.recall import render_hit
 from memsvc.cli.target import Server
 

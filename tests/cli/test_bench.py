@@ -4,8 +4,8 @@ import pytest
 import typer
 from memsvc_bench.report import Check, Result
 
-from memsvc.cli.bench import publish
 from memsvc.cli.connection import connect
+from memsvc.cli.publish import publish
 from memsvc.cli.target import Server
 
 

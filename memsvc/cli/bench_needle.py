@@ -1,0 +1,52 @@
+"""`memsvc bench needle`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from memsvc.cli.options import AsJson
+from memsvc.cli.publish import publish
+
+
+def needle(
+    *,
+    preset: Annotated[
+        Literal["text", "dialogue", "dna"], typer.Option(help="Which model, and what its facts and haystacks are.")
+    ] = "text",
+    folder: Annotated[
+        Path, typer.Option(file_okay=False, help="Of the run; one that was broken off is gone on with.", metavar="DIR")
+    ] = Path("needle"),
+    model: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Another file than the one that ships.", metavar="FILE"),
+    ] = None,
+    haystack: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A text in place of ours.", metavar="FILE")
+    ] = None,
+    ablation: Annotated[list[str] | None, typer.Option(help="Another trained model.", metavar="NAME=FILE")] = None,
+    beyond: Annotated[int, typer.Option(min=0, help="A length past two million that a few streams go on to.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how many facts a Titans-MAC model finds after two million tokens, and what its memory costs."""
+    from memsvc_bench import needle as benchmark  # noqa: PLC0415
+
+    others: dict[str, Path] = {}
+    for given in ablation or ():
+        name, _, path = given.partition("=")
+        if not name or not path:
+            raise typer.BadParameter("must be a name, =, and a model's file", param_hint="--ablation")
+        others[name] = Path(path)
+    publish(
+        lambda: benchmark.bench(
+            preset,
+            folder,
+            model=model,
+            file=haystack,
+            ablations=others,
+            beyond=beyond,
+            threads=threads,
+        ),
+        as_json=as_json,
+    )
