@@ -1,9 +1,17 @@
 """Ids and labels: what every name has to be."""
 
+import re
 import unicodedata
 
 from memsvc import limits
 from memsvc.errors import InvalidArgumentError
+
+_CALL_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+
+
+def is_call_id(value: str) -> bool:
+    """Whether a caller may name its call so: what is one can stand in any log."""
+    return _CALL_ID.fullmatch(value) is not None
 
 
 def is_name(value: str) -> bool:

@@ -41,6 +41,13 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    http: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port for HTTP/JSON on the same address; 0 takes a free one (default none).",
+            show_default=False,
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(help="The server's certificate in PEM; read again when it changes.", show_default=False),
@@ -104,6 +111,7 @@ def serve(
         "allow_weak_durability": allow_weak_durability or None,
         "port": port,
         "host": host,
+        "http_port": http,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "tls_client_ca": tls_client_ca,

@@ -3,7 +3,6 @@
 The ids of a call (of the request, its tenant, its trace) are in every line that is logged on the way. Text never is.
 """
 
-import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -24,7 +23,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 REQUEST_ID = "x-request-id"
 """Metadata with which a caller may name its call, and the server does where it refuses one."""
-_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _PACKAGE = "/memsvc.v1."
 
 
@@ -104,7 +102,7 @@ class Call:
 def _given_id(metadata: Metadata) -> str:
     """Return how the caller names its call; nothing where that could not stand in a log."""
     for key, value in metadata:
-        if key == REQUEST_ID and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+        if key == REQUEST_ID and isinstance(value, str) and names.is_call_id(value):
             return value
     return ""
 
