@@ -44,7 +44,9 @@ def serve(
     http: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="Port for HTTP/JSON on the same address; 0 takes a free one (default none).",
+            min=0,
+            max=65535,
+            help="Port for HTTP/JSON on the same address; 0 takes a free one (default none).",
             show_default=False,
         ),
     ] = None,

@@ -3,7 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    ServiceDescriptorProto,
+)
 
 # Numbers of fields in descriptor.proto, of which the paths to what is commented are made.
 _MESSAGE, _FIELD = FileDescriptorProto.MESSAGE_TYPE_FIELD_NUMBER, DescriptorProto.FIELD_FIELD_NUMBER

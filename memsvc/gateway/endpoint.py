@@ -7,6 +7,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 import grpc
+from google.protobuf.message import Message
 from memsvc_client._status import to_error
 from starlette.requests import Request
 from starlette.responses import Response
@@ -67,7 +68,7 @@ class Endpoint:
         content = await self._converter.run(answer.ByteSize(), transcode.to_json, answer)
         await Response(content, media_type="application/json")(scope, receive, send)
 
-    async def _message(self, request: Request) -> transcode.Message:
+    async def _message(self, request: Request) -> Message:
         body = await _body(request)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         return await self._converter.run(len(body), transcode.request, self._route, path, _query(request), body)
@@ -97,9 +98,7 @@ async def _body(request: Request) -> bytes:
         ) from None
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != "application/json":
-        raise RefusedError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", "content-type: must be application/json"
-        )
+        raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", "content-type: must be application/json")
     return bytes(body)
 
 

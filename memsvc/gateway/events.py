@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -42,7 +42,7 @@ async def send_events(call: Any, request_id: str, converter: Converter, send: Se
 
 async def _chunks(
     call: Any, reading: "asyncio.Future[Any]", request_id: str, converter: Converter
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     try:
         while True:
             while not (await asyncio.wait({reading}, timeout=BEAT_S))[0]:

@@ -1,7 +1,6 @@
 """The gateway's life: take the port, serve, end."""
 
 import asyncio
-import logging
 import socket
 import ssl
 from contextlib import nullcontext, suppress
@@ -88,8 +87,6 @@ class _Server(uvicorn.Server):
 
 
 def _uvicorn(app: Any, tls: ssl.SSLContext | None) -> uvicorn.Config:
-    # It tells of its own life at `info`, and at `warning` of whoever sends what is no HTTP.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     return uvicorn.Config(
         app,
         http=BoundedConnection,
@@ -114,8 +111,6 @@ def _listening(config: GatewayConfig) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise UnavailableError(
-            f"http_port {config.port} on {config.host} cannot be had: {error.strerror}"
-        ) from error
+        raise UnavailableError(f"http_port {config.port} on {config.host} cannot be had: {error.strerror}") from error
     listener.setblocking(False)
     return listener

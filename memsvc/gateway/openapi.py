@@ -101,7 +101,7 @@ def _operation(route: Route, said: Mapping[str, str], schemas: Schemas) -> Schem
         body = schemas.whole(route.asks, {route.place(name) for name in names})
         found["requestBody"] = {"content": {"application/json": {"schema": body}}}
     elif route.body:
-        body = schemas.of(route.asks.fields_by_name[route.body].message_type)
+        body = schemas.field(route.asks.fields_by_name[route.body])
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return found
 
@@ -120,7 +120,7 @@ def _flat(kind: Descriptor, schemas: Schemas, without: Collection[str]) -> Itera
         schema = schemas.field(field)
         if field.name in without:
             continue
-        if "$ref" not in schema:
+        if field.message_type is None or "$ref" not in schema:
             yield field.json_name, schema
         else:
             inside = _flat(field.message_type, schemas, ())

@@ -1,8 +1,8 @@
 """Errors as problem details (RFC 9457), with what the gRPC status says: code, reason, field, delay."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
-import dataclasses
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType

@@ -12,7 +12,9 @@ from google.protobuf.message_factory import GetMessageClass
 from memsvc.v1 import generate_pb2, memory_pb2, tenants_pb2
 
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(
-    service for module in (memory_pb2, tenants_pb2, generate_pb2) for service in module.DESCRIPTOR.services_by_name.values()
+    service
+    for module in (memory_pb2, tenants_pb2, generate_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
 )
 WHOLE = "*"
 """Stands for the whole message where a route says which field its body is."""

@@ -68,7 +68,11 @@ class Schemas:
         if said.startswith(_IN):
             found["writeOnly"] = True
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            return {**found, "type": "object", "additionalProperties": self._one(field.message_type.fields_by_name["value"])}
+            return {
+                **found,
+                "type": "object",
+                "additionalProperties": self._one(field.message_type.fields_by_name["value"]),
+            }
         one = self._one(field)
         return {**found, **({"type": "array", "items": one} if field.is_repeated else one)}
 

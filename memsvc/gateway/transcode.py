@@ -78,7 +78,7 @@ def _parsed(body: bytes) -> Any:
     return value
 
 
-def _merge(message: Message, value: Mapping[str, Any], prefix: str = "") -> None:
+def _merge(message: Message, value: dict[str, Any], prefix: str = "") -> None:
     try:
         json_format.ParseDict(value, message, max_recursion_depth=16)
     except (json_format.ParseError, UnicodeError, RecursionError) as error:

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     port: int = Field(50051, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     http_port: int | None = Field(None, ge=0, le=65535)
-    """Port on `host` for HTTP/JSON, with the same certificate; 0 takes a free one, and none is served unless it is set."""
+    """Port on `host` for HTTP/JSON, with the same certificate; no HTTP unless it is set."""
     http_hosts: list[Annotated[str, Field(pattern=_HOST)]] = []
     """Names by which HTTP clients may call this server, beside `host` and those of loopback."""
     http_origins: list[Annotated[str, Field(pattern=_ORIGIN)]] = []

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("memsvc.http")
 
 
-def open_gateway(
-    settings: Settings, server: grpc.aio.Server, knows: "Knows"
-) -> AbstractAsyncContextManager[object]:
+def open_gateway(settings: Settings, server: grpc.aio.Server, knows: "Knows") -> AbstractAsyncContextManager[object]:
     """Take the gateway's port, where there is to be one; it serves while the context is held.
 
     Args:

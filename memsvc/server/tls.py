@@ -65,7 +65,7 @@ class Certificates:
 
         first = self._context()
         # Asked at the beginning of each connection, also of those that name no server.
-        first.sni_callback = renew  # type: ignore[assignment]  # the stubs' type is of sockets
+        first.sni_callback = renew
         return first
 
     def _context(self) -> ssl.SSLContext:

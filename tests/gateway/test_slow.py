@@ -1,0 +1,102 @@
+"""Clients that are slow, on purpose or not: each has its time, and no more. The gateway runs here, its service nowhere."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.responses import Response
+
+from memsvc.errors import UnavailableError
+from memsvc.gateway import connection, endpoint, gateway
+from memsvc.gateway.gateway import Gateway, GatewayConfig
+
+HEAD = b"POST /v1/tenants/t/recall HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+LARGE = 8 << 20
+PATIENCE_S = 20
+
+
+async def anybody(_: object) -> bool:
+    return True
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Hold a connection to a gateway, whose service is nowhere."""
+    async with Gateway(GatewayConfig(host="127.0.0.1", port=0), "unix:/nowhere/at/all", anybody) as served:
+        host, _, port = served.url.removeprefix("http://").partition(":")
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 16)
+            yield reader, writer
+            writer.close()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """Return what comes until the connection ends, however it does."""
+    found = b""
+    try:
+        while part := await reader.read(1 << 16):
+            found += part
+    except ConnectionResetError:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/ten", HEAD])
+async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch, sent) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.2)
+    async with connected() as (reader, writer):
+        writer.write(sent)
+        assert await rest(reader) == b""
+
+
+async def test_so_does_the_second_one_of_a_connection(monkeypatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.5)
+    async with connected() as (reader, writer):
+        writer.write(b"GET /v1/openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+        writer.write(b"GET /v1")
+        assert await rest(reader) == b""
+
+
+async def test_a_body_that_does_not_come_is_answered(monkeypatch) -> None:
+    monkeypatch.setattr(endpoint, "BODY_S", 0.2)
+    async with connected() as (reader, writer):
+        writer.write(HEAD + b"content-length: 100\r\n\r\n{")
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"BODY_TOO_SLOW" in answer
+
+
+async def test_a_body_without_a_length_is_counted() -> None:
+    async with connected() as (reader, writer):
+        writer.write(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+        for _ in range(5):
+            writer.write(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_an_answer_that_nobody_reads_ends_the_connection(monkeypatch) -> None:
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    monkeypatch.setattr(gateway, "make_app", lambda *_: Response(bytes(LARGE)))
+    async with connected() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(1)  # the reader is full, and takes no more
+        assert len(await rest(reader)) < LARGE
+
+
+async def test_a_service_that_is_not_there_is_said_to_be() -> None:
+    async with connected() as (reader, writer):
+        writer.write(HEAD + b"content-length: 2\r\n\r\n{}")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 ")
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    first = Gateway(GatewayConfig(host="127.0.0.1", port=0), "unix:/nowhere/at/all", anybody)
+    async with first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(UnavailableError, match=f"http_port {port}"):
+            Gateway(GatewayConfig(host="127.0.0.1", port=port), "unix:/nowhere/at/all", anybody)
