@@ -50,6 +50,17 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="unix:PATH, a socket for this user alone, instead of host and port (default none).",
+            show_default=False,
+        ),
+    ] = None,
+    while_held: Annotated[
+        Path | None,
+        typer.Option(help="Stop when nobody holds a lock (flock) on this file (default none).", show_default=False),
+    ] = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(help="The server's certificate in PEM; read again when it changes.", show_default=False),
@@ -114,6 +125,8 @@ def serve(
         "port": port,
         "host": host,
         "http_port": http,
+        "listen": listen,
+        "while_held": while_held,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "tls_client_ca": tls_client_ca,

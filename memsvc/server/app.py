@@ -16,8 +16,7 @@ from memsvc import failpoints, limits
 from memsvc.auth.keyring import KeyRing
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
-from memsvc.errors import UnavailableError
-from memsvc.server import listener, logs
+from memsvc.server import addresses, listener, logs, users
 from memsvc.server.answering import answering
 from memsvc.server.audit import Audit
 from memsvc.server.auth_service import AuthService
@@ -35,7 +34,6 @@ from memsvc.server.quotas import Quotas
 from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
-from memsvc.server.tls import open_certificates
 from memsvc.server.watch import Watch
 from memsvc.tasks import end
 from memsvc.v1 import (
@@ -94,8 +92,10 @@ async def serve(settings: Settings) -> None:
     # Quotas count for whom the interceptor before them has found to call.
     server = listener.server([calls, auth, QuotaInterceptor(quotas)], OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
-    address = _listen(server, settings)
+    address = addresses.listen(server, settings)
     gateway = open_gateway(settings, server, auth.knows)
+    if settings.while_held is not None:
+        users.watch(settings.while_held, stop)
     store = watch.store(await open_store(settings, address))
     try:
         async with followed_keys(settings, store) as keys:
@@ -112,25 +112,6 @@ async def serve(settings: Settings) -> None:
                     await _serve(settings, server, engine, health, memory, stop=stop, keys=keys, address=address)
     finally:
         await store.close()
-
-
-def _listen(server: grpc.aio.Server, settings: Settings) -> str:
-    """Take the port; return host and port.
-
-    Raises:
-        InvalidArgumentError: a certificate cannot be used; names the setting.
-        UnavailableError: it cannot be had.
-    """
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    certificates = open_certificates(settings)
-    try:
-        if certificates:
-            port = server.add_secure_port(f"{host}:{settings.port}", certificates.credentials())
-        else:
-            port = server.add_insecure_port(f"{host}:{settings.port}")
-    except RuntimeError as error:
-        raise UnavailableError(f"port {settings.port} on {settings.host} cannot be had; is it taken?") from error
-    return f"{host}:{port}"
 
 
 async def _serve(

@@ -66,6 +66,10 @@ class Settings(BaseSettings):
     """Names by which HTTP clients may call this server, beside `host` and those of loopback."""
     http_origins: list[Annotated[str, Field(pattern=_ORIGIN)]] = []
     """Origins of web pages that may call it from a browser; none unless they are set."""
+    listen: str = Field("", pattern=r"^(unix:.+)?$")
+    """`unix:` and the path of a socket to listen on instead of host and port; only this user may connect to it."""
+    while_held: Path | None = None
+    """File that users of the server hold a lock on (flock): it ends when nobody does."""
     tls_cert: Path | None = None
     """The server's certificate and what leads to its authority, in PEM; read again when it changes."""
     tls_key: Path | None = None
@@ -150,6 +154,10 @@ class Settings(BaseSettings):
                 "Set auth, tls_cert and tls_key, or listen on 127.0.0.1 or ::1; "
                 "insecure_expose serves everybody who reaches the port all the same"
             )
+        if self.listen and self.tls_cert:
+            raise ValueError("listen: a unix socket has no TLS; leave out tls_cert and tls_key")
+        if self.listen and self.store.get_secret_value():
+            raise ValueError("listen: servers that share a store are reached by host and port, not by a unix socket")
         if self.store.get_secret_value() and self.host in EVERY_ADDRESS and not self.advertise:
             raise ValueError(
                 f"advertise: clients cannot be sent to {self.host}; name the host:port that reaches this process"
@@ -160,8 +168,8 @@ class Settings(BaseSettings):
 
     @property
     def open_sides(self) -> tuple[str, ...]:
-        """What a listener beyond loopback lacks; nothing on loopback."""
-        if is_loopback(self.host):
+        """What a listener beyond loopback lacks; nothing on loopback, or on a socket of this user's."""
+        if self.listen or is_loopback(self.host):
             return ()
         return (*(() if self.auth else ("authentication",)), *(() if self.tls_cert else ("TLS",)))
 

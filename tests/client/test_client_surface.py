@@ -53,6 +53,7 @@ def test_all_is_sorted_and_complete():
 
 
 SURFACE = {
+    "embedded": "path * config=None start_timeout=120.0 retry=None tracing=False",
     "create_tenant": "tenant exist_ok=False * preset=None **settings",
     "update_tenant": "tenant **settings",
     "hot_restart": "tenant",
@@ -99,7 +100,7 @@ def test_the_surface_is_the_contract(kind):
         rest = [p.replace(annotation=p.empty) for name, p in parameters.items() if name not in {"self", "timeout"}]
         return str(inspect.Signature(rest))[1:-1].replace(",", "")
 
-    methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
+    methods = {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_")}
     assert {name: shown(method) for name, method in methods.items()} == SURFACE
     fields = ["text", "id", "session", "role", "time", "metadata", "learn", "expire"]
     assert list(inspect.signature(Entry).parameters) == fields

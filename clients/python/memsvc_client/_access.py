@@ -45,7 +45,7 @@ class Access:
         if self._key is None or self.credentials is not None or self._plaintext:
             return
         for address in addresses:
-            if not _addresses.is_loopback(address):
+            if not _addresses.stays_here(address):
                 raise _values.wrong(
                     "api_key",
                     f"would go to {address} unencrypted; set tls, or allow_plaintext_key if the network is safe",

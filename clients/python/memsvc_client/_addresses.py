@@ -32,6 +32,11 @@ def is_host_and_port(address: str) -> bool:
     return found is not None and int(found[1]) < 2**16
 
 
+def stays_here(address: str) -> bool:
+    """Whether what is sent there does not leave this machine: loopback, or a unix socket."""
+    return address.startswith("unix:") or is_loopback(address)
+
+
 def is_loopback(address: str) -> bool:
     """Whether this is a host and a port of this machine alone; False where that cannot be told."""
     host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")

@@ -1,7 +1,10 @@
 """What both clients share beside messages: whom to ask, timeouts and tries."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
@@ -11,11 +14,17 @@ from memsvc_client._retry import RetryPolicy
 from memsvc_client._routes import Routes
 from memsvc_client._trip import Trip
 
+if TYPE_CHECKING:
+    from memsvc_client._embedded import Embedded
+
 GRACE = 1.0
 """Seconds that a server has to end a stream in which everything is durable already."""
 
 ANSWER_S = 600.0
 """Seconds that a whole answer may take, unless a caller says otherwise."""
+
+START_S = 120.0
+"""Seconds that an embedded server may take to serve, unless a caller says otherwise: it loads its encoder."""
 
 ONE_TRY = RetryPolicy(attempts=1)
 
@@ -65,3 +74,14 @@ class Core:
     def trip(self, tenant: str | None, timeout: float | None, *, once: bool = False) -> Trip:
         """Return the tries of one call that starts now, about a tenant or none; with `once` a single one."""
         return Trip(self._routes, ONE_TRY if once else self._policy, tenant, self.seconds(timeout))
+
+
+def open_embedded(path: str | Path, config: str | Path | None, timeout: float) -> Embedded:
+    """Return a hold on the server of a directory, and start it if there is none.
+
+    Raises:
+        MemsvcError: as `Embedded` says.
+    """
+    from memsvc_client._embedded import Embedded  # noqa: PLC0415  # where there is no flock, the rest works
+
+    return Embedded(path, config, _requests.seconds(timeout))

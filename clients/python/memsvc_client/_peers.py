@@ -79,6 +79,10 @@ class Peers:
         for peer in self._pool.close():
             peer.channel.close()
 
+    def leave(self, reason: str) -> None:
+        """Serve no call any more, for a reason, and touch no channel: they are a parent process's."""
+        self._pool.leave(reason)
+
 
 class AioPeers:
     """The asyncio client's, of one event loop."""
@@ -104,6 +108,10 @@ class AioPeers:
         """Close all channels. Calls under way fail."""
         for peer in self._pool.close():
             await peer.channel.close()
+
+    def leave(self, reason: str) -> None:
+        """Serve no call any more, as `Peers.leave` does."""
+        self._pool.leave(reason)
 
 
 def _open(address: str, access: Access, tracer: Tracer | None) -> Peer:
@@ -148,14 +156,15 @@ class _Pool(Generic[_Peer]):
     def __init__(self, open: Callable[[str], _Peer]) -> None:
         self._open = open
         self._held: OrderedDict[str, _Held[_Peer]] = OrderedDict()
-        self._closed = False
+        self._left: OrderedDict[str, _Held[_Peer]] | None = None
+        self._closed = ""
         self._lock = Lock()
 
     def take(self, address: str) -> _Peer:
         """Return what is open to an address, which stays open until it is given back."""
         with self._lock:
             if self._closed:
-                raise MemsvcError("the client is closed", code=grpc.StatusCode.CANCELLED)
+                raise MemsvcError(self._closed, code=grpc.StatusCode.CANCELLED)
             if address not in self._held:
                 self._held[address] = _Held(self._open(address))
             self._held.move_to_end(address)
@@ -176,7 +185,13 @@ class _Pool(Generic[_Peer]):
     def close(self) -> list[_Peer]:
         """Return what is to be closed; there is nothing to take any more."""
         with self._lock:
-            self._closed = True
+            self._closed = self._closed or "the client is closed"
             peers = [held.peer for held in self._held.values()]
             self._held.clear()
             return peers
+
+    def leave(self, reason: str) -> None:
+        """Have nothing to take any more, nor to close. In a forked process: who holds the lock may not be there."""
+        self._lock = Lock()
+        self._closed = reason
+        self._left, self._held = self._held, OrderedDict()  # what is let go of would be closed

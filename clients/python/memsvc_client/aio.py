@@ -25,7 +25,7 @@ from memsvc_client import (
     _requests,
 )
 from memsvc_client._access import Access
-from memsvc_client._core import ANSWER_S, Core, Page, PageRequest
+from memsvc_client._core import ANSWER_S, START_S, Core, Page, PageRequest, open_embedded
 from memsvc_client._exchange import Exchange
 from memsvc_client._files import Progress
 from memsvc_client._peers import AioPeer, AioPeers
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from memsvc.v1.memory_pb2 import ListEntriesRequest
+    from memsvc_client._embedded import Embedded
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -106,6 +107,28 @@ class AsyncMemoryClient:
         access = Access(api_key, tls, allow_plaintext_key)
         self._core = Core(target, timeout, retry or RetryPolicy(), access)
         self._peers = AioPeers(access, Tracer(tracing) if tracing else None)
+        self._embedded: Embedded | None = None
+
+    @classmethod
+    async def embedded(
+        cls,
+        path: str | Path,
+        *,
+        config: str | Path | None = None,
+        timeout: float = 30.0,
+        start_timeout: float = START_S,
+        retry: RetryPolicy | None = None,
+        tracing: TracerProvider | bool = False,
+    ) -> Self:
+        """Return a client of a server of one's own for a directory, as `MemoryClient.embedded` does.
+
+        async with await AsyncMemoryClient.embedded("memory") as client:
+            ...
+        """
+        server = await asyncio.to_thread(open_embedded, path, config, start_timeout)
+        client = cls(server.target, timeout=timeout, retry=retry, tracing=tracing)
+        client._embedded, server.forked = server, client._peers.leave
+        return client
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,8 +140,10 @@ class AsyncMemoryClient:
         return f"{type(self).__name__}({self._core.target!r})"
 
     async def close(self) -> None:
-        """Close all connections. Calls under way fail."""
+        """Close all connections. Calls under way fail. An embedded server that has no other user ends."""
         await self._peers.close()
+        if self._embedded is not None:
+            self._embedded.close()
 
     async def create_tenant(
         self,

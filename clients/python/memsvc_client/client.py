@@ -13,7 +13,7 @@ import grpc
 from memsvc.v1.memory_pb2 import ERASURE_STATE_DONE
 from memsvc_client import _files, _generate, _generate_request, _keys, _replies, _requests, _stream, _transfer, _watch
 from memsvc_client._access import Access
-from memsvc_client._core import ANSWER_S, Core, Page, PageRequest
+from memsvc_client._core import ANSWER_S, START_S, Core, Page, PageRequest, open_embedded
 from memsvc_client._exchange import Exchange
 from memsvc_client._files import Progress
 from memsvc_client._peers import Peer, Peers
@@ -46,6 +46,8 @@ from memsvc_client.types import (
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
+
+    from memsvc_client._embedded import Embedded
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -96,6 +98,43 @@ class MemoryClient:
         access = Access(api_key, tls, allow_plaintext_key)
         self._core = Core(target, timeout, retry or RetryPolicy(), access)
         self._peers = Peers(access, Tracer(tracing) if tracing else None)
+        self._embedded: Embedded | None = None
+
+    @classmethod
+    def embedded(
+        cls,
+        path: str | Path,
+        *,
+        config: str | Path | None = None,
+        timeout: float = 30.0,
+        start_timeout: float = START_S,
+        retry: RetryPolicy | None = None,
+        tracing: TracerProvider | bool = False,
+    ) -> Self:
+        """Return a client of a server of one's own for a directory: joined, or started if there is none.
+
+        It serves the processes of this user that open the directory, over a unix socket in it, and ends with the last
+        of them; close the client, or leave its `with`. Its settings are those of `memsvc serve`, from the environment
+        and `config`, and its log is `embedded.log` in the directory.
+
+        Args:
+            path: the directory; made when it is not there.
+            config: TOML file with the server's settings. A server that runs already keeps its own.
+            timeout: seconds that a call may take, all its tries together.
+            start_timeout: seconds until the server has to serve.
+            retry: how to try calls again.
+            tracing: whether calls are traced, as for the class.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong; `field` names it.
+            FailedPreconditionError: the server is not installed (reason EXTRA_MISSING), cannot start (START_FAILED: the
+                message has its log's last lines), or this process was forked from one with such a client (FORKED).
+            DeadlineExceededError: it does not serve in time.
+        """
+        server = open_embedded(path, config, start_timeout)
+        client = cls(server.target, timeout=timeout, retry=retry, tracing=tracing)
+        client._embedded, server.forked = server, client._peers.leave
+        return client
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +146,10 @@ class MemoryClient:
         return f"{type(self).__name__}({self._core.target!r})"
 
     def close(self) -> None:
-        """Close all connections. Calls under way fail."""
+        """Close all connections. Calls under way fail. An embedded server that has no other user ends."""
         self._peers.close()
+        if self._embedded is not None:
+            self._embedded.close()
 
     def create_tenant(
         self,
