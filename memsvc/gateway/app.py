@@ -17,6 +17,7 @@ from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from memsvc.errors import InvalidArgumentError
+from memsvc.gateway.bodies import Bodies
 from memsvc.gateway.calls import Calls
 from memsvc.gateway.conversion import Converter
 from memsvc.gateway.endpoint import Endpoint, Knows
@@ -50,9 +51,10 @@ def make_app(
     async def health(request: Request) -> Response:
         return await _health(calls, HEALTH[request.url.path])
 
+    bodies = Bodies()
     by_path: dict[str, dict[str, ASGIApp]] = {}
     for each in ROUTES:
-        by_path.setdefault(each.path, {})[each.verb] = Endpoint(each, calls, knows, converter)
+        by_path.setdefault(each.path, {})[each.verb] = Endpoint(each, calls, knows, bodies, converter)
     paths = [Path(path, _Resource(verbs), methods=list(verbs)) for path, verbs in by_path.items()]
     paths += [Path(path, health) for path in HEALTH]
     paths.append(Path("/v1/openapi.json", describe))

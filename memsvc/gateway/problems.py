@@ -120,6 +120,7 @@ _CODES: Mapping[HTTPStatus, StatusCode] = MappingProxyType(
         HTTPStatus.NOT_FOUND: StatusCode.NOT_FOUND,
         HTTPStatus.METHOD_NOT_ALLOWED: StatusCode.UNIMPLEMENTED,
         HTTPStatus.REQUEST_TIMEOUT: StatusCode.DEADLINE_EXCEEDED,
+        HTTPStatus.SERVICE_UNAVAILABLE: StatusCode.UNAVAILABLE,
         HTTPStatus.INTERNAL_SERVER_ERROR: StatusCode.INTERNAL,
     }
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memsvc.gateway import connection, endpoint, forwarded, gateway
+from memsvc.gateway import bodies, connection, forwarded, gateway
 from memsvc.gateway.conversion import SMALL_BYTES
 from memsvc.gateway.problems import STATUSES
 from memsvc.gateway.routes import ROUTES
@@ -62,9 +62,10 @@ def test_every_status_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        f"The head of a request has {connection.HEAD_S:g} s, its body {endpoint.BODY_S:g} s",
+        f"The head of a request has {connection.HEAD_S:g} s, its body {bodies.BODY_S:g} s",
         f"an answer that nobody reads {connection.STALL_S:g} s",
-        f"413 for one of more than {endpoint.MOST_BODY_BYTES >> 20} MiB",
+        f"413 for one of more than {bodies.MOST_BYTES >> 20} MiB",
+        f"All bodies together have {bodies.MOST_HELD_BYTES >> 20} MiB beyond the first {bodies.SMALL_BYTES >> 10} KiB",
         f"JSON of more than {SMALL_BYTES >> 10} KiB",
         f"{MOST_OBJECTS:,} objects at most",
         f"Without it {forwarded.DEFAULT_S:g} s, ten minutes for an answer",
