@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
-from memsvc.errors import FailedPreconditionError
+from memsvc.errors import FailedPreconditionError, UnavailableError
 from memsvc.server.config import Settings
 from memsvc.server.tls import open_certificates
 
@@ -31,7 +31,7 @@ def open_gateway(settings: Settings, server: grpc.aio.Server, knows: "Knows") ->
     Raises:
         FailedPreconditionError: the packages for it are not installed.
         InvalidArgumentError: a certificate cannot be used; names the setting.
-        UnavailableError: the port cannot be had.
+        UnavailableError: the port, or the socket, cannot be had.
     """
     if settings.http_port is None:
         return nullcontext()
@@ -51,7 +51,12 @@ def open_gateway(settings: Settings, server: grpc.aio.Server, knows: "Knows") ->
     )
     inside = TemporaryDirectory(prefix="memsvc-")  # its owner's alone
     target = f"unix:{Path(inside.name) / 'service'}"
-    server.add_insecure_port(target)
+    try:
+        server.add_insecure_port(target)
+    except RuntimeError as error:
+        raise UnavailableError(
+            f"http_port: the gateway's own socket cannot be made, {target}; is TMPDIR there, and short?"
+        ) from error
     return _serving(Gateway(config, target, knows), inside)
 
 

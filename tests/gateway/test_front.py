@@ -1,5 +1,7 @@
 """Under which names a server answers, and to which pages."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 
 from memsvc.server.config import Settings
 from tests.gateway.http import http, problem, url
-from tests.serving import Server
+from tests.serving import Server, refused
 
 PAGE = "https://app.example"
 
@@ -54,6 +56,20 @@ def test_a_page_that_is_told_of_calls(open_server) -> None:
         assert client.options("/v1/tenants/t/entries/e", headers={"origin": PAGE, **asks}).status_code == 200
         problem(client.options("/v1/tenants", headers={"origin": "http://evil.example", **asks}), 403, "ORIGIN_UNKNOWN")
         problem(client.get("/v1/tenants", headers={"host": "other.example"}), 421, "HOST_UNKNOWN")
+
+
+def test_the_flag_takes_the_port_before_anything_else(tmp_path, server) -> None:
+    taken = url(server).rpartition(":")[2]
+    command = [sys.executable, "-m", "memsvc.cli.main", "serve", "--data", tmp_path / "data", "--port", "0"]
+    ran = subprocess.run([*command, "--http", taken], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, f"http_port {taken}" in ran.stderr.replace("\n", " ")) == (1, True), ran.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_socket_that_cannot_be_made_is_named(tmp_path, monkeypatch) -> None:
+    (deep := tmp_path / ("d" * 120)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    assert "is TMPDIR there, and short?" in refused(Server(tmp_path / "data", http_port=0))
 
 
 @pytest.mark.parametrize(
