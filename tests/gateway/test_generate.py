@@ -92,7 +92,8 @@ async def test_a_deadline_ends_an_answer(tmp_path) -> None:
         await to.hang()
 
     async with answering(tmp_path, talk) as (stub, _, client):
-        answer = await client.post("/v1/tenants/ada/generate", json=ASK, headers={"grpc-timeout": "500m"})
+        asked = client.post("/v1/tenants/ada/generate", json=ASK, headers={"grpc-timeout": "500m"})
+        answer = await asyncio.wait_for(asked, 20)  # without a deadline it would be thirty
         *_, (name, data) = events(answer.text)
         assert (name, json.loads(data)["code"]) == ("error", "DEADLINE_EXCEEDED")
         await asyncio.wait_for(stub.left.wait(), 20)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from memsvc.errors import UnavailableError
 from memsvc.gateway import bodies, connection, gateway
@@ -132,9 +133,31 @@ async def test_what_is_no_request_is_refused_and_nothing_breaks(caplog, sent) ->
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_an_answer_that_nobody_reads_ends_the_connection(monkeypatch) -> None:
+async def at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    await Response(bytes(LARGE))(scope, receive, send)
+
+
+async def in_parts(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(LARGE >> 16):
+        await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class Unpaused(connection.BoundedConnection):
+    """Whose answers are always sent as far as the server can tell, as small ones are."""
+
+    def connection_made(self, transport) -> None:
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=2 * LARGE)
+
+
+@pytest.mark.parametrize("kind", [connection.BoundedConnection, Unpaused])
+@pytest.mark.parametrize("app", [at_once, in_parts])
+async def test_an_answer_that_nobody_reads_ends_the_connection(monkeypatch, app, kind) -> None:
+    monkeypatch.setattr(gateway, "BoundedConnection", kind)
     monkeypatch.setattr(connection, "STALL_S", 0.2)
-    monkeypatch.setattr(gateway, "make_app", lambda *_: Response(bytes(LARGE)))
+    monkeypatch.setattr(gateway, "make_app", lambda *_: app)
     async with connected() as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
