@@ -12,6 +12,7 @@ COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY protos ./protos
 COPY kernels ./kernels
 COPY clients/python ./clients/python
+COPY integrations ./integrations
 COPY bench ./bench
 COPY memsvc ./memsvc
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 WINDOW_TOKENS = 4096
 """Tokens taken together: enough texts of each length for full batches, and less than a second of work."""
-BACKGROUND_TOKENS = 1024
-"""The same for work that nobody waits for: what comes meanwhile waits little."""
+BRIEF_TOKENS = 1024
+"""The same while there are readers, and for work that nobody waits for: what comes meanwhile waits little."""
 BACKGROUND_SHARE = 1 / 4
 """Of the tokens, while there is no end of other work: what is to be erased or verified comes to an end."""
 BYTES_PER_TOKEN = 4
@@ -115,11 +115,16 @@ class Ingest:
             cost = len(stored.payload.data) // BYTES_PER_TOKEN + 1
             scheduler.push(uid, Arrival(lane, record, position), cost)
 
-    def unit(self, max_tokens: int) -> bool:
-        """Do one unit of work, encoding at most about that many tokens; False when there is none to do now."""
+    def unit(self, max_tokens: int, *, brief: bool = False) -> bool:
+        """Do one unit of work; False when there is none to do now.
+
+        Args:
+            max_tokens: it encodes about as many at most.
+            brief: take little in at a time, so that what comes next waits little.
+        """
         stepping = self._steps.due_in() == 0.0
         # Between steps others are taken in: a tenant with many of them does not keep those waiting that have few.
-        if (not stepping or self._stepped_last) and self._take_in(max_tokens, stepping=stepping):
+        if (not stepping or self._stepped_last) and self._take_in(max_tokens, stepping=stepping, brief=brief):
             self._stepped_last = False
             return True
         if stepping:
@@ -127,7 +132,7 @@ class Ingest:
             self._steps.unit()
         return stepping
 
-    def _take_in(self, max_tokens: int, *, stepping: bool) -> bool:
+    def _take_in(self, max_tokens: int, *, stepping: bool, brief: bool) -> bool:
         """Bring entries a phase nearer to their steps; False when there are none that may go on."""
         if self._batches:
             self._encode(self._batches.popleft())
@@ -137,11 +142,11 @@ class Ingest:
             self._window.clear()
         if self._fed and self._feed(stepping=stepping):
             return True
-        return self._fill(max_tokens, stepping=stepping)
+        return self._fill(max_tokens, stepping=stepping, brief=brief)
 
     # --- the phases -----------------------------------------------------------------------------------------------
 
-    def _fill(self, max_tokens: int, *, stepping: bool) -> bool:
+    def _fill(self, max_tokens: int, *, stepping: bool, brief: bool) -> bool:
         """Take entries, fairly, tokenise those with a text of their own, and make batches of their passages.
 
         All that was taken before of their tenants is stepped by now, or waits for company; a change of settings among
@@ -149,7 +154,7 @@ class Ingest:
         """
         if stepping and self._later:
             return False
-        if not (taken := self._later or self._take(self._steps if stepping else ())):
+        if not (taken := self._later or self._take(self._steps if stepping else (), brief=brief)):
             return False
         self._window = self._take_up(taken)
         dim = self._runner.encoder.dim
@@ -160,14 +165,14 @@ class Ingest:
         self._batches = batched(self._window, max_tokens)
         return True
 
-    def _take(self, passing_over: Container[str]) -> list[Arrival]:
+    def _take(self, passing_over: Container[str], *, brief: bool) -> list[Arrival]:
         taken: list[tuple[str, Arrival]] = []
-        if self._scheduler.served - self._live_served >= BACKGROUND_TOKENS / BACKGROUND_SHARE:
-            taken = self._background.take(BACKGROUND_TOKENS, passing_over)
+        if self._scheduler.served - self._live_served >= BRIEF_TOKENS / BACKGROUND_SHARE:
+            taken = self._background.take(BRIEF_TOKENS, passing_over)
             self._live_served = self._scheduler.served
-        taken = taken or self._scheduler.take(WINDOW_TOKENS, passing_over)
+        taken = taken or self._scheduler.take(BRIEF_TOKENS if brief else WINDOW_TOKENS, passing_over)
         if not taken and not passing_over:
-            taken = self._background.take(BACKGROUND_TOKENS)
+            taken = self._background.take(BRIEF_TOKENS)
         return [entry for _, entry in taken]
 
     def _take_up(self, entries: list[Arrival]) -> list[Arrival]:

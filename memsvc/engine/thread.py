@@ -163,25 +163,37 @@ class EngineThread:
             pass
 
     def _turn(self) -> bool:
-        """One turn: jobs first, then one unit of ingest, or sleep until there is something to do; False at the end."""
+        """One turn: jobs, as many as are short, then one unit of ingest, or sleep until there is something to do.
+
+        Long jobs take turns with ingest: whoever waits for a record of theirs is not to wait for others' questions.
+        Returns False at the end.
+        """
         with self._wake:
             while not (self._jobs or self._inbox or self._stopping) and (due_in := self.ingest.due_in()) != 0.0:
                 self._wake.wait(due_in)
             if self._stopping:
                 return False
-            jobs, inbox = list(self._jobs), list(self._inbox)
-            self._jobs.clear()
+            inbox, waiting = list(self._inbox), len(self._jobs)
             self._inbox.clear()
         began = time.monotonic()
-        for item in (*inbox, *jobs):
+        for item in inbox:
             item()
+        # No more than were there: those that come now may rest on what is in the inbox by now.
+        for _ in range(waiting):
+            if time.monotonic() - began > UNIT_READ_S:
+                break
+            self._jobs.popleft()()
+        self._unit()
+        self.ingest.counters.busy_s += time.monotonic() - began
+        return True
+
+    def _unit(self) -> None:
+        reading = time.monotonic() - self._last_read < READ_RECENTLY_S
         try:
-            self.ingest.unit(self._unit_tokens())
+            self.ingest.unit(int(self._rate * (UNIT_READ_S if reading else UNIT_S)), brief=reading)
         except Exception as error:
             log.exception("a unit of ingest failed")
             self.ingest.fail_all(error)
-        self.ingest.counters.busy_s += time.monotonic() - began
-        return True
 
     def _settle(self, future: asyncio.Future[Result], job: Callable[[], Result]) -> None:
         if future.cancelled():
@@ -193,10 +205,6 @@ class EngineThread:
             self.notify(lambda: None if future.done() else future.set_exception(failure))
         else:
             self.notify(lambda: None if future.done() else future.set_result(result))
-
-    def _unit_tokens(self) -> int:
-        reading = time.monotonic() - self._last_read < READ_RECENTLY_S
-        return int(self._rate * (UNIT_READ_S if reading else UNIT_S))
 
     def _calibrate(self) -> None:
         """Measure the encoder, warm, so that a unit of work can be sized in tokens."""

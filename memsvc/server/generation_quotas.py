@@ -3,7 +3,7 @@
 import asyncio
 
 from memsvc.server.principal import counted
-from memsvc.server.quotas import Quotas
+from memsvc.server.quotas import Quotas, generated
 
 
 class GenerationQuotas:
@@ -22,15 +22,15 @@ class GenerationQuotas:
         Raises:
             ResourceExhaustedError: a quota is used up.
         """
-        self._quotas.admit_generated(tenant, counted(), 1)
+        self._quotas.admit(tenant, counted(), generated(1))
 
     async def wait(self, tenant: str) -> None:
         """Count another token, as soon as it may be."""
         principal = counted()
-        while wait := self._quotas.wait_generated(tenant, principal, 1):  # noqa: ASYNC110  # others may be faster
+        while wait := self._quotas.wait(tenant, principal, generated(1)):  # noqa: ASYNC110  # others may be faster
             await asyncio.sleep(wait)
 
     def settle(self, tenant: str, tokens: int) -> None:
         """Count what an answer had beyond what was counted piece by piece."""
         if tokens > 0:
-            self._quotas.charge_generated(tenant, counted(), tokens)
+            self._quotas.charge(tenant, counted(), generated(tokens))

@@ -77,13 +77,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise UnavailableError("the server is starting or shutting down", reason="NOT_READY")
 
 
-def _has_left(error: Exception) -> bool:
-    """Whether gRPC could not send a status or an answer, as the caller has left. The error's class is its own."""
-    return type(error).__name__ == "ExecuteBatchError"
+def _is_over(error: Exception) -> bool:
+    """Whether nobody hears a status any more: the caller left, or the server ended. The errors are gRPC's own."""
+    return type(error).__name__ in {"ExecuteBatchError", "_ServerStoppedError"}
 
 
 async def _fail(followed: Call, context: Context, error: Exception) -> None:
-    if isinstance(error, grpc.aio.AbortError) or _has_left(error):
+    if isinstance(error, grpc.aio.AbortError) or _is_over(error):
         raise error
     if isinstance(error, NotImplementedError):  # a method of the health service that its library lacks
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the method is not implemented")

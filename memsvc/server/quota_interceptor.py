@@ -11,9 +11,12 @@ from typing import Any
 
 import grpc
 
+from memsvc import limits
+from memsvc.server import quotas
 from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
 from memsvc.server.principal import counted
 from memsvc.server.quotas import Quotas, Scope
+from memsvc.v1 import memory_pb2
 
 _PATHS = {
     "CreateTenantRequest": ("tenant", "tenant"),
@@ -35,11 +38,11 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
     """Stands behind whatever says who calls: it counts for that principal.
 
     Args:
-        quotas: are told.
+        counter: is told.
     """
 
-    def __init__(self, quotas: Quotas) -> None:
-        self._quotas = quotas
+    def __init__(self, counter: Quotas) -> None:
+        self._quotas = counter
         self._held = 0
         """Bytes of requests that wait."""
 
@@ -77,9 +80,10 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
             self._open_stream(Scope.PRINCIPAL, counted(), context)
             return self._each_admitted(request, context)
         tenant, size = _tenant_of(request), request.ByteSize()
-        if wait := self._quotas.wait(tenant, counted(), size):
+        use = quotas.request(size, _entries_asked(request))
+        if wait := self._quotas.wait(tenant, counted(), use):
             await self._hold(min(wait, HOLD_S), size, context)
-            self._quotas.admit(tenant, counted(), size)
+            self._quotas.admit(tenant, counted(), use)
         return request
 
     async def _hold(self, seconds: float, size: int, context: Context) -> None:
@@ -99,8 +103,8 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
             if first:
                 tenant, first = _tenant_of(request), False
                 self._open_stream(Scope.TENANT, tenant, context)
-            size = request.ByteSize()
-            while wait := self._quotas.wait(tenant, principal, size):  # noqa: ASYNC110  # others may be faster
+            use = quotas.request(request.ByteSize())
+            while wait := self._quotas.wait(tenant, principal, use):  # noqa: ASYNC110  # others may be faster
                 await asyncio.sleep(wait)
             yield request
 
@@ -120,3 +124,15 @@ def _tenant_of(message: Any) -> str:
     for name in _PATHS.get(type(message).__name__, ("tenant",)):
         message = getattr(message, name, "")
     return message if isinstance(message, str) else ""
+
+
+def _entries_asked(message: Any) -> int:
+    """Return how many entries the answer to a message may have, as far as any answer may."""
+    match message:
+        case memory_pb2.RecallRequest():
+            hits = min(max(message.k, 1), limits.MAX_K)
+            return hits * (1 + 2 * min(max(message.neighbours, 0), limits.MAX_NEIGHBOURS))
+        case memory_pb2.ListEntriesRequest():
+            return min(max(message.page_size, 1), limits.MAX_PAGE_SIZE)
+        case _:
+            return 0

@@ -3,6 +3,7 @@
 Each process counts for itself, in memory: quotas are the operator's policy and no part of a tenant's log.
 """
 
+import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,10 @@ RATES: Mapping[str, str] = MappingProxyType(
     {"requests_per_s": "requests", "bytes_per_s": "bytes", "generated_tokens_per_s": "generated tokens"}
 )
 """Quotas by the second, and what they count."""
+ENTRIES_PER_REQUEST = 100
+"""What may answer with more entries counts as so many requests more: it costs as much as they do."""
+Use = Mapping[str, float]
+"""What is to be used of each quota by the second."""
 STREAM_RETRY_S = 1.0
 """Nobody knows when a stream will end."""
 
@@ -31,6 +36,16 @@ class Scope(StrEnum):
 
     TENANT = "tenant"
     PRINCIPAL = "principal"
+
+
+def request(size: int, entries: int = 0) -> Use:
+    """Return what a request of so many bytes uses, whose answer may have so many entries."""
+    return {"requests_per_s": max(1, math.ceil(entries / ENTRIES_PER_REQUEST)), "bytes_per_s": size}
+
+
+def generated(tokens: int) -> Use:
+    """Return what so many tokens of an answer use."""
+    return {"generated_tokens_per_s": tokens}
 
 
 class _Charge(NamedTuple):
@@ -93,49 +108,35 @@ class Quotas:
 
     # --- a second -------------------------------------------------------------------------------------------------
 
-    def wait(self, tenant: str, principal: str, size: int) -> float:
-        """Use a request of so many bytes if it may be; else return the seconds to wait before asking again.
+    def wait(self, tenant: str, principal: str, use: Use) -> float:
+        """Use something if it may be; else return the seconds to wait before asking again.
 
         Args:
             tenant: whom it is about; empty for none.
-            principal: who makes it; empty for nobody.
-            size: bytes.
+            principal: who asks for it; empty for nobody.
+            use: `request` or `generated`.
         """
-        refusal = self._use(tenant, principal, _request(size))
+        refusal = self._use(tenant, principal, use)
         return 0.0 if refusal is None else refusal.retry_after or 0.0
 
-    def admit(self, tenant: str, principal: str, size: int) -> None:
-        """Use a request of so many bytes; the arguments are those of `wait`.
+    def admit(self, tenant: str, principal: str, use: Use) -> None:
+        """Use something; the arguments are those of `wait`.
 
         Raises:
             ResourceExhaustedError: a quota is used up, and nothing of the others was used.
         """
-        if (refusal := self._use(tenant, principal, _request(size))) is not None:
+        if (refusal := self._use(tenant, principal, use)) is not None:
             raise refusal
 
-    def wait_generated(self, tenant: str, principal: str, tokens: int) -> float:
-        """Use so many tokens of an answer if it may be; else return the seconds to wait before asking again."""
-        refusal = self._use(tenant, principal, _generated(tokens))
-        return 0.0 if refusal is None else refusal.retry_after or 0.0
-
-    def admit_generated(self, tenant: str, principal: str, tokens: int) -> None:
-        """Use so many tokens of an answer; the arguments are those of `wait_generated`.
-
-        Raises:
-            ResourceExhaustedError: a quota is used up, and nothing of the others was used.
-        """
-        if (refusal := self._use(tenant, principal, _generated(tokens))) is not None:
-            raise refusal
-
-    def charge_generated(self, tenant: str, principal: str, tokens: int) -> None:
-        """Use so many tokens of an answer that are there already: what passes the quota is paid for by what follows."""
+    def charge(self, tenant: str, principal: str, use: Use) -> None:
+        """Use what is there already: what passes the quota is paid for by what follows."""
         now = self._clock()
-        for charge in self._charges(tenant, principal, _generated(tokens), now):
+        for charge in self._charges(tenant, principal, use, now):
             charge.bucket.take(charge.amount, now)
 
-    def _use(self, tenant: str, principal: str, amounts: Mapping[str, float]) -> ResourceExhaustedError | None:
+    def _use(self, tenant: str, principal: str, use: Use) -> ResourceExhaustedError | None:
         now = self._clock()
-        charges = list(self._charges(tenant, principal, amounts, now))
+        charges = list(self._charges(tenant, principal, use, now))
         waits = [(charge.bucket.wait(charge.amount, now), charge) for charge in charges]
         longest, slowest = max(waits, key=lambda each: each[0], default=(0.0, None))
         if slowest is not None and longest > 0:
@@ -144,12 +145,12 @@ class Quotas:
             charge.bucket.take(charge.amount, now)
         return None
 
-    def _charges(self, tenant: str, principal: str, amounts: Mapping[str, float], now: float) -> Iterator[_Charge]:
+    def _charges(self, tenant: str, principal: str, use: Use, now: float) -> Iterator[_Charge]:
         for scope, name in ((Scope.TENANT, tenant), (Scope.PRINCIPAL, principal)):
             if not name:
                 continue
             subject = self._subject(scope, name, now)
-            for quota, amount in amounts.items():
+            for quota, amount in use.items():
                 if (bucket := subject.buckets.get(quota)) is not None:
                     yield _Charge(scope, quota, getattr(subject.limits, quota), bucket, amount)
 
@@ -195,14 +196,6 @@ class Quotas:
     def kept(self) -> int:
         """Names that are kept in mind."""
         return sum(len(self._subjects[scope]) + len(self._streams[scope]) for scope in Scope)
-
-
-def _request(size: int) -> Mapping[str, float]:
-    return {"requests_per_s": 1, "bytes_per_s": size}
-
-
-def _generated(tokens: int) -> Mapping[str, float]:
-    return {"generated_tokens_per_s": tokens}
 
 
 def _used_up(charge: _Charge, wait: float) -> ResourceExhaustedError:

@@ -4,13 +4,13 @@
 no speaker. `similar` has training's forms, new keys, and the length that training sees most.
 """
 
-import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from memsvc.train.clauses import capitalised, sentences
 from memsvc.train.family import Family
 from memsvc.train.words import draw
 
@@ -30,16 +30,6 @@ _NOUNS = (
 _OPENINGS = (
     *("", "", "", "", "Note that ", "Remember: ", "By the way, ", "I heard that ", "As we said, ", "In short, "),
     *("Just so you know, ", "The report says that ", "Someone wrote that ", "Do not forget: ", "For the record, "),
-)
-_CLAUSES = (
-    *("the {attribute} of {key} is", "the {attribute} for {key} is", "{key} has the {attribute}"),
-    *("{key}'s {attribute} is", "{key} got a {attribute}, which is", "{key} was given the {attribute}"),
-    *("the {attribute} that {key} chose is", "{key} lives at {attribute}", "{key} is listed with {attribute}"),
-    *("{key} changed the {attribute} to", "we know {key} by the {attribute}", "{key} works at {attribute}"),
-    *("we met {key}, whose {attribute} is", "{key} came with a {attribute}:", "there is {key}, and the {attribute} is"),
-    *("{key} keeps {attribute}", "for {key}, the {attribute} is", "as for {key}, its {attribute} is"),
-    *("according to {key}, the {attribute} is", "{key}: {attribute}", "if you meet {key}, the {attribute} is"),
-    *("{key} told us that the {attribute} is", "the file shows {key} with {attribute}", "{key} bought {attribute}"),
 )
 _ENDINGS = (".", ".", ".", ".", " now.", " today.", ", as always.", " this year.", ", they said.", " and that is all.")
 _LEADS = ("", "", "", "So ", "Now, ", "Again: ", "Question: ", "Hello. ", "As I asked, ")
@@ -67,16 +57,17 @@ _ASKED = (
 )
 
 
-def _sentences(*parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return all ways to put one of each together, the first letter large unless it is a key's."""
-    joined = ("".join(chosen) for chosen in itertools.product(*parts))
-    return tuple(form if form.startswith("{") else form[0].upper() + form[1:] for form in joined)
-
+_FORMS = 4000
+"""Of training's statements, and of its questions."""
+_QUESTIONS = tuple(capitalised(f"{lead}{asked}") for lead in _LEADS for asked in _ASKED)
 
 _TEXT = Family(
     attributes=(*(f"{kind} {noun}" for kind in _ADJECTIVES for noun in _NOUNS), *_NOUNS * 4),
-    statements=_sentences(_OPENINGS, _CLAUSES, (" {value}",), _ENDINGS),
-    questions=_sentences(_LEADS, _ASKED),
+    statements=sentences(_FORMS, openings=_OPENINGS, endings=tuple(f" {{value}}{ending}" for ending in _ENDINGS)),
+    questions=(
+        *_QUESTIONS * (_FORMS // 2 // len(_QUESTIONS)),
+        *sentences(_FORMS // 2, openings=_LEADS, endings=("",)),
+    ),
     lengths=(5, 5, 5, 5, 2, 4, 7, 8),
     test=False,
 )
@@ -99,28 +90,43 @@ _OTHER_TEXT = Family(
     test=True,
 )
 
+_TOLD = (
+    "The {attribute} of {key} is {value}.",
+    "By the way, the {attribute} of {key} is {value}.",
+    "{other}, please remember that the {attribute} for {key} is {value}.",
+    "I have it here, {key} has the {attribute} {value}.",
+    "For {key} we took the {attribute} {value}, {other}.",
+    "Did I tell you? {key} got {attribute} {value} today.",
+    "What about {key}?\n{other}: The {attribute} is {value}.",
+    "Do you know the {attribute} of {key}?\n{other}: Yes, it is {value}.",
+    "And {key}, which {attribute}?\n{other}: I have {value}.",
+    "My friend {key} has {attribute} {value}.",
+    "Write down {key}: {attribute} {value}.",
+)
+_ASKED_ALOUD = (
+    "What is the {attribute} of {key}?",
+    "Do you still know the {attribute} of {key}?",
+    "{other}, which {attribute} does {key} have?",
+    "And {key}? I mean the {attribute}.",
+    "What was the {attribute} with {key}?",
+    "I forgot the {attribute} of {key}.",
+    "Can you say the {attribute} for {key}?",
+    "{key}, what {attribute}?",
+)
+_REPLIES = (
+    *("It is", "The answer is", "Sure, it is", "That was", "I have", "Yes,", "Hm, I think", "Of course:", "It says"),
+    *("Here it is:", "As I said,", "You told me"),
+)
+
 _DIALOGUE = Family(
     attributes=_TEXT.attributes,
-    statements=(
-        "{speaker}: The {attribute} of {key} is {value}.",
-        "{speaker}: By the way, the {attribute} of {key} is {value}.",
-        "{speaker}: {other}, please remember that the {attribute} for {key} is {value}.",
-        "{speaker}: I have it here, {key} has the {attribute} {value}.",
-        "{speaker}: For {key} we took the {attribute} {value}, {other}.",
-        "{speaker}: Did I tell you? {key} got {attribute} {value} today.",
-        "{speaker}: What about {key}?\n{other}: The {attribute} is {value}.",
-        "{speaker}: Do you know the {attribute} of {key}?\n{other}: Yes, it is {value}.",
-        "{speaker}: My friend {key} has {attribute} {value}.",
-        "{speaker}: Write down {key}: {attribute} {value}.",
+    statements=tuple(
+        f"{{speaker}}: {statement}"
+        for statement in (*_TEXT.statements[: _FORMS // 2], *_TOLD * (_FORMS // 2 // len(_TOLD)))
     ),
     questions=(
-        "{speaker}: What is the {attribute} of {key}?\n{other}: It is",
-        "{speaker}: Do you still know the {attribute} of {key}?\n{other}: Sure, it is",
-        "{speaker}: {other}, which {attribute} does {key} have?\n{other}: The answer is",
-        "{speaker}: And {key}?\n{other}: The {attribute} is",
-        "{speaker}: Again, the {attribute} for {key} is",
-        "{speaker}: I think {key} has the {attribute}",
-        "{speaker}: What was it with {key}?\n{other}: {attribute}",
+        *(f"{{speaker}}: {question}" for question in _TEXT.questions[::2]),
+        *tuple(f"{{speaker}}: {asked}\n{{other}}: {reply}" for asked in _ASKED_ALOUD for reply in _REPLIES) * 12,
     ),
     lengths=_TEXT.lengths,
     test=False,

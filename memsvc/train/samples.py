@@ -17,6 +17,7 @@ _DISTRACTORS = 4
 """At most so many, or one for every four facts."""
 _END = 0.3
 """Weight of an answer's end."""
+SHUT, EITHER, OPEN = -1, 0, 1
 
 
 class Batch(NamedTuple):
@@ -26,11 +27,11 @@ class Batch(NamedTuple):
     """[rows, length] int64."""
     weight: Tensor
     """Of each token's prediction in the loss, [rows, length]: 1 where an answer has to be known."""
-    ordinary: Tensor
-    """Whether a token is no part of a fact's value, [rows, length] bool: the gate is to stay shut.
+    gate: Tensor
+    """What the memory's gate is to do at a token, [rows, length]: OPEN, SHUT, or EITHER.
 
-    What a statement says beside its value would fill the memory with what nobody asks for. A value may be written where
-    it is the answer, too: that looks like a statement, and says the same.
+    It is to open at a fact's value and nowhere else: what a statement says beside it would fill the memory with what
+    nobody asks for. A value may be written where it is the answer, too: that looks like a statement, and says the same.
     """
 
 
@@ -38,12 +39,12 @@ class _Row:
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self.weight: list[float] = []
-        self.ordinary: list[bool] = []
+        self.gate: list[int] = []
 
-    def put(self, tokens: list[int] | tuple[int, ...], weight: float, *, ordinary: bool = True) -> None:
+    def put(self, tokens: list[int] | tuple[int, ...], weight: float, gate: int = SHUT) -> None:
         self.tokens += tokens
         self.weight += [weight] * len(tokens)
-        self.ordinary += [ordinary] * len(tokens)
+        self.gate += [gate] * len(tokens)
 
 
 def batch(source: Source, stage: Stage, rng: random.Random, *, chunk: int, family: FamilyName = "training") -> Batch:
@@ -70,7 +71,7 @@ def batch(source: Source, stage: Stage, rng: random.Random, *, chunk: int, famil
     return Batch(
         torch.tensor([row.tokens for row in rows]),
         torch.tensor([row.weight for row in rows]),
-        torch.tensor([row.ordinary for row in rows]),
+        torch.tensor([row.gate for row in rows]),
     )
 
 
@@ -93,7 +94,8 @@ def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: 
         if isinstance(part, Fact):
             row.put(part.before, stage.prose)
             # Nobody can know it before it is told.
-            row.put(part.value, 0.0, ordinary=False)
+            row.put(part.value[: part.free], 0.0, EITHER)
+            row.put(part.value[part.free :], 0.0, OPEN)
             row.put(part.after, stage.prose)
         else:
             row.put(part, stage.prose)
@@ -105,8 +107,8 @@ def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: 
         row.put(hay[place:cut], stage.prose)
         place = cut
         row.put(fact.question, stage.prose)
-        row.put(fact.value[: fact.free], stage.prose, ordinary=False)
-        row.put(fact.value[fact.free :], 1.0, ordinary=False)
+        row.put(fact.value[: fact.free], stage.prose, EITHER)
+        row.put(fact.value[fact.free :], 1.0, EITHER)
         row.put(fact.end, _END)
     row.put(hay[place:], stage.prose)
     return row

@@ -122,7 +122,13 @@ class Trainer:
         result.loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
         self._optimizer.step()
-        figures = {"loss": result.loss, "digits": result.digits, "ordinary": result.ordinary, "gradient": norm}
+        figures = {
+            "loss": result.loss,
+            "digits": result.digits,
+            "ordinary": result.ordinary,
+            "stated": result.stated,
+            "gradient": norm,
+        }
         numbers = {name: float(value.detach()) for name, value in figures.items()}
         return {"stage": index, "step": step, "total": self.total, "rate": rate} | numbers
 

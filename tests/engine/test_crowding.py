@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import time
 
 import pytest
 
 from memsvc.engine import opened
+from memsvc.engine.thread import UNIT_READ_S
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
 from tests.engine.conftest import create, payload, running, turns
@@ -24,6 +26,19 @@ async def test_few_words_do_not_wait_for_anothers_many(tmp_path, layers) -> None
             for i in range(3):
                 await engine.write("few", [payload(f"f{i}", f"a few words, {i}")], applied=True)
             assert many.applied_seq < many.head_seq
+
+
+async def test_long_questions_take_turns_with_what_is_to_be_applied(tmp_path) -> None:
+    async with running(tmp_path / "data") as engine:
+        await create(engine)
+        await engine.write("t", [payload("first", "so that it is open")], applied=True)
+        answered = itertools.count()
+        long = [engine.thread.call(lambda: (time.sleep(2 * UNIT_READ_S), next(answered)), read=True) for _ in range(50)]
+        written = await engine.write("t", [payload("a", "a few words")])
+        async with engine.using("t") as opened_tenant:
+            await opened_tenant.wait_applied(written.seq)
+        assert next(answered) < len(long)
+        await asyncio.gather(*long)
 
 
 async def test_whoever_waits_for_a_record_of_a_tenant_that_is_deleted_hears_so(tmp_path) -> None:

@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
 import pytest
+import structlog
+from grpc._cython import cygrpc
 
+from memsvc.observability.telemetry import Telemetry
+from memsvc.server.interceptors import CallInterceptor
+from memsvc.v1 import tenants_pb2_grpc
 from memsvc.v1.memory_pb2 import GetEntryRequest, RecallRequest, WriteStreamOpen, WriteStreamRequest
-from memsvc.v1.tenants_pb2 import CreateTenantRequest, WatchTenantRequest
+from memsvc.v1.tenants_pb2 import CreateTenantRequest, ImportTenantRequest, WatchTenantRequest
 from memsvc.v1.types_pb2 import Tenant
 from tests.observability.eventually import eventually
 from tests.serving import Server, Stubs
@@ -76,3 +82,26 @@ def test_a_name_that_is_no_tenants_is_not_logged(server, stubs) -> None:
 def stubs(server) -> Iterator[Stubs]:
     with Stubs(server.target) as stubs:
         yield stubs
+
+
+@pytest.mark.parametrize(
+    ("error", "faults"), [(cygrpc._ServerStoppedError("on purpose"), 0), (ValueError("on purpose"), 1)]
+)
+async def test_a_call_that_the_servers_end_cut_off_is_no_fault_of_ours(error, faults) -> None:
+    calls = CallInterceptor(Telemetry())
+    calls.ready = True
+
+    class Tenants(tenants_pb2_grpc.TenantServiceServicer):
+        async def ImportTenant(self, requests, context):  # noqa: N802
+            raise error
+
+    server = grpc.aio.server(interceptors=[calls])
+    tenants_pb2_grpc.add_TenantServiceServicer_to_server(Tenants(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    with structlog.testing.capture_logs() as logged:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with suppress(grpc.RpcError):
+                await tenants_pb2_grpc.TenantServiceStub(channel).ImportTenant(iter([ImportTenantRequest()]), timeout=5)
+        await server.stop(None)
+    assert sum(line["log_level"] == "error" for line in logged) == faults

@@ -58,6 +58,12 @@ class Tenants(tenants_pb2_grpc.TenantServiceServicer):
 
 
 class Memory(memory_pb2_grpc.MemoryServiceServicer):
+    async def Recall(self, request, context):  # noqa: N802
+        return memory_pb2.RecallResponse()
+
+    async def ListEntries(self, request, context):  # noqa: N802
+        return memory_pb2.ListEntriesResponse()
+
     async def WriteStream(self, requests, context):  # noqa: N802
         async for request in requests:
             yield memory_pb2.WriteStreamResponse(window=request.ByteSize())
@@ -114,6 +120,13 @@ class As:
         requests = [tenants_pb2.ImportTenantRequest(as_tenant=tenant, data=b"x" * size) for size in sizes]
         return self._tenants.ImportTenant(iter(requests), metadata=self._who)
 
+    def recall(self, tenant: str, **asked):
+        return self._memory.Recall(memory_pb2.RecallRequest(tenant=tenant, **asked), metadata=self._who)
+
+    def entries(self, tenant: str, page_size: int):
+        request = memory_pb2.ListEntriesRequest(tenant=tenant, page_size=page_size)
+        return self._memory.ListEntries(request, metadata=self._who)
+
     def write(self):
         return self._memory.WriteStream(metadata=self._who)
 
@@ -167,6 +180,22 @@ async def test_each_tenant_and_each_principal_has_its_own(quotas, caller) -> Non
         await nobody.list()
     quotas.now += 0.5
     await ada.get("t")
+
+
+async def test_an_answer_of_many_entries_counts_as_many_requests(quotas, caller) -> None:
+    quotas.have(tenant={"requests_per_s": 40})
+    ada = caller("ada")
+    await ada.recall("t", k=1000)
+    await ada.recall("t", k=100, neighbours=10)
+    for _ in range(8):
+        await ada.recall("t")
+    await ada.entries("t", 100)
+    assert (await refused(ada.get("t"))).metadata["quota"] == "requests_per_s"
+    # What nobody may ask for is paid like the most that one may, not for years.
+    quotas.now += 1
+    await ada.recall("t", k=2**31 - 1)
+    quotas.now += 1
+    await ada.recall("t", k=-5, neighbours=-5)
 
 
 async def test_a_stream_that_is_too_fast_waits_and_none_of_it_is_lost(quotas, caller) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from memsvc.errors import ResourceExhaustedError
 from memsvc.server import quotas as quotas_module
 from memsvc.server.quota_config import QuotaConfig
-from memsvc.server.quotas import Quotas, Scope
+from memsvc.server.quotas import Quotas, Scope, request
 
 
 class Clock:
@@ -29,7 +29,7 @@ def made(clock: Clock | None = None, **config) -> Quotas:
 
 def refused(quotas: Quotas, tenant: str = "t", principal: str = "p", size: int = 1) -> ResourceExhaustedError:
     with pytest.raises(ResourceExhaustedError) as caught:
-        quotas.admit(tenant, principal, size)
+        quotas.admit(tenant, principal, request(size))
     return caught.value
 
 
@@ -82,7 +82,7 @@ def test_a_refusal_says_which_quota_of_whom_and_when_there_is_more() -> None:
     clock = Clock()
     quotas = made(clock, burst_s=1, tenant={"requests_per_s": 4}, principal={"bytes_per_s": 100})
     for _ in range(4):
-        quotas.admit("t", "p", 10)
+        quotas.admit("t", "p", request(10))
     error = refused(quotas, size=10)
     assert error.reason == "QUOTA_EXCEEDED"
     assert error.metadata == {"quota": "requests_per_s", "scope": "tenant", "limit": "4"}
@@ -91,22 +91,22 @@ def test_a_refusal_says_which_quota_of_whom_and_when_there_is_more() -> None:
     assert error.metadata == {"quota": "bytes_per_s", "scope": "principal", "limit": "100"}
     assert error.retry_after == pytest.approx(0.3)
     clock.now += 0.3
-    quotas.admit("another", "p", 90)
+    quotas.admit("another", "p", request(90))
 
 
 def test_what_is_refused_uses_nothing_of_what_is_left() -> None:
     quotas = made(burst_s=1, tenant={"requests_per_s": 10, "bytes_per_s": 100}, principal={"requests_per_s": 10})
-    quotas.admit("t", "p", 100)
+    quotas.admit("t", "p", request(100))
     for _ in range(50):
         assert refused(quotas, size=1).metadata["quota"] == "bytes_per_s"
     for _ in range(9):
-        quotas.admit("other", "p", 0)
+        quotas.admit("other", "p", request(0))
 
 
 def test_nobody_and_no_tenant_have_no_quota() -> None:
     quotas = made(burst_s=1, tenant={"requests_per_s": 1}, principal={"requests_per_s": 1})
     for _ in range(10):
-        quotas.admit("", "", 10**9)
+        quotas.admit("", "", request(10**9))
     quotas.open_stream(Scope.TENANT, "t")
 
 
@@ -114,7 +114,7 @@ def test_zero_is_no_limit() -> None:
     nothing = {"requests_per_s": 0, "bytes_per_s": 0, "streams": 0}
     quotas = made(tenant=nothing, principal=nothing)
     for _ in range(1000):
-        quotas.admit("t", "p", 10**12)
+        quotas.admit("t", "p", request(10**12))
         quotas.open_stream(Scope.TENANT, "t")
 
 
@@ -122,14 +122,14 @@ def test_new_limits_count_at_once_and_what_was_used_counts_still() -> None:
     clock = Clock()
     quotas = made(clock, burst_s=1, tenant={"requests_per_s": 10})
     for _ in range(10):
-        quotas.admit("t", "", 0)
+        quotas.admit("t", "", request(0))
     quotas.change(QuotaConfig.model_validate({"burst_s": 1, "tenant": {"requests_per_s": 100}}))
     assert refused(quotas, principal="").retry_after == pytest.approx(0.01)
     quotas.change(QuotaConfig.model_validate({"tenant": {"requests_per_s": 0}}))
-    quotas.admit("t", "", 0)
+    quotas.admit("t", "", request(0))
     quotas.change(QuotaConfig.model_validate({"burst_s": 1, "tenants": {"t": {"requests_per_s": 2}}}))
-    quotas.admit("t", "", 0)
-    quotas.admit("t", "", 0)
+    quotas.admit("t", "", request(0))
+    quotas.admit("t", "", request(0))
     assert refused(quotas, principal="").metadata["limit"] == "2"
 
 
@@ -157,16 +157,16 @@ def test_a_million_names_take_no_more_memory_than_ten_thousand(monkeypatch) -> N
     quotas = made(principal={"requests_per_s": 0})
     quotas.open_stream(Scope.TENANT, "stays")
     for i in range(10_000):
-        quotas.admit(f"tenant {i}", f"principal {i % 300}", 1)
+        quotas.admit(f"tenant {i}", f"principal {i % 300}", request(1))
     assert quotas.kept <= 201
 
 
 def test_whoever_is_heard_of_is_not_forgotten_for_others(monkeypatch) -> None:
     monkeypatch.setattr(quotas_module, "MOST_SUBJECTS", 10)
     quotas = made(burst_s=1, tenant={"requests_per_s": 1})
-    quotas.admit("busy", "", 0)
+    quotas.admit("busy", "", request(0))
     for i in range(100):
-        quotas.admit(f"other {i}", "", 0)
+        quotas.admit(f"other {i}", "", request(0))
         assert refused(quotas, tenant="busy", principal="").metadata["quota"] == "requests_per_s"
 
 

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from memsvc.train.samples import batch
+from memsvc.train.samples import EITHER, OPEN, SHUT, batch
 from memsvc.train.stages import STAGES, Stage
-from tests.train.toy import DIGITS, END, KEYS, Toy
+from tests.train.toy import DIGITS, END, IS, Toy
 
 STAGE = Stage(steps=2, rows=3, length=128, needles=(2, 4), rate=1e-3, hard=True, penalty=0.1, prose=0.25)
 CHUNK = 16
@@ -14,25 +14,27 @@ CHUNK = 16
 
 def rows(seed=0, stage=STAGE, family="training"):
     drawn = batch(Toy(), stage, random.Random(seed), chunk=CHUNK, family=family)
-    return list(zip(drawn.tokens.tolist(), drawn.weight.tolist(), drawn.ordinary.tolist(), strict=True))
+    return list(zip(drawn.tokens.tolist(), drawn.weight.tolist(), drawn.gate.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_every_fact_is_stated_once_and_asked_once_far_enough_behind(seed):
-    for tokens, weight, ordinary in rows(seed):
+    for tokens, weight, gate in rows(seed):
         assert len(tokens) == STAGE.length
         asked = [i for i, w in enumerate(weight) if w == 1]
-        parts = [i for i, is_ordinary in enumerate(ordinary) if not is_ordinary]
-        stated = [i for i in parts if i < min(asked) - 4]
+        stated = [i for i, label in enumerate(gate) if label == OPEN]
         assert asked
         assert all(tokens[i] in DIGITS for i in asked)
         assert min(asked) - max(stated) > 2 * CHUNK
-        assert not any(ordinary[i] for i, token in enumerate(tokens) if token == END)
-        told = {tokens[i]: tokens[i + 3 : i + 5] for i in stated if tokens[i] in KEYS}
+        # The gate is to open at the values alone, and may open where they are the answers.
+        assert all(tokens[i] in DIGITS for i in stated)
+        assert all(gate[i] == EITHER for i in asked)
+        assert all(label == SHUT for token, label in zip(tokens, gate, strict=True) if token not in {*DIGITS, IS})
+        told = {tokens[i - 3]: tokens[i : i + 2] for i in stated[::2]}
         answers = {tokens[i - 3]: tokens[i : i + 2] for i in asked[::2]}
         assert answers == told
         # What nobody can know costs nothing.
-        assert all(weight[i] == 0 for i in stated if tokens[i] in DIGITS)
+        assert all(weight[i] == 0 for i in stated)
         assert sum(token == END for token in tokens) == 2 * len(told)
 
 
