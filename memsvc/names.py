@@ -1,5 +1,6 @@
 """Ids and labels: what every name has to be."""
 
+import random
 import re
 import unicodedata
 
@@ -9,9 +10,10 @@ from memsvc.errors import InvalidArgumentError
 _CALL_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
-def is_call_id(value: str) -> bool:
-    """Whether a caller may name its call so: what is one can stand in any log."""
-    return _CALL_ID.fullmatch(value) is not None
+def call_id(given: str) -> str:
+    """Return how a caller names its call, if that can stand in any log; else a name for it."""
+    # It tells calls apart, no more.
+    return given if _CALL_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
 
 
 def is_name(value: str) -> bool:

@@ -1,13 +1,11 @@
 """What of an HTTP request goes on to its call beside the message: credential, deadline, ids."""
 
 import re
-import secrets
 from dataclasses import dataclass
 from typing import Self
 
 from starlette.datastructures import Headers
 
-from memsvc import names
 from memsvc.errors import InvalidArgumentError
 from memsvc.gateway.routes import Route
 
@@ -47,12 +45,6 @@ class Forwarded:
             metadata=((REQUEST_ID, request_id), *passed),
             timeout=_seconds(headers.get(TIMEOUT), route),
         )
-
-
-def request_id(headers: Headers) -> str:
-    """Return how the caller names its request, or a name for it."""
-    given = headers.get(REQUEST_ID, "")
-    return given if names.is_call_id(given) else secrets.token_hex(8)
 
 
 def _seconds(given: str | None, route: Route) -> float | None:

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from memsvc.gateway.forwarded import REQUEST_ID, request_id
+from memsvc import names
+from memsvc.gateway.forwarded import REQUEST_ID
 from memsvc.gateway.problems import RefusedError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -34,7 +35,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         headers = Headers(scope=scope)
-        named = scope.setdefault("state", {})["request_id"] = request_id(headers)
+        named = scope.setdefault("state", {})["request_id"] = names.call_id(headers.get(REQUEST_ID, ""))
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
