@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
+from memsvc.errors import FailedPreconditionError
 from memsvc.server.config import Settings
+from memsvc.server.http import open_gateway
 from tests.gateway.http import http, problem, url
 from tests.serving import Server, refused
 
@@ -64,6 +66,13 @@ def test_the_flag_takes_the_port_before_anything_else(tmp_path, server) -> None:
     ran = subprocess.run([*command, "--http", taken], capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, f"http_port {taken}" in ran.stderr.replace("\n", " ")) == (1, True), ran.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_an_extra_that_is_missing_is_named(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "memsvc.gateway.gateway", None)
+    with pytest.raises(FailedPreconditionError, match=r"memsvc\[http\]") as caught:
+        open_gateway(Settings(http_port=0), None, None)
+    assert caught.value.reason == "EXTRA_MISSING"
 
 
 def test_a_socket_that_cannot_be_made_is_named(tmp_path, monkeypatch) -> None:

@@ -199,6 +199,21 @@ def test_a_request_id_is_the_calls(client, server) -> None:
         assert any("GetTenant" in line and f"request_id={named}" in line for line in server.log.splitlines())
 
 
+async def test_many_at_once_get_each_their_own(client) -> None:
+    tenants = ("many", "many/b")
+    for tenant in tenants:
+        write(client, tenant, **{f"{tenant} {i}": f"gattaca {tenant} {i}" for i in range(5)})
+    async with httpx2.AsyncClient(base_url=str(client.base_url), timeout=60, trust_env=False) as caller:
+
+        async def ids(tenant: str) -> set[str]:
+            answer = await caller.post(path(tenant, "recall"), json={"query": "gattaca", "k": 20})
+            return {hit["entry"]["id"] for hit in answer.json()["hits"]}
+
+        found = await asyncio.gather(*(ids(tenant) for tenant in tenants * 40))
+    for tenant, seen in zip(tenants * 40, found, strict=True):
+        assert seen == {f"{tenant} {i}" for i in range(5)}
+
+
 def test_head_is_get_without_a_body(client) -> None:
     answer = client.head("/v1/tenants")
     assert (answer.status_code, answer.content) == (200, b"")
