@@ -49,6 +49,13 @@ def test_every_command_does_what_it_says(server) -> None:
     assert document["openapi"] == "3.1.1"
 
 
+def test_the_example_of_an_error_is_one(client) -> None:
+    (shown,) = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)]
+    client.post("/v1/tenants", json={"tenant": "example"})
+    found = client.post("/v1/tenants/example/recall", json={"query": "x", "k": 5000}).json()
+    assert {**found, "requestId": ""} == {**shown, "requestId": ""}
+
+
 def test_every_route_is_in_the_table() -> None:
     said = re.findall(r"^\| `(\w+) (\S+)` \| (\w+)", TEXT, re.MULTILINE)
     assert said == [(route.verb, route.path, route.call) for route in ROUTES]
