@@ -82,7 +82,8 @@ class Embedded:
 
     def leave(self) -> None:
         """In a forked process: hold nothing, and leave what belongs to the parent as it is."""
-        self._end.detach()
+        if self._end.detach() is None:  # it was closed
+            return
         self._user.close()
         self.forked(f"this client {_FORKED}")
 

@@ -1,0 +1,198 @@
+"""LangGraph's long-term store on a tenant's log: exact by key, searched by recall."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from enum import Enum, auto
+from typing import Any
+
+from langchain_core.runnables import run_in_executor
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+)
+from memsvc_client import AlreadyExistsError, MemoryClient, NotFoundError, StoredEntry
+
+from memsvc_langchain import _conditions, _items
+from memsvc_langchain._memory import Memory
+
+MAX_HITS = 1000
+"""Of one recall, the server's limit: a search with a query looks no further."""
+GONE = frozenset({"DELETED", "EXPIRED", "FORGOTTEN"})
+"""Why there is no entry under an id that was used."""
+
+
+class _Gone(Enum):
+    GONE = auto()
+
+
+_GONE = _Gone.GONE
+
+
+class MemsvcStore(BaseStore):
+    """Items of JSON under a namespace and a key, for `create_agent(store=…)` and graphs.
+
+        store = MemsvcStore("127.0.0.1:50051", tenant="agents")
+        store.put(("users", "ada"), "drink", {"memory": "She takes her tea without milk."})
+        store.search(("users",), query="what to serve?")
+
+    A get, a put and a delete are exact and seen at once, by every process. A namespace's prefix matches whole labels.
+    Text that is deleted is destroyed, unless it was learnt.
+
+    Args:
+        target: the server's address, or several; not with `client`.
+        client: a client that its maker closes.
+        tenant: whose memory holds the items. Searches never leave it.
+        create: whether the tenant is created when it is not there.
+        learn: whether the memory's weights learn the values, as they do of other entries.
+        fields: paths in the value that are searched, for example `["memory"]`, where a put names none; None is all.
+        default_ttl: minutes that an item lives after it was last put, where its put does not say. Reading does not
+            prolong it: a read writes nothing.
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        tenant: str,
+        client: MemoryClient | None = None,
+        create: bool = True,
+        learn: bool = False,
+        fields: Sequence[str] | None = None,
+        default_ttl: float | None = None,
+    ) -> None:
+        self._memory = Memory(target, client, create=create)
+        self._client = self._memory.client
+        self._tenant, self._learn, self._fields = tenant, learn, fields
+        self.ttl_config = TTLConfig(refresh_on_read=False, omit_expired=True, default_ttl=default_ttl)
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Return each operation's result. Reads see what was there before; of several puts of one key the last counts.
+
+        Raises:
+            MemsvcError: the server refuses one, or cannot be reached; puts before it are made.
+        """
+        results: list[Result] = []
+        puts: dict[tuple[tuple[str, ...], str], PutOp] = {}
+        for op in ops:
+            results.append(None if isinstance(op, PutOp) else self._read(op))
+            if isinstance(op, PutOp):
+                puts[op.namespace, op.key] = op
+        for op in puts.values():
+            self._delete(op) if op.value is None else self._put(op)
+        return results
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Return what `batch` does, which runs in a thread."""
+        return await run_in_executor(None, self.batch, list(ops))
+
+    def _read(self, op: GetOp | SearchOp | ListNamespacesOp) -> Result:
+        match op:
+            case GetOp():
+                return self._get(op)
+            case SearchOp():
+                return self._search(op)
+            case ListNamespacesOp():
+                return self._list_namespaces(op)
+        raise ValueError(f"there is no operation {type(op).__name__}")
+
+    def _get(self, op: GetOp) -> Item | None:
+        _, stored = self._find(op.namespace, op.key)
+        return _items.item(stored) if stored is not None and _items.lives(stored) else None
+
+    def _find(self, namespace: tuple[str, ...], key: str) -> tuple[str, StoredEntry | None]:
+        """Return the id that an item has, and its entry; or the id that it will have, where it is not there.
+
+        An id is never used again once its entry is gone, so an item that comes back has the next of a row of ids. Those
+        that are gone come first in it: the first that is not is found in steps that double, and then halve.
+        """
+        gone, place = -1, 0
+        while (stored := self._look(_items.id(namespace, key, place))) is _GONE:
+            gone, place = place, 2 * place + 1
+        while place - gone > 1:
+            middle = (gone + place) // 2
+            if (found := self._look(_items.id(namespace, key, middle))) is _GONE:
+                gone = middle
+            else:
+                place, stored = middle, found
+        return _items.id(namespace, key, place), stored if isinstance(stored, StoredEntry) else None
+
+    def _look(self, id: str) -> StoredEntry | _Gone | None:
+        """Return what is under an id: an entry, None where there never was one."""
+        try:
+            return self._memory.call(self._client.get_entry, self._tenant, id)
+        except NotFoundError as error:
+            if error.reason == "ENTRY_NOT_FOUND":
+                return None
+            if error.reason in GONE:
+                return _GONE
+            raise
+
+    def _put(self, op: PutOp) -> None:
+        entry = _items.entry(op, self._fields, learn=self._learn)
+        while True:
+            id, stored = self._find(op.namespace, op.key)
+            with suppress(AlreadyExistsError, NotFoundError):  # somebody else put or deleted it meanwhile: look again
+                if stored is None:
+                    self._client.write(self._tenant, replace(entry, id=id))
+                else:
+                    time = stored.time if _items.lives(stored) else entry.time
+                    self._client.update_entry(self._tenant, replace(entry, id=id, time=time))
+                return
+
+    def _delete(self, op: PutOp) -> None:
+        id, stored = self._find(op.namespace, op.key)
+        if stored is not None:
+            with suppress(NotFoundError):  # somebody else did
+                self._client.delete_entry(self._tenant, id)
+
+    def _listed(self, **conditions: Any) -> list[StoredEntry]:
+        return self._memory.listed(self._tenant, role=_items.ROLE, **conditions)
+
+    def _search(self, op: SearchOp) -> list[SearchItem]:
+        if not op.query:
+            return self._matching(op)[op.offset : op.offset + op.limit]
+        end = op.offset + op.limit
+        recall = self._memory.call(
+            self._client.recall,
+            self._tenant,
+            op.query,
+            k=max(1, MAX_HITS if op.filter else min(end, MAX_HITS)),
+            role=_items.ROLE,
+            metadata={**_items.under(op.namespace_prefix), "searched": True},
+        )
+        hits = [
+            _items.found(hit.entry, hit.score)
+            for hit in recall
+            if _items.lives(hit.entry) and _conditions.matches(_items.value(hit.entry), op.filter)
+        ][op.offset : end]
+        if len(hits) < op.limit:  # what no query finds comes last, as in LangGraph's own stores
+            hits += self._matching(op, searched=False)[: op.limit - len(hits)]
+        return hits
+
+    def _matching(self, op: SearchOp, **conditions: Any) -> list[SearchItem]:
+        """Return all items under the prefix that match, a namespace's together, the earliest first."""
+        metadata = {**_items.under(op.namespace_prefix), **conditions}
+        living = sorted(filter(_items.lives, self._listed(metadata=metadata or None)), key=lambda each: each.time)
+        places = {namespace: i for i, namespace in enumerate(dict.fromkeys(map(_items.namespace, living)))}
+        living.sort(key=lambda each: places[_items.namespace(each)])
+        return [_items.found(each, None) for each in living if _conditions.matches(_items.value(each), op.filter)]
+
+    def _list_namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
+        found = {_items.namespace(each) for each in filter(_items.lives, self._listed())}
+        kept = {
+            namespace[: op.max_depth]
+            for namespace in found
+            if all(_conditions.within(namespace, condition) for condition in op.match_conditions or ())
+        }
+        return sorted(kept)[op.offset : op.offset + op.limit]
