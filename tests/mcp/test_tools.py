@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, TextContent, TextResourceContents
+from mcp.types import CallToolResult, TextContent, TextResourceContents
 from memsvc_client import Entry
 from memsvc_mcp import Memory, make_server
 from memsvc_mcp.connect import Connection

@@ -11,7 +11,7 @@ from typing import Annotated
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.resources import ResourceSecurity
-from mcp_types import ToolAnnotations
+from mcp.types import ToolAnnotations
 from memsvc_client import MemsvcError, NotFoundError, StoredEntry
 from pydantic import Field
 
