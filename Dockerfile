@@ -28,11 +28,11 @@ FROM packages AS packages-cpu
 ARG TORCH_INDEX=""
 RUN pip install -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 COPY --from=wheel /wheels /wheels
-RUN pip install -c constraints.txt --find-links /wheels "memsvc[auth,openai,otel,redis]"
+RUN pip install -c constraints.txt --find-links /wheels "memsvc[auth,http,openai,otel,redis]"
 
 FROM packages AS packages-gpu
 COPY --from=wheel /wheels /wheels
-RUN pip install -c constraints.txt --find-links /wheels "memsvc[auth,gpu,openai,otel,redis]"
+RUN pip install -c constraints.txt --find-links /wheels "memsvc[auth,gpu,http,openai,otel,redis]"
 
 FROM python:${PYTHON} AS runtime
 RUN groupadd --system --gid 10001 memsvc \

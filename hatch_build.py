@@ -27,8 +27,18 @@ def generate(root: Path) -> None:
     out = root / "memsvc" / "v1"
     out.mkdir(parents=True, exist_ok=True)
     (out / "__init__.py").write_text('"""Generated from protos/memsvc/v1; not for editing."""\n')
+    # What the comments say goes into the gateway's OpenAPI document.
+    described = [f"--descriptor_set_out={out / 'api.binpb'}", "--include_source_info"]
     target = [f"--{kind}={root}" for kind in ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out")]
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{root / 'protos'}", *target, *map(str, protos)]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        f"-I{root / 'protos'}",
+        *described,
+        *target,
+        *map(str, protos),
+    ]
     # The mypy plugin lies beside the interpreter, which need not be on PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     subprocess.run(command, check=True, env={**os.environ, "PATH": path})

@@ -41,6 +41,15 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    http: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port for HTTP/JSON on the same address; 0 takes a free one (default none).",
+            show_default=False,
+        ),
+    ] = None,
     listen: Annotated[
         str | None,
         typer.Option(
@@ -115,6 +124,7 @@ def serve(
         "allow_weak_durability": allow_weak_durability or None,
         "port": port,
         "host": host,
+        "http_port": http,
         "listen": listen,
         "while_held": while_held,
         "tls_cert": tls_cert,

@@ -3,8 +3,6 @@
 The ids of a call (of the request, its tenant, its trace) are in every line that is logged on the way. Text never is.
 """
 
-import random
-import re
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -24,7 +22,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 REQUEST_ID = "x-request-id"
 """Metadata with which a caller may name its call, and the server does where it refuses one."""
-_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _PACKAGE = "/memsvc.v1."
 
 
@@ -49,7 +46,7 @@ class Call:
     def __enter__(self) -> Self:
         self._began = time.perf_counter()
         metadata: Metadata = self._context.invocation_metadata() or ()  # type: ignore[assignment]  # pairs
-        self.id = _given_id(metadata) or f"{random.getrandbits(64):016x}"  # it tells calls apart, no more
+        self.id = names.call_id(_given_id(metadata))
         self._span = self._telemetry.call_began(self.method, metadata)
         trace = {} if self._span is None else {"trace_id": self._span.trace_id}
         structlog.contextvars.bind_contextvars(request_id=self.id, method=self.method, **trace)
@@ -102,11 +99,8 @@ class Call:
 
 
 def _given_id(metadata: Metadata) -> str:
-    """Return how the caller names its call; nothing where that could not stand in a log."""
-    for key, value in metadata:
-        if key == REQUEST_ID and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
-            return value
-    return ""
+    """Return what the caller calls its call; empty for nothing."""
+    return next((value for key, value in metadata if key == REQUEST_ID and isinstance(value, str)), "")
 
 
 def _tenant_of(message: object) -> str:

@@ -27,6 +27,7 @@ from memsvc.server.credentials import followed_keys, make_authenticator
 from memsvc.server.generate_service import GenerateService
 from memsvc.server.generation_quotas import GenerationQuotas
 from memsvc.server.health import Health
+from memsvc.server.http import open_gateway
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.memory_service import MemoryService
 from memsvc.server.quota_interceptor import QuotaInterceptor
@@ -97,6 +98,7 @@ async def serve(settings: Settings) -> None:
     server = listener.server([calls, auth, QuotaInterceptor(quotas)], OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = addresses.listen(server, settings)
+    gateway = open_gateway(settings, server, auth.knows)
     if settings.while_held is not None:
         users.watch(settings.while_held, stop)
     store = watch.store(await open_store(settings, address))
@@ -111,7 +113,8 @@ async def serve(settings: Settings) -> None:
                     engine.caches.append(backbone.forget)
                 generate = GenerateService(engine, backbone, holdings, GenerationQuotas(quotas))
                 generate_pb2_grpc.add_GenerateServiceServicer_to_server(generate, server)
-                await _serve(settings, server, engine, health, memory, stop=stop, keys=keys, address=address)
+                async with gateway:
+                    await _serve(settings, server, engine, health, memory, stop=stop, keys=keys, address=address)
     finally:
         await store.close()
 

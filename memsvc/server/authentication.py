@@ -8,7 +8,7 @@ whether the tenant exists or not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -53,6 +53,14 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
     def open(self, authenticator: Authenticator | None) -> None:
         """Let in whom the authenticator knows; with None nobody is asked, and everybody may do all."""
         self._authenticator, self._is_open = authenticator, True
+
+    async def knows(self, metadata: Sequence[tuple[str, str]]) -> bool:
+        """Whether what a call brings along is a valid credential, or none is needed: for who would read a request."""
+        try:
+            await self._who(metadata)
+        except MemsvcError:
+            return False
+        return True
 
     async def intercept_service(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -19,6 +19,8 @@ from memsvc.server.quota_config import QuotaConfig
 
 CONFIG_VARIABLE = "MEMSVC_CONFIG"
 ENGINE, RANK = EngineConfig(), RankConfig()
+_HOST = r"^[A-Za-z0-9_.:-]{1,253}$"
+_ORIGIN = r"^https?://[^/\s]{1,300}$"
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  they are looked for, not listened on
 
 
@@ -58,6 +60,12 @@ class Settings(BaseSettings):
     """Address to listen on; beyond loopback only with authentication and TLS."""
     port: int = Field(50051, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+    http_port: int | None = Field(None, ge=0, le=65535)
+    """Port on `host` for HTTP/JSON, with the same certificate; no HTTP unless it is set."""
+    http_hosts: list[Annotated[str, Field(pattern=_HOST)]] = []
+    """Names by which HTTP clients may call this server, beside `host` and those of loopback."""
+    http_origins: list[Annotated[str, Field(pattern=_ORIGIN)]] = []
+    """Origins of web pages that may call it from a browser; none unless they are set."""
     listen: str = Field("", pattern=r"^(unix:.+)?$")
     """`unix:` and the path of a socket to listen on instead of host and port; only this user may connect to it."""
     while_held: Path | None = None
@@ -154,6 +162,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"advertise: clients cannot be sent to {self.host}; name the host:port that reaches this process"
             )
+        if self.http_port is not None and self.host in EVERY_ADDRESS and not self.http_hosts:
+            raise ValueError(f"http_hosts: clients do not call {self.host}; name the hosts that they call")
         return self
 
     @property

@@ -36,6 +36,8 @@ def configure(level_name: str, *, as_json: bool) -> None:
         logging.getLogger(library).setLevel(max(level, logging.INFO))
     for library in ("httpx2", "httpcore2", "openai"):  # a line for every request to a model's server
         logging.getLogger(library).setLevel(max(level, logging.WARNING))
+    # Below that it tells of its own life, and of whoever sends what is no HTTP.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_may_be_told)
 
 

@@ -53,6 +53,30 @@ class Certificates:
             require_client_authentication="tls_client_ca" in self._files,
         )
 
+    def context(self) -> ssl.SSLContext:
+        """Return what a port of Python's own is opened with."""
+        current = self._context()
+
+        def renew(connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
+            nonlocal current
+            if self._changed() is not None:
+                current = self._context()
+            connection.context = current
+
+        first = self._context()
+        # Asked at the beginning of each connection, also of those that name no server.
+        first.sni_callback = renew
+        return first
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(self._files["tls_cert"], self._files["tls_key"], password="")
+        if client_ca := self._files.get("tls_client_ca"):
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return what is new for a connection that begins, None if nothing is. Runs on threads of gRPC's."""
         with self._lock:

@@ -546,6 +546,7 @@ class FakeServer(
         acks: int | None = None,
         fail: Fail | None = None,
         hold: threading.Event | None = None,
+        free: int = 0,
     ) -> Plan:
         """Return a plan that appends batches and acknowledges them.
 
@@ -553,7 +554,8 @@ class FakeServer(
             window: what to offer.
             acks: end the stream after so many, in place of the next.
             fail: how to end it then; without it, as if all were well.
-            hold: acknowledge nothing before it is set.
+            hold: acknowledge nothing before it is set,
+            free: but so many.
         """
 
         def plan(requests: Requests, context: grpc.ServicerContext) -> Responses:
@@ -568,7 +570,7 @@ class FakeServer(
                 if kind == "flush":
                     yield memory_pb2.WriteStreamResponse(window=window, flushed={"token": request.flush.token})
                     continue
-                if hold is not None:
+                if hold is not None and done >= free:
                     hold.wait(30)
                 self._own(tenant, context)
                 if done == acks and fail is None:

@@ -317,6 +317,8 @@ def test_a_write_stream_goes_to_the_owner(connect, start):
 @pytest.mark.parametrize("gone", [False, True], ids=["moved", "gone"])
 def test_a_write_stream_goes_on_at_the_new_owner_with_what_has_no_receipt(connect, start, gone):
     first, owner = start(), start()
+    moved = threading.Event()
+    first.plans.append(first.stream(hold=moved, free=5))
     client = connect([first.target, owner.target])
     receipts = client.write_stream("ada", [[Entry(text, id=text)] for text in ALL])
     ids = [next(receipts).ids[0] for _ in range(3)]
@@ -324,6 +326,7 @@ def test_a_write_stream_goes_on_at_the_new_owner_with_what_has_no_receipt(connec
         first.stop()
     else:
         first.elsewhere["ada"] = owner.target
+    moved.set()
     ids += [receipt.ids[0] for receipt in receipts]
     assert ids == ALL, "each has its receipt, once"
     assert set(first.texts("ada")) | set(owner.texts("ada")) == set(ALL)
