@@ -1,8 +1,12 @@
 """What a backbone promises: messages and quoted memories in, pieces of text out, and at the end what it came to."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    # Other backbones do not import the model.
+    from memsvc.backbone.titans_mac.stream import Stream
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length"]
@@ -15,6 +19,18 @@ class Message(NamedTuple):
     text: str
 
 
+class ContextMemory(NamedTuple):
+    """A fork of a tenant's context memory, which is a value: whatever it goes on to, the tenant's stays as it is."""
+
+    model: str
+    """Of which it is, `<name>@<hash>`."""
+    stream: "Stream"
+
+
+async def _no_memory() -> None:
+    """There is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """What to answer, and how."""
@@ -25,6 +41,8 @@ class Prompt:
     """Memories, fenced as quoted data by `memsvc.engine.context`; empty for none. It is never given as the system's."""
     tenant: str = ""
     """Whose it is, by uid: a backbone may keep what it computed for one tenant, and never shows it to another."""
+    memory: Callable[[], Awaitable[ContextMemory | None]] = _no_memory
+    """Forks the tenant's context memory, once all that is committed now is in it; gives None where there is none."""
     max_tokens: int = 256
     """At most so many are generated."""
     temperature: float = 0.0

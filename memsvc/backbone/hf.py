@@ -1,6 +1,7 @@
 """A language model of Hugging Face on this machine."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import torch
 
@@ -8,8 +9,8 @@ from memsvc.backbone.base import Piece, Prompt, Usage
 from memsvc.backbone.hf_cache import Prefixes
 from memsvc.backbone.hf_decode import Decoder
 from memsvc.backbone.hf_load import Dtype, load
-from memsvc.backbone.hf_worker import Worker
 from memsvc.backbone.load import BackboneConfig
+from memsvc.backbone.worker import Worker
 from memsvc.errors import UnavailableError
 
 CONTEXT_TOKENS = 2048
@@ -86,15 +87,10 @@ class HuggingFaceBackbone:
         if self._decoder is None:
             raise UnavailableError("the backbone does not run", reason="BACKBONE_FAILED")
         # The keeper is made here, so that a tenant that is forgotten while its call waits is forgotten by the call.
-        call = self._worker.submit(self._decoder.steps(prompt, self._prefixes.keeper(prompt.tenant)))
-        try:
-            while True:
-                item = await call.get()
+        steps = self._decoder.steps(prompt, self._prefixes.keeper(prompt.tenant))
+        async with aclosing(self._worker.run(steps)) as items:
+            async for item in items:
                 yield item
-                if isinstance(item, Usage):
-                    return
-        finally:
-            self._worker.leave(call)
 
     def forget(self, tenant: str) -> None:
         """Let go of what is kept of a tenant's prompts, at once, and keep nothing of its calls under way.

@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memsvc.backbone.base import Finish, Piece, Prompt, Usage
+from memsvc.backbone.base import Piece, Prompt, Usage
 from memsvc.backbone.hf_cache import Keeper, can_be_cut, new_cache
 from memsvc.backbone.hf_chat import Chat
 from memsvc.backbone.hf_load import MAX_WINDOW, Model, refusal, slides
-from memsvc.backbone.hf_sample import Sampler
-from memsvc.backbone.hf_text import Detokenizer
-from memsvc.backbone.stops import Stops
+from memsvc.backbone.sample import Sampler
+from memsvc.backbone.spoken import spoken
 from memsvc.errors import InvalidArgumentError
 
 BLOCK = {"cpu": 128, "cuda": 512}
@@ -75,31 +74,15 @@ class Decoder:
             logits = self._forward(ids[start : start + self._block], cache)
             if start + self._block == whole:
                 keeper.keep(cache, ids[:whole])
-        yield from self._answer(prompt, logits, cache, (len(ids), cached))
+        tokens = self._tokens(Sampler(prompt.temperature, prompt.top_p, prompt.seed), logits, cache)
+        finish, count = yield from spoken(tokens, self._decode, prompt, self._model.ends)
+        yield Usage(finish, len(ids), cached, count)
 
-    def _answer(
-        self, prompt: Prompt, logits: Tensor, cache: Any, counts: tuple[int, int]
-    ) -> Iterator[Piece | Usage | None]:
-        sample = Sampler(prompt.temperature, prompt.top_p, prompt.seed)
-        text, stops = Detokenizer(self._decode), Stops(prompt.stop)
-        finish: Finish = "length"
-        tokens = 0
+    def _tokens(self, sample: Sampler, logits: Tensor, cache: Any) -> Iterator[int]:
+        """Yield what follows, token by token, without end."""
         while True:
-            token = sample(logits)
-            tokens += 1
-            if token in self._model.ends:
-                finish = "stop"
-                break
-            piece = stops.feed(text.push(token))
-            if stops.hit or tokens >= prompt.max_tokens:
-                if piece:
-                    yield Piece(piece)
-                break
-            yield Piece(piece) if piece else None
+            yield (token := sample(logits))
             logits = self._forward(torch.tensor([token]), cache)
-        if not stops.hit and (piece := stops.feed(text.finish()) + stops.finish()):
-            yield Piece(piece)
-        yield Usage("stop" if stops.hit else finish, *counts, tokens)
 
     def _check(self, ids: Tensor, max_tokens: int) -> None:
         if not len(ids):

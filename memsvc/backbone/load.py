@@ -8,7 +8,7 @@ from memsvc.backbone.base import Backbone
 from memsvc.errors import InvalidArgumentError
 
 TokensField = Literal["max_tokens", "max_completion_tokens"]
-KINDS = "openai:<base url>, hf:<folder or name of a model>"
+KINDS = "openai:<base url>, hf:<folder or name of a model>, titans-mac:<file, folder or name of a model>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class BackboneConfig:
     """What generates, and how."""
 
     name: str
-    """`openai:<base url>` or `hf:<folder or name>`."""
+    """`openai:<base url>`, `hf:<folder or name>` or `titans-mac:<file, folder or name>`."""
     model: str = ""
     """What an OpenAI-compatible server calls the model; its only one when empty."""
     tokens_field: TokensField = "max_tokens"
@@ -54,7 +54,17 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         from memsvc.backbone.hf import HuggingFaceBackbone  # noqa: PLC0415
 
         return HuggingFaceBackbone(config)
+    if told := told_model(config.name):
+        from memsvc.backbone.titans_mac.backbone import TitansMacBackbone  # noqa: PLC0415
+
+        return TitansMacBackbone(config, told)
     raise InvalidArgumentError("backbone", f"must be one of {KINDS}")
+
+
+def told_model(backbone: str) -> str:
+    """Return what a titans-mac backbone was told of its model; empty for every other."""
+    kind, _, rest = backbone.partition(":")
+    return rest if kind == "titans-mac" else ""
 
 
 def read_key(file: Path) -> str:

@@ -80,7 +80,7 @@ def serve(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="What answers: openai:URL of a compatible server, or hf:NAME of a model (default none).",
+            help="What answers: openai:URL of a compatible server, hf:NAME or titans-mac:NAME (default none).",
             show_default=False,
         ),
     ] = None,

@@ -47,10 +47,13 @@ def _list(server: Server, *, as_json: bool) -> None:
     if as_json:
         print_json({"tenants": tenants})
         return
-    rows = table("tenant", "created", "layers", "gate", right={"layers"})
+    rows = table("tenant", "created", "layers", "gate", "context memory", right={"layers"})
     for tenant in tenants:
         memory = tenant.memory
-        rows.add_row(Text(clean(tenant.tenant)), show(tenant.create_time), str(memory.layers), str(memory.gate))
+        model = tenant.context_memory or ""
+        rows.add_row(
+            Text(clean(tenant.tenant)), show(tenant.create_time), str(memory.layers), str(memory.gate), Text(model)
+        )
     if tenants:
         stdout().print(rows)
     else:
@@ -74,6 +77,14 @@ def create_tenant(
     layers: Annotated[
         int | None, typer.Option(min=0, help="Weight matrices of the memory's MLP, 2-12.", show_default=False)
     ] = None,
+    context_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that its text streams into as well, for answers of a titans-mac backbone (default none).",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ] = None,
     server: Server,
     as_json: AsJson = False,
     **settings: Any,
@@ -81,6 +92,8 @@ def create_tenant(
     """Create a tenant. What is left out of its settings is the preset's, or the server's default."""
     if layers is not None:
         settings["layers"] = layers
+    if context_memory is not None:
+        settings["context_memory"] = context_memory
     with connect(server) as client:
         client.create_tenant(tenant, exist_ok=exist_ok, preset=preset, **settings)
     if as_json:

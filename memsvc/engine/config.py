@@ -39,4 +39,6 @@ class EngineConfig:
     snapshot_min_tokens: int = 1_000
     """Fewer tokens than that are folded again rather than saved."""
     recall: RankConfig = field(default_factory=RankConfig)
+    context_model: str = ""
+    """A model for context memories beside those that ship: its file or folder; none unless it is set."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)

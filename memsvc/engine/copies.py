@@ -25,6 +25,7 @@ from memsvc.store.types import Record, RecordKind, Retention, Snapshot, TenantRo
 from memsvc.tenant.archive import Header, Reader, Writer
 from memsvc.tenant.record import (
     decode_configure,
+    decode_create,
     decode_numerics,
     encode_numerics,
     reconfigured,
@@ -227,6 +228,7 @@ class Copies:
 
         Raises:
             InvalidArgumentError: the file is damaged, cut short, of a newer format, or none of ours; nothing is left.
+            FailedPreconditionError: its context memory is of a model that is not here (reason NO_CONTEXT_MODEL).
             AlreadyExistsError: there is a tenant of that id.
         """
         row = None
@@ -259,14 +261,15 @@ class Copies:
             async for part in parts:
                 for item in reader.feed(part):
                     if isinstance(item, Header):
-                        numerics = check_header(item, self._width, self._seed)
+                        header, numerics = item, check_header(item, self._width, self._seed)
+                        await self._engine.fetch_model(item.origin.config)
                         tenant = as_tenant or item.tenant
                         check_name(tenant)
                         if (made := await self._store.published(tenant, request_id)) is not None:
                             return made
                         staged = await self._store.stage(item.origin, tenant)
                         continue
-                    check_record(item, self._width, self._seed)
+                    check_record(item, header, self._width, self._seed)
                     if item.kind is RecordKind.NUMERICS:
                         numerics, _ = decode_numerics(item.body)
                     waiting.append(last := item)
@@ -277,7 +280,7 @@ class Copies:
             reader.finish()
             if last is None:
                 raise InvalidArgumentError("data", "the file is empty", reason="ARCHIVE_REFUSED")
-            snapshot = await self._usable(reader.snapshot(), numbers)
+            snapshot = await self._usable(reader.snapshot(), header, numbers)
             current = self._engine.thread.runner.fingerprint
             if snapshot is None and numerics != current:
                 # The log was folded under others before, and is under these now.
@@ -304,7 +307,7 @@ class Copies:
     def _seed(self) -> int:
         return self._engine.config.memory.seed
 
-    async def _usable(self, snapshot: Snapshot | None, numbers: Sequence[int]) -> Snapshot | None:
+    async def _usable(self, snapshot: Snapshot | None, header: Header, numbers: Sequence[int]) -> Snapshot | None:
         """Return a file's snapshot, None where it means nothing here.
 
         Raises:
@@ -313,6 +316,7 @@ class Copies:
         if snapshot is None or not 0 < snapshot.seq < len(numbers):
             return None
         runner, seed = self._engine.thread.runner, self._seed
+        model = decode_create(header.origin.config, self._width).context_memory
 
         def restored() -> bool:
             found = View.restore(snapshot, runner.encoder.dim, runner.encoder.fingerprint)
@@ -322,7 +326,9 @@ class Copies:
                 number, seq = found[0].index.newest
                 if number > numbers[snapshot.seq] or seq > snapshot.seq:
                     raise refused("has a snapshot that its log does not lead to")
-                runner.check_weights(found[0])
+                if (found[0].context.model if found[0].context else "") != model:
+                    raise refused("has a snapshot of another context memory")
+                runner.check_restored(found[0])
             return found is not None
 
         with refusing():

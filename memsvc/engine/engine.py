@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from memsvc.backbone.titans_mac.shelf import Shelf
 from memsvc.engine.admission import Admission, batch_size
 from memsvc.engine.changes import Changes
 from memsvc.engine.config import EngineConfig
@@ -34,7 +35,7 @@ from memsvc.recall.encoder import load_encoder
 from memsvc.store.base import Store
 from memsvc.store.types import Appended, Payload, Record, RecordKind, TenantRow
 from memsvc.tenant.policies import Policies
-from memsvc.tenant.record import encode_create
+from memsvc.tenant.record import decode_create, encode_create
 
 CLOSE_S = 5.0
 """How long the end of a process waits for records under way, so that what is folded can be saved."""
@@ -60,14 +61,19 @@ class Engine:
         store: where the logs are; closed by whoever opened it.
         config: how to run.
         observer: hears how long things took.
+
+    Raises:
+        FailedPreconditionError: the model for context memories is not where the configuration says.
     """
 
     def __init__(self, store: Store, config: EngineConfig, observer: Observer = SILENT) -> None:
         self.store, self.config = store, config
+        self.shelf = Shelf(config.context_model)
         self.thread = EngineThread(
             lambda: load_encoder(config.encoder, threads=config.threads, dtype=config.encoder_dtype),
             config.slots,
             config.threads,
+            shelf=self.shelf,
             offload=config.offload,
             observer=observer,
         )
@@ -120,15 +126,29 @@ class Engine:
     # --- tenants --------------------------------------------------------------------------------------------------
 
     async def create_tenant(
-        self, tenant: str, memory: MemoryConfig, request_id: str, policies: Policies | None = None
+        self,
+        tenant: str,
+        memory: MemoryConfig,
+        request_id: str,
+        policies: Policies | None = None,
+        context_memory: str = "",
     ) -> TenantRow:
         """Create a tenant.
 
+        Args:
+            tenant: its id.
+            memory: how its memory learns.
+            request_id: makes a retry safe.
+            policies: what it keeps.
+            context_memory: the model, by `<name>` or `<name>@<hash>`, that its text streams into; empty for none.
+
         Raises:
             AlreadyExistsError: there is one of that id.
+            FailedPreconditionError: there is no such model here (reason NO_CONTEXT_MODEL).
         """
         runner = self.thread.runner
-        body = encode_create(replace(memory, width=runner.encoder.dim), runner.fingerprint, policies)
+        model = (await self.shelf.fetch(context_memory)).identity if context_memory else ""
+        body = encode_create(replace(memory, width=runner.encoder.dim), runner.fingerprint, policies, model)
         return await shielded(self.store.create_tenant(tenant, body, body, request_id))
 
     async def get_tenant(self, tenant: str) -> TenantRow:
@@ -187,6 +207,7 @@ class Engine:
 
         Raises:
             NotFoundError: there is none of that id.
+            FailedPreconditionError: its context memory is of a model that is not here (reason NO_CONTEXT_MODEL).
             UnavailableError: another process serves it (reason NOT_OWNER).
         """
         opened = await asyncio.shield(self._opening(tenant))
@@ -257,12 +278,23 @@ class Engine:
 
     async def _load(self, tenant: str) -> OpenTenant:
         try:
-            opened = OpenTenant(await self.get_tenant(tenant), self.store, self.thread, self._released)
+            row = await self.get_tenant(tenant)
+            await self.fetch_model(row.config)
+            opened = OpenTenant(row, self.store, self.thread, self._released)
             await self.residency.open(opened)
         except BaseException:
             self._open.pop(tenant, None)
             raise
         return opened
+
+    async def fetch_model(self, config: bytes) -> None:
+        """Have the model here that a tenant's text streams into, if any.
+
+        Raises:
+            FailedPreconditionError: it is not (reason NO_CONTEXT_MODEL).
+        """
+        if model := decode_create(config, width=1).context_memory:
+            await self.shelf.fetch(model)
 
     def _released(self, tenant: OpenTenant, size: int) -> None:
         """So much text of a tenant was applied, or never will be here."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from memsvc import damage
-from memsvc.errors import MemsvcError, NotFoundError, ResourceExhaustedError, UnavailableError
+from memsvc.errors import FailedPreconditionError, MemsvcError, NotFoundError, ResourceExhaustedError, UnavailableError
 from memsvc.store.base import Store
 from memsvc.store.types import Erasure
 from memsvc.tasks import end
@@ -107,7 +107,7 @@ class Eraser:
         try:
             async with self._together:
                 await self._erase(uid, erasures)
-        except (NotFoundError, ResourceExhaustedError, UnavailableError) as error:
+        except (FailedPreconditionError, NotFoundError, ResourceExhaustedError, UnavailableError) as error:
             log.info("tenant %s: an erasure is tried again, unless the tenant is gone: %s", uid, error)
             await asyncio.sleep(RETRY_S)
         except Exception:  # one tenant's erasure that cannot be finished must not keep the others from theirs

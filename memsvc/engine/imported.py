@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from memsvc import limits, names
+from memsvc.backbone.titans_mac.shelf import IDENTITY
 from memsvc.errors import DataLossError, InvalidArgumentError
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.metadata import parse_object
@@ -50,11 +51,12 @@ def check_header(header: Header, width: int, seed: int) -> str:
     return _check_settings(origin.config, width, seed)
 
 
-def check_record(record: Record, width: int, seed: int) -> None:
+def check_record(record: Record, header: Header, width: int, seed: int) -> None:
     """Refuse a record that no server would have written. Whether it follows the one before is the store's affair.
 
     Args:
         record: the file's.
+        header: the file's, checked.
         width: of this server's encoder.
         seed: of the initial weights that this server's memories share.
 
@@ -69,6 +71,10 @@ def check_record(record: Record, width: int, seed: int) -> None:
         match record.kind:
             case RecordKind.CREATE:
                 _check_settings(record.body, width, seed)
+                contexts = {
+                    decode_create(config, width).context_memory for config in (record.body, header.origin.config)
+                }
+                _require(len(contexts) == 1, "is of two context memories")
             case RecordKind.NUMERICS:
                 decode_numerics(record.body)
             case RecordKind.CONFIGURE:
@@ -101,9 +107,11 @@ def refused(why: str) -> InvalidArgumentError:
 def _check_settings(config: bytes, width: int, seed: int) -> str:
     _require(isinstance(config, bytes), "has settings that are none")
     with refusing():
-        memory, numerics, _ = decode_create(config, width)
-    _check_seed(memory, seed)
-    return numerics
+        created = decode_create(config, width)
+    _check_seed(created.memory, seed)
+    model = created.context_memory
+    _require(not model or IDENTITY.fullmatch(model) is not None, "has a context memory that is none")
+    return created.fingerprint
 
 
 def _check_seed(memory: MemoryConfig, seed: int) -> None:

@@ -225,6 +225,8 @@ class Ingest:
             indexed, states, unknown = found
             if indexed.content.learn and indexed.taken.repeats is None:
                 actions.extend(view.feed(indexed.number, states, indexed.vectors, indexed.tokens, unknown))
+                if view.context is not None:
+                    actions.extend(self._runner.contexts.told(view.context, indexed.content.text))
             entries.append(indexed)
         if entry.last:
             actions.append(Finish(entry.record, self._open.pop(uid)))

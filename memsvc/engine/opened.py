@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from memsvc.engine.lane import Lane
+from memsvc.engine.runner import Runner
 from memsvc.engine.thread import EngineThread
 from memsvc.engine.way import Way
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
@@ -117,7 +118,7 @@ class OpenTenant:
     @property
     def policies(self) -> Policies:
         """What is kept as of the last record that says so, applied or not."""
-        return decode_create(self.row.config, width=1)[2]
+        return decode_create(self.row.config, width=1).policies
 
     @property
     def adopted(self) -> bool:
@@ -155,7 +156,7 @@ class OpenTenant:
         self.term = self._store.term(self.uid)
         loaded = await self._store.load(self.uid, before_seq)
         if reserve is not None:
-            await reserve(_room(loaded.snapshot, self.row, width))
+            await reserve(_room(loaded.snapshot, self.row, runner))
         self.warnings += [f"a snapshot was passed over, the log was folded instead: {why}" for why in loaded.corrupt]
         head = await self._store.head(self.uid)
         self.head_seq = self._counted_seq = head if self._until is None else min(head, self._until)
@@ -453,11 +454,12 @@ class OpenTenant:
             self._lane.applied = self._lane.failed = _ignore
 
 
-def _room(snapshot: Snapshot | None, row: TenantRow, width: int) -> int:
+def _room(snapshot: Snapshot | None, row: TenantRow, runner: Runner) -> int:
     """Return about what a view takes of the memory, as it was saved and with weights."""
     if snapshot is not None:
         return VIEW_BYTES + sum(len(blob) for blob in snapshot.blobs.values() if blob is not None)
-    return VIEW_BYTES + decode_create(row.config, width)[0].weights_bytes
+    created = decode_create(row.config, runner.encoder.dim)
+    return VIEW_BYTES + created.memory.weights_bytes + runner.contexts.stream_bytes(created.context_memory)
 
 
 def _ignore(_: object) -> None:

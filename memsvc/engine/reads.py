@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memsvc.backbone.base import ContextMemory
 from memsvc.engine.context import Quoted, pack
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.past import Moment
 from memsvc.engine.results import Hit, Recalled, Stats
-from memsvc.errors import NotFoundError
+from memsvc.errors import FailedPreconditionError, NotFoundError
 from memsvc.recall.filter import Filter
 from memsvc.recall.rank import Ranked, rank
 from memsvc.store.base import Store
@@ -105,6 +106,29 @@ class Reads:
                 seq = await self._engine.past.seq_of(opened, as_of)
                 async with self._engine.past.using(opened, seq) as then:
                     yield opened, then, seq
+
+    async def context_memory(self, tenant: str) -> ContextMemory | None:
+        """Fork a tenant's context memory, once all that is committed now is in it; None where it has none.
+
+        Raises:
+            NotFoundError: no such tenant.
+            FailedPreconditionError: an erasure is under way: until it is done the memory knows the text.
+            UnavailableError: the view failed; asking again folds it afresh.
+        """
+        thread = self._engine.thread
+
+        async with self._engine.using(tenant) as opened:
+            if any(erasure.uid == opened.uid for erasure in await self._store.unfinished_erasures()):
+                raise FailedPreconditionError(
+                    "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
+                )
+            await opened.wait_applied(opened.head_seq)
+
+            def fork() -> ContextMemory | None:
+                context = opened.attached().context
+                return None if context is None else ContextMemory(context.model, thread.runner.contexts.stream(context))
+
+            return await thread.call_at_boundary(lambda: opened.key, fork)
 
     def applied_seq(self, tenant: str) -> int | None:
         """Return the last record applied of a tenant that is open."""

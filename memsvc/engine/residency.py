@@ -101,15 +101,17 @@ class Residency:
         return reserve
 
     async def expect(self, tenant: OpenTenant) -> None:
-        """Have room for the weights of a tenant that is about to be written, if nothing was learnt yet.
+        """Have room for what a tenant that is about to be written learns into, if nothing was learnt yet.
 
         Raises:
             ResourceExhaustedError: there is no room, as all that is open is in use.
         """
         runner = self._engine.thread.runner
-        if tenant in self._expected or tenant.view.totals.chunks:
+        view = tenant.view
+        size = (0 if view.totals.chunks else view.config.weights_bytes) + runner.contexts.to_come(view.context)
+        if tenant in self._expected or not size:
             return
-        held, size = runner.bytes_of(tenant.key), tenant.view.config.weights_bytes
+        held = runner.bytes_of(tenant.key)
         async with self._making_room:
             await self._make_room(size, tenant)
             self._expected[tenant] = held + size

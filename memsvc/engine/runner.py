@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from memsvc.backbone.titans_mac.shelf import Shelf
+from memsvc.engine.contexts import Contexts
 from memsvc.engine.placement import Placement
 from memsvc.engine.slots import Lease, SlotState
 from memsvc.memory.config import MemoryConfig
@@ -44,10 +46,11 @@ class Runner:
         encoder: turns text into vectors.
         slots: how many tenants' weights are held ready, for each shape of memory.
         device: where they are; the CPU unless told otherwise.
+        shelf: the models of context memories; those that ship unless told otherwise.
     """
 
-    def __init__(self, encoder: Encoder, slots: int, device: Device | None = None) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: Encoder, slots: int, device: Device | None = None, shelf: Shelf | None = None) -> None:
+        self.encoder, self.contexts = encoder, Contexts(shelf or Shelf())
         self._slots, self._device = slots, device or CpuDevice()
         self._placements: dict[Shape, Placement] = {}
         self._views: dict[str, View] = {}
@@ -82,14 +85,17 @@ class Runner:
         if (placement := self._placements.get(_shape(view.config))) is not None:
             placement.remove(uid)
 
-    def check_weights(self, view: View) -> None:
-        """Look at the weights that a view was restored with, which nobody has yet.
+    def check_restored(self, view: View) -> None:
+        """Look at the weights and the stream that a view was restored with, which nobody has yet.
 
         Raises:
             DataLossError: they are damaged, or do not fit it.
+            FailedPreconditionError: the model of its context memory is not here.
         """
         if view.weights is not None:
             self._placement(view.config).stack.unpack(view.weights)
+        if view.context is not None:
+            self.contexts.stream(view.context)
 
     def weights(self, uid: str) -> bytes | None:
         """Return the tenant's packed weights as they are now, None while nothing was stepped."""

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 from memsvc.engine.counters import Counters
 from memsvc.engine.lane import Lane
-from memsvc.engine.runner import Runner
+from memsvc.engine.runner import Runner, Shape
 from memsvc.store.types import Record
-from memsvc.tenant.chunk import Chunk, Indexed, Replay
+from memsvc.tenant.chunk import Chunk, Indexed, Replay, Told
 
 STEP_CHUNKS = 16
 """Chunks in one unit of work."""
+CONTEXT_COST = 4
+"""What a chunk of a context memory counts as: it takes about twice as long, and more where many of its tokens write."""
 OFFLOAD_TOKENS = 4096
 OFFLOAD_WAIT_S = 0.2
 
@@ -30,7 +32,7 @@ class Finish:
     entries: list[Indexed]
 
 
-Action = Chunk | Replay | Finish
+Action = Chunk | Replay | Told | Finish
 
 
 @dataclass(slots=True)
@@ -117,22 +119,42 @@ class Steps:
             queue.due = self._due_in(queue, now) == 0.0
         budget = STEP_CHUNKS
         while (due := [uid for uid, queue in self._queues.items() if queue.due]) and budget > 0:
-            shape = self._runner.shape_of(due[0])
-            alike = [uid for uid in due if self._runner.shape_of(uid) == shape]
-            width = min(self._runner.width, budget)
-            uids, ahead = alike[:width], alike[width : self._runner.width]
-            budget -= len(uids)
-            heads = [(uid, self._queues[uid].actions.popleft()) for uid in uids]
-            steps = [(uid, self._chunk(uid, head)) for uid, head in heads if not isinstance(head, Finish)]
-            results = self._runner.step([uid for uid, _ in steps], [chunk for _, chunk in steps], ahead)
-            for (uid, chunk), result in zip(steps, results, strict=True):
-                lane = self._queues[uid].lane
-                lane.view.stepped(chunk, result)
-                self._counters.step(chunk, result, behind=lane.background)
-            # To the end of the line: those of other shapes, or beyond the width, come first now.
-            for uid in uids:
-                self._queues[uid] = self._queues.pop(uid)
+            kind = self._kind(due[0])
+            alike = [uid for uid in due if self._kind(uid) == kind]
+            budget -= self._tell(alike, budget) if isinstance(kind, str) else self._step(alike, budget)
             self._finish()
+
+    def _kind(self, uid: str) -> Shape | str:
+        """Return what heads that are worked off together share: the memory's shape, or the context memory's model."""
+        head = self._queues[uid].actions[0]
+        return head.context.model if isinstance(head, Told) else self._runner.shape_of(uid)
+
+    def _step(self, alike: Sequence[str], budget: int) -> int:
+        """Step the head chunks of some tenants of one shape; return the cost."""
+        width = min(self._runner.width, budget)
+        uids, ahead = alike[:width], alike[width : self._runner.width]
+        heads = [(uid, self._queues[uid].actions.popleft()) for uid in uids]
+        steps = [(uid, self._chunk(uid, head)) for uid, head in heads if isinstance(head, Chunk | Replay)]
+        results = self._runner.step([uid for uid, _ in steps], [chunk for _, chunk in steps], ahead)
+        for (uid, chunk), result in zip(steps, results, strict=True):
+            lane = self._queues[uid].lane
+            lane.view.stepped(chunk, result)
+            self._counters.step(chunk, result, behind=lane.background)
+        self._to_the_end(uids)
+        return len(uids)
+
+    def _tell(self, alike: Sequence[str], budget: int) -> int:
+        """Advance the context memories of some tenants of one model by their heads; return the cost."""
+        uids = alike[: max(1, budget // CONTEXT_COST)]
+        heads = [self._queues[uid].actions.popleft() for uid in uids]
+        chunks = self._runner.contexts.tell([head for head in heads if isinstance(head, Told)])
+        self._to_the_end(uids)
+        return max(1, CONTEXT_COST * chunks)
+
+    def _to_the_end(self, uids: Sequence[str]) -> None:
+        """Move tenants to the end of the line: those of other kinds, or beyond the width, come first now."""
+        for uid in uids:
+            self._queues[uid] = self._queues.pop(uid)
 
     def _chunk(self, uid: str, head: Chunk | Replay) -> Chunk:
         return head if isinstance(head, Chunk) else self._queues[uid].lane.view.draw(head)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
+from memsvc.backbone.titans_mac.shelf import Shelf
 from memsvc.engine.ingest import Ingest
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
@@ -40,6 +41,7 @@ class EngineThread:
         encoder: makes the encoder; called on the thread.
         slots: how many tenants' weights are held ready.
         threads: torch threads.
+        shelf: the models of context memories.
         offload: whether weights leave their slots between a tenant's steps.
         observer: hears how long things took.
     """
@@ -50,10 +52,12 @@ class EngineThread:
         slots: int,
         threads: int,
         *,
+        shelf: Shelf,
         offload: bool = False,
         observer: Observer = SILENT,
     ) -> None:
         self._make_encoder, self._slots, self._threads, self._offload = encoder, slots, threads, offload
+        self._shelf = shelf
         self.observer = observer
         self.started = False
         """Whether there is a runner."""
@@ -151,7 +155,7 @@ class EngineThread:
     def _main(self) -> None:
         try:
             prepare_thread(self._threads)
-            self.runner = Runner(self._make_encoder(), self._slots)
+            self.runner = Runner(self._make_encoder(), self._slots, shelf=self._shelf)
             self.ingest = Ingest(self.runner, offload=self._offload, observer=self.observer)
             self._calibrate()
         except BaseException as error:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from memsvc.backbone.load import BackboneConfig, TokensField, read_key
+from memsvc.backbone.load import BackboneConfig, TokensField, read_key, told_model
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     """`minilm`, `kmer`, or `hf:<name or path>`."""
     encoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     backbone: str = ""
-    """What answers: `openai:<base url>` or `hf:<name or path>`; nothing unless it is set."""
+    """What answers: `openai:<base url>`, `hf:<name or path>` or `titans-mac:<name or path>`; nothing unless set."""
     backbone_model: str = ""
     """What an OpenAI-compatible server calls the model; not needed where it has one alone."""
     backbone_tokens_field: TokensField = "max_tokens"
@@ -238,6 +238,7 @@ class Settings(BaseSettings):
             snapshot_idle_s=self.snapshot_idle_s,
             snapshot_min_tokens=self.snapshot_min_tokens,
             recall=RankConfig(**self.recall.model_dump()),
+            context_model=told_model(self.backbone),
             memory=MemoryConfig(),
         )
 

@@ -114,14 +114,15 @@ def policies(value: Policies) -> types_pb2.Policies:
 
 def tenant(row: TenantRow, width: int) -> types_pb2.Tenant:
     """Return a tenant without its figures."""
-    config, _, kept = decode_create(row.config, width)
+    created = decode_create(row.config, width)
     return types_pb2.Tenant(
         name=tenant_name(row.tenant),
         tenant=row.tenant,
         uid=row.uid,
         create_time=timestamp(row.created_us),
-        memory=memory(config),
-        policies=policies(kept),
+        memory=memory(created.memory),
+        policies=policies(created.policies),
+        context_memory=created.context_memory,
     )
 
 

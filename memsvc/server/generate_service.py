@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -62,7 +63,8 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
         found = await self._recall(asked, backbone)
         clock.recalled()
         yield _recalled(asked.tenant, found)
-        prompt = replace(asked.prompt, context=found.context, tenant=row.uid)
+        memory = partial(self._engine.reads.context_memory, asked.tenant)
+        prompt = replace(asked.prompt, context=found.context, tenant=row.uid, memory=memory)
         answer, counted = list[str](), 0
         async with aclosing(backbone.generate(prompt)) as events:
             async for event in events:
@@ -85,7 +87,8 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
     def _chosen(self) -> Backbone:
         if self._backbone is None:
             raise FailedPreconditionError(
-                "this server has no language model: start it with --backbone openai:<base url> or hf:<folder or name>",
+                "this server has no language model: start it with --backbone openai:<base url>, hf:<folder or name> or "
+                "titans-mac:<file, folder or name>",
                 reason="NO_BACKBONE",
             )
         return self._backbone

@@ -61,7 +61,8 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         tenant = validate.name("tenant.tenant", request.tenant.tenant)
         request_id = validate.request_id(request.request_id)
         memory, kept = self._memory(request.tenant.memory), _kept(request.tenant)
-        row = await self._engine.create_tenant(tenant, memory, request_id, Policies(**_named(kept)))
+        model = validate.model("tenant.context_memory", request.tenant.context_memory)
+        row = await self._engine.create_tenant(tenant, memory, request_id, Policies(**_named(kept)), model)
         return convert.tenant(row, self._dim)
 
     def _memory(self, asked: types_pb2.MemoryConfig) -> MemoryConfig:

@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from memsvc import limits, names
+from memsvc.backbone.titans_mac.shelf import IDENTITY, NAME
 from memsvc.engine.past import Moment
 from memsvc.errors import FailedPreconditionError, InvalidArgumentError
 from memsvc.recall.filter import Filter
@@ -37,6 +38,13 @@ def text(field: str, value: str) -> str:
     size = len(value.encode())
     if size > limits.MAX_TEXT_BYTES:
         raise InvalidArgumentError(field, f"is {size} bytes; at most {limits.MAX_TEXT_BYTES} are accepted, so split it")
+    return value
+
+
+def model(field: str, value: str) -> str:
+    """Check the name of a context memory's model, `<name>` or `<name>@<hash>`, which may be empty."""
+    if value and not (NAME.fullmatch(value) or IDENTITY.fullmatch(value)):
+        raise InvalidArgumentError(field, "must be the name of a model, or <name>@<12 digits of its hash>")
     return value
 
 

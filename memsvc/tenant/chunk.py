@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memsvc.tenant.context_stream import ContextStream
 from memsvc.tenant.record import Content
 
 Floats = NDArray[np.float32]
@@ -26,6 +27,14 @@ class Replay(NamedTuple):
     """0, 1, 2 ... in a tenant."""
     rows: int
     """Passages written before it; the chunk is drawn from these."""
+
+
+class Told(NamedTuple):
+    """Tokens of a text on their way into the tenant's context memory."""
+
+    context: ContextStream
+    tokens: list[int]
+    """At most a chunk of its model's."""
 
 
 class Stepped(NamedTuple):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -37,6 +37,17 @@ class Content:
     """Whether the text changes weights."""
     expire_us: int | None = None
     """When it expires, microseconds since the epoch; None where the caller does not say."""
+
+
+class Created(NamedTuple):
+    """How a tenant was made."""
+
+    memory: MemoryConfig
+    fingerprint: str
+    """The numerics of its first view."""
+    policies: Policies
+    context_memory: str
+    """The model whose memory its text streams into, `<name>@<hash>`; empty for none."""
 
 
 def encode_payload(id: str, content: Content, *, id_assigned: bool = False) -> Payload:
@@ -80,30 +91,36 @@ def decode_payload(payload: Payload) -> Content:
     )
 
 
-def encode_create(memory: MemoryConfig, fingerprint: str, policies: Policies | None = None) -> bytes:
-    """Pack the body of a CREATE record: how the memory learns, the numerics of the first view, and the policies.
+def encode_create(
+    memory: MemoryConfig, fingerprint: str, policies: Policies | None = None, context_memory: str = ""
+) -> bytes:
+    """Pack the body of a CREATE record: what `Created` has.
 
-    The width is the encoder's, not the tenant's: with another encoder the same log folds to another view.
+    The width is the encoder's, not the tenant's: with another encoder the same log folds to another view. Without a
+    context memory nothing is said of it.
     """
     settings = asdict(memory)
     del settings["width"]
-    return _pack([settings, fingerprint, asdict(policies or Policies())])
+    return _pack([settings, fingerprint, asdict(policies or Policies()), *filter(None, [context_memory])])
 
 
-def decode_create(body: bytes, width: int) -> tuple[MemoryConfig, str, Policies]:
+def decode_create(body: bytes, width: int) -> Created:
     """Unpack the body of a CREATE record.
 
     Raises:
         DataLossError: the bytes are damaged, or of a newer format.
     """
-    settings, fingerprint, policies = _unpack(body, 3)
+    settings, fingerprint, policies, *rest = _unpack(body, 3, 4)
+    context_memory = rest[0] if rest else ""
     if not isinstance(fingerprint, str):
         raise DataLossError("the name of a tenant's numerics is none")
+    if not isinstance(context_memory, str):
+        raise DataLossError("the name of a tenant's context memory is none")
     with damage.told_as("a tenant's settings are none"):
         memory, kept = MemoryConfig(**settings, width=width), Policies(**policies)
         check_types(memory)
         check_types(kept)
-    return memory, fingerprint, kept
+    return Created(memory, fingerprint, kept, context_memory)
 
 
 def encode_numerics(fingerprint: str, adopted_seq: int) -> bytes:
@@ -147,8 +164,9 @@ def reconfigured(config: bytes, changes: Mapping[str, Any], policies: Mapping[st
         InvalidArgumentError: a value is out of its range, or cannot be changed; names the field.
         DataLossError: the bytes are damaged, or of a newer format.
     """
-    memory, fingerprint, kept = decode_create(config, width=1)
-    return encode_create(changed(memory, changes), fingerprint, kept.changed(policies))
+    before = decode_create(config, width=1)
+    memory, kept = changed(before.memory, changes), before.policies.changed(policies)
+    return encode_create(memory, before.fingerprint, kept, before.context_memory)
 
 
 def encode_feedback(*, useful: bool) -> bytes:
@@ -187,13 +205,13 @@ def _fields(content: Content) -> list[Any]:
     return [content.text, content.session, content.role, content.time_us, content.metadata_json, content.vector]
 
 
-def _unpack(data: bytes, arity: int) -> list[Any]:
+def _unpack(data: bytes, *arity: int) -> list[Any]:
     if not data or data[0] != FORMAT:
         raise DataLossError(f"a record of format {data[:1].hex() or 'nothing'}; this version reads {FORMAT:02x}")
     try:
         values = msgpack.unpackb(data[1:])
     except (ValueError, msgpack.UnpackException) as error:
         raise DataLossError("a record does not unpack") from error
-    if not isinstance(values, list) or len(values) != arity:
-        raise DataLossError(f"a record of {arity} fields was expected")
+    if not isinstance(values, list) or len(values) not in arity:
+        raise DataLossError(f"a record of {' or '.join(map(str, arity))} fields was expected")
     return values

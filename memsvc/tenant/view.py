@@ -37,6 +37,7 @@ from memsvc.recall.index import Index
 from memsvc.recall.rows import NewEntry
 from memsvc.store.types import Record, RecordKind, Snapshot
 from memsvc.tenant.chunk import Chunk, Floats, Indexed, Replay, Stepped, Taken
+from memsvc.tenant.context_stream import ContextStream
 from memsvc.tenant.duplicates import LivingTexts, text_key
 from memsvc.tenant.event import KEPT_EVENTS, Event
 from memsvc.tenant.policies import Duplicates, Policies
@@ -63,6 +64,8 @@ class View:
         self.totals = Totals()
         self.weights: bytes | None = None
         """The packed weights that it was restored with, until whoever steps it takes charge of them."""
+        self.context: ContextStream | None = None
+        """Where its text streams to as well; None for tenants without a context memory."""
         self._stream = Stream(width)
         self._surprises: dict[int, tuple[float, int, int]] = {}
         self._living: LivingTexts | None = None
@@ -97,7 +100,8 @@ class View:
     @property
     def nbytes(self) -> int:
         """What it takes of the memory, weights aside, about."""
-        return VIEW_BYTES + self.index.nbytes + self._stream.nbytes
+        context = self.context.nbytes if self.context else 0
+        return VIEW_BYTES + self.index.nbytes + self._stream.nbytes + context
 
     # --- fold -----------------------------------------------------------------------------------------------------
 
@@ -113,7 +117,9 @@ class View:
             DataLossError: it cannot be read.
         """
         if record.kind is RecordKind.CREATE:
-            self.config, self.fingerprint, self.policies = decode_create(record.body, self.config.width)
+            created = decode_create(record.body, self.config.width)
+            self.config, self.fingerprint, self.policies = created[:3]
+            self.context = ContextStream(created.context_memory) if created.context_memory else None
             self._watch_texts()
         elif self._living is not None and record.kind is not RecordKind.FEEDBACK:
             self._living.remove(record.about)
@@ -276,14 +282,15 @@ class View:
     def state_hash(self, weights: bytes | None) -> str:
         """SHA-256 over weights, momentum, tail, statistics and the entries' content in order (docs/concepts.md).
 
-        Never over seq, uid, snapshots, clocks, nor what the server assigned. `weights` are the packed ones, None when
-        nothing was stepped.
+        Over the context memory's stream, too, where there is one. Never over seq, uid, snapshots, clocks, nor what the
+        server assigned. `weights` are the packed ones, None when nothing was stepped.
         """
         digest = hashlib.sha256(self.index.content())
         for part in (
             weights or b"",
             self.tail.tobytes(),
             msgpack.packb([self.gate.to_values(), self.drift.to_values(), astuple(self.totals)]),
+            *(() if self.context is None else (self.context.model.encode(), self.context.pack())),
         ):
             digest.update(struct.pack("<Q", len(part)))
             digest.update(part)
@@ -318,6 +325,8 @@ class View:
         blobs[f"changing-{self.applied_seq}"] = self.index.changing_bytes()
         if weights is not None:
             blobs[f"weights-{self.applied_seq}"] = weights
+        if self.context is not None:
+            meta["context"], blobs[f"context-{self.applied_seq}"] = self.context.model, self.context.pack()
         segments.names, segments.entries = names, len(self.index)
         return Snapshot(seq=self.applied_seq, meta=msgpack.packb(meta), blobs=blobs)
 
@@ -359,6 +368,10 @@ class View:
         view.weights = blob(f"weights-{snapshot.seq}") if meta["weights"] else None
         if (view.weights is None) != (view.totals.chunks == 0):
             raise DataLossError("the snapshot's chunks do not fit its weights")
+        if (model := meta.get("context")) is not None:
+            if not isinstance(model, str):
+                raise TypeError("no name of a model")
+            view.context = ContextStream(model, blob(f"context-{snapshot.seq}"))
         tail = np.frombuffer(blob(f"tail-{snapshot.seq}"), np.float32).reshape(-1, width).copy()
         owners = np.array(meta["owners"], np.int64)
         if owners.shape != (len(tail),) or len(tail) >= view.config.chunk:

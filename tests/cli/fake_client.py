@@ -231,10 +231,12 @@ class FakeClient:
         values = {"layers": 2, "theta": 0.1, "eta": 0.9, "half_life": 0.0, "gate": "off", "gate_value": 0.0}
         values |= {"drift": True, "drift_sigma": 3.0, "drift_windows": 3, "restart_tokens": None}
         kept = {"max_entries": 1_000_000, "ttl": None, "snapshots": "none", "duplicates": "keep"}
-        given = self.settings.get(tenant, {})
+        given = dict(self.settings.get(tenant, {}))
+        model = given.pop("context_memory", None)
         memory = MemoryConfig(**values | {name: value for name, value in given.items() if name not in kept})
         policies = Policies(**kept | {name: value for name, value in given.items() if name in kept})
-        return Tenant(tenant=tenant, uid=f"uid-{tenant}", create_time=NOON, memory=memory, policies=policies)
+        named = {"tenant": tenant, "uid": f"uid-{tenant}", "context_memory": model}
+        return Tenant(**named, create_time=NOON, memory=memory, policies=policies)
 
     def _erasure(self) -> ForgetReceipt:
         done = self.folds <= 0

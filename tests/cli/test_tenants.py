@@ -34,6 +34,16 @@ def test_create_gives_nothing_that_was_not_said(fake, memsvc):
     assert fake.asked == [("create_tenant", {"tenant": "ada", "exist_ok": False, "preset": None})]
 
 
+def test_create_names_the_context_memorys_model_and_lists_show_it(fake, memsvc):
+    memsvc("tenants", "create", "ada", "--context-memory", "small@0123456789ab")
+    given = {"tenant": "ada", "exist_ok": False, "preset": None, "context_memory": "small@0123456789ab"}
+    assert fake.asked == [("create_tenant", given)]
+    memsvc("tenants", "create", "bob")
+    assert "small@0123456789ab" in memsvc("tenants").out
+    listed = {tenant["tenant"]: tenant.get("context_memory") for tenant in memsvc("tenants", "--json").json["tenants"]}
+    assert listed == {"ada": "small@0123456789ab", "bob": None}
+
+
 def test_update_gives_the_settings_and_shows_what_came_of_them(fake, memsvc):
     fake.create_tenant("ada")
     fake.asked.clear()

@@ -54,7 +54,7 @@ def test_all_is_sorted_and_complete():
 
 SURFACE = {
     "embedded": "path * config=None start_timeout=120.0 retry=None tracing=False",
-    "create_tenant": "tenant exist_ok=False * preset=None **settings",
+    "create_tenant": "tenant exist_ok=False * preset=None context_memory=None **settings",
     "update_tenant": "tenant **settings",
     "hot_restart": "tenant",
     "write": "tenant entries wait='durable'",

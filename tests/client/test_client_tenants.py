@@ -60,6 +60,14 @@ def test_create_tenant_sends_its_settings(client, fake):
     }
 
 
+def test_create_tenant_names_the_context_memorys_model(client, fake):
+    client.create_tenant("new", context_memory="small")
+    assert sent(fake.asked("CreateTenant")[0]) == {"tenant": {"tenant": "new", "context_memory": "small"}}
+    with pytest.raises(InvalidArgumentError) as error:
+        client.create_tenant("other", context_memory=3)
+    assert error.value.field == "context_memory"
+
+
 def test_create_tenant_sends_nothing_that_was_not_said(client, fake):
     client.create_tenant("new")
     client.create_tenant("other", True, preset="genomics")

@@ -52,8 +52,8 @@ def test_an_assigned_id_leaves_no_trace_in_the_hash(content) -> None:
 def test_bodies_round_trip() -> None:
     config = MemoryConfig(layers=8, eta=0.98, half_life=100.0, width=384)
     policies = Policies(max_entries=5, ttl_us=7, snapshots="all")
-    assert decode_create(encode_create(config, "f"), 384) == (config, "f", Policies())
-    assert decode_create(encode_create(config, "f", policies), 384) == (config, "f", policies)
+    assert decode_create(encode_create(config, "f"), 384) == (config, "f", Policies(), "")
+    assert decode_create(encode_create(config, "f", policies), 384) == (config, "f", policies, "")
     assert decode_create(encode_create(config, "f"), 96)[0].width == 96, "the width is the encoder's"
     assert decode_numerics(encode_numerics("g", 7)) == ("g", 7)
 

@@ -96,6 +96,7 @@ def tenant(message: types_pb2.Tenant) -> Tenant:
         create_time=_time(message.create_time),
         memory=_settings.memory(message.memory),
         policies=_settings.policies(message.policies),
+        context_memory=message.context_memory or None,
     )
 
 

@@ -211,9 +211,12 @@ def feedback(tenant_id: str, ids: str | Iterable[str], useful: bool) -> memory_p
     )
 
 
-def create_tenant(tenant_id: str, preset: str | None, settings: Mapping[str, Any]) -> tenants_pb2.CreateTenantRequest:
+def create_tenant(
+    tenant_id: str, preset: str | None, context_memory: str | None, settings: Mapping[str, Any]
+) -> tenants_pb2.CreateTenantRequest:
     """Return the request that creates a tenant."""
-    message = types_pb2.Tenant(tenant=tenant(tenant_id))
+    model = _values.string("context_memory", context_memory or "")
+    message = types_pb2.Tenant(tenant=tenant(tenant_id), context_memory=model)
     _settings.fill(message, settings)
     if preset is not None:
         message.memory.preset = _values.string("preset", preset)

@@ -151,14 +151,14 @@ class AsyncMemoryClient:
         exist_ok: bool = False,
         *,
         preset: str | None = None,
+        context_memory: str | None = None,
         timeout: float | None = None,
         **settings: Unpack[TenantSettings],
     ) -> None:
         """Create a tenant, as `MemoryClient.create_tenant` does."""
+        request = _requests.create_tenant(tenant, preset, context_memory, settings)
         try:
-            await self._call(
-                tenant, lambda at: at.tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout
-            )
+            await self._call(tenant, lambda at: at.tenants.CreateTenant, request, timeout)
         except AlreadyExistsError:
             if not exist_ok:
                 raise

@@ -157,6 +157,7 @@ class MemoryClient:
         exist_ok: bool = False,
         *,
         preset: str | None = None,
+        context_memory: str | None = None,
         timeout: float | None = None,
         **settings: Unpack[TenantSettings],
     ) -> None:
@@ -166,17 +167,19 @@ class MemoryClient:
             tenant: its id.
             exist_ok: succeed if there is one of this id, and leave that one as it is.
             preset: a set of defaults: `default`, `long-doc`, `genomics` or `dialogue`.
+            context_memory: the model that its text streams into as well, by its name at the server, for answers of a
+                titans-mac backbone; none unless it is given, and fixed from then on.
             timeout: seconds, in place of the client's.
             **settings: how its memory learns, the fields of `MemoryConfig`, and what it keeps, those of `Policies`.
 
         Raises:
             InvalidArgumentError: there is no such setting, or its value is wrong.
             AlreadyExistsError: there is one of this id, unless `exist_ok`.
+            FailedPreconditionError: the server has no such model (reason NO_CONTEXT_MODEL).
         """
+        request = _requests.create_tenant(tenant, preset, context_memory, settings)
         try:
-            self._call(
-                tenant, lambda at: at.tenants.CreateTenant, _requests.create_tenant(tenant, preset, settings), timeout
-            )
+            self._call(tenant, lambda at: at.tenants.CreateTenant, request, timeout)
         except AlreadyExistsError:
             if not exist_ok:
                 raise

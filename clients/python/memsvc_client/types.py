@@ -298,6 +298,8 @@ class Tenant:
     """When it was created, in UTC."""
     memory: MemoryConfig
     policies: Policies
+    context_memory: str | None = None
+    """The model that its text streams into as well, `<name>@<hash>`; None for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,17 @@
-"""Tokens that follow a stream, one after the other."""
+"""What follows a stream: tokens, one after the other, and an answer made of them."""
 
 from collections.abc import Iterator
 
-import torch
-from torch import Tensor
-
+from memsvc.backbone.base import Piece, Prompt, Usage
+from memsvc.backbone.sample import Sampler
+from memsvc.backbone.spoken import spoken
+from memsvc.backbone.titans_mac.context_model import ContextModel
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.backbone.titans_mac.stream import Stream, advance, following
+from memsvc.errors import InvalidArgumentError
+
+PROMPT_TOKENS = 4096
+"""The longest prompt, what is recalled included: 64 chunks of the default size, each a step of its own."""
 
 
 def generate(
@@ -21,21 +26,38 @@ def generate(
         top_p: a token is drawn from the likeliest that make up so much.
         seed: of the draws; None draws otherwise each time.
     """
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
+    sample = Sampler(temperature, top_p, seed)
     while True:
-        token = _draw(following(model, [stream])[0].cpu(), temperature, top_p, generator)
-        yield token
+        yield (token := sample(following(model, [stream])[0]))
         (stream,) = advance(model, [stream], [[token]])
 
 
-def _draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    odds, tokens = (logits.double() / temperature).softmax(0).sort(descending=True)
-    # The first always stays: what comes before it makes up nothing.
-    kept = odds * (odds.cumsum(0) - odds < top_p)
-    return int(tokens[int(torch.multinomial(kept, 1, generator=generator))])
+def answer(model: ContextModel, stream: Stream, prompt: Prompt) -> Iterator[Piece | Usage | None]:
+    """Yield after each step, a chunk of the prompt or a token, what it gave; `Usage` last. The stream stays as it is.
+
+    The model goes on with the last message as it would with any text: what came before it is in the stream.
+
+    Args:
+        model: whose stream it is.
+        stream: a tenant's.
+        prompt: the last message, after what is recalled for it.
+
+    Raises:
+        InvalidArgumentError: the prompt is too long (reason PROMPT_TOO_LONG).
+        ValueError: the model is broken.
+    """
+    text = "\n".join(filter(None, [prompt.context, prompt.messages[-1].text]))
+    # What is far too long is not even counted: the others' answers would wait for that.
+    tokens = model.tokens(text[: PROMPT_TOKENS * model.longest + 1])
+    if len(tokens) > PROMPT_TOKENS:
+        raise InvalidArgumentError(
+            "prompt", f"has more than the {PROMPT_TOKENS} tokens that are accepted", reason="PROMPT_TOO_LONG"
+        )
+    for at in range(0, len(tokens), model.chunk):
+        (stream,) = model.advance([stream], [tokens[at : at + model.chunk]])
+        yield None
+    if not stream.tail:
+        raise InvalidArgumentError("prompt", "has no token that the model knows, and nothing was told before it")
+    tokens_after = generate(model.model, stream, temperature=prompt.temperature, top_p=prompt.top_p, seed=prompt.seed)
+    finish, count = yield from spoken(tokens_after, model.text, prompt)
+    yield Usage(finish, len(tokens), 0, count)

@@ -100,10 +100,14 @@ def initial(
 
 
 def stack(states: Sequence[StreamState], config: MacConfig) -> StreamState:
-    """Return the rows of several states, one after the other, as one state."""
+    """Return the rows of several states, one after the other, as one state; one state alone, as it is."""
+    if len(states) == 1:
+        return states[0]
     return StreamState.of(map(torch.cat, zip(*(state.tensors() for state in states), strict=True)), config)
 
 
 def row(state: StreamState, at: int, config: MacConfig) -> StreamState:
-    """Return one row as a state of its own, a view of the same memory."""
-    return StreamState.of((tensor[at : at + 1] for tensor in state.tensors()), config)
+    """Return one row as a state of its own, which does not keep the others' memory."""
+    if len(state.chunks) == 1:
+        return state
+    return StreamState.of((tensor[at : at + 1].clone() for tensor in state.tensors()), config)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 
-from memsvc.backbone.hf_text import LONGEST_WAIT, Detokenizer
+from memsvc.backbone.detokenizer import LONGEST_WAIT, Detokenizer
 from tests.backbone.hf_build import byte_level
 
 BYTES = byte_level()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Generic, TypeVar
 
 from memsvc.errors import MemsvcError, ResourceExhaustedError, UnavailableError
@@ -23,12 +23,12 @@ class Call(Generic[Item]):
     def __init__(self, steps: Iterator[Item | None], loop: asyncio.AbstractEventLoop) -> None:
         self._steps: Iterator[Item | None] | None = steps
         self._loop = loop
-        self._items: asyncio.Queue[Item | BaseException] = asyncio.Queue()
+        self._items: asyncio.Queue[Item | BaseException | None] = asyncio.Queue()
         self.left = False
         """Whether nobody waits for it any more."""
 
-    async def get(self) -> Item:
-        """Return the next item; raise what ended the call."""
+    async def get(self) -> Item | None:
+        """Return the next item, None after the last; raise what broke the call off."""
         item = await self._items.get()
         if isinstance(item, BaseException):
             raise item
@@ -42,6 +42,7 @@ class Call(Generic[Item]):
         try:
             item = next(self._steps)
         except StopIteration:
+            self.put(None)
             return False
         except MemsvcError as error:
             self.put(error)
@@ -54,8 +55,8 @@ class Call(Generic[Item]):
             self.put(item)
         return True
 
-    def put(self, item: Item | BaseException) -> None:
-        """Hand an item over."""
+    def put(self, item: Item | BaseException | None) -> None:
+        """Hand an item over, or the end."""
         try:
             self._loop.call_soon_threadsafe(self._items.put_nowait, item)
         except RuntimeError:  # the loop is closed: nobody waits
@@ -98,13 +99,24 @@ class Worker(Generic[Item]):
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
 
-    def submit(self, steps: Iterator[Item | None]) -> Call[Item]:
-        """Queue a call; `steps` runs on the thread.
+    async def run(self, steps: Iterator[Item | None]) -> AsyncGenerator[Item, None]:
+        """Yield what the steps of a call give, None aside; closing it ends the call after the step under way.
+
+        Args:
+            steps: one after the other, on the thread.
 
         Raises:
             ResourceExhaustedError: too many wait (reason BACKBONE_BUSY).
-            UnavailableError: it does not serve.
+            UnavailableError: it does not serve, or the model failed (reason BACKBONE_FAILED).
         """
+        call = self._submit(steps)
+        try:
+            while (item := await call.get()) is not None:
+                yield item
+        finally:
+            self._leave(call)
+
+    def _submit(self, steps: Iterator[Item | None]) -> Call[Item]:
         call = Call(steps, asyncio.get_running_loop())
         with self._wake:
             if not self._serving:
@@ -120,7 +132,7 @@ class Worker(Generic[Item]):
             self._wake.notify()
         return call
 
-    def leave(self, call: Call[Item]) -> None:
+    def _leave(self, call: Call[Item]) -> None:
         """Nobody waits for a call any more: it ends after the step under way."""
         call.left = True
         with self._wake:

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from memsvc.backbone.hf_sample import Sampler
+from memsvc.backbone.sample import Sampler
 
 LOGITS = torch.log(torch.tensor([0.1, 0.4, 0.2, 0.3]))
 

@@ -1,0 +1,53 @@
+"""The tenants' context memories: the model of each, and what they are told. Runs on the engine's thread."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memsvc.backbone.titans_mac.shelf import Shelf
+from memsvc.tenant.chunk import Told
+from memsvc.tenant.context_stream import ContextStream
+
+if TYPE_CHECKING:
+    from memsvc.backbone.titans_mac.stream import Stream
+
+
+class Contexts:
+    """Advances the streams of tenants that have a context memory.
+
+    Every method may raise FailedPreconditionError: the model is not here (reason NO_CONTEXT_MODEL).
+
+    Args:
+        shelf: has the models.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def told(self, context: ContextStream, text: str) -> list[Told]:
+        """Return what an entry is in a context memory, in pieces that `tell` takes."""
+        return [Told(context, tokens) for tokens in self._shelf.find(context.model).entry(text)]
+
+    def tell(self, pieces: Sequence[Told]) -> int:
+        """Advance the streams of some tenants, all of one model, by a piece each; return the chunks that came to."""
+        model = self._shelf.find(pieces[0].context.model)
+        streams = [piece.context.stream(model) for piece in pieces]
+        after = model.advance(streams, [piece.tokens for piece in pieces])
+        for piece, stream in zip(pieces, after, strict=True):
+            piece.context.advanced(stream, model)
+        return sum(new.state is not old.state for old, new in zip(streams, after, strict=True))
+
+    def stream(self, context: ContextStream) -> "Stream":
+        """Return a tenant's stream, to look at or to fork.
+
+        Raises:
+            DataLossError: what was saved is no stream of its model.
+        """
+        return context.stream(self._shelf.find(context.model))
+
+    def stream_bytes(self, model: str) -> int:
+        """Return what a stream of a model takes of the memory; 0 without a name. May be asked on any thread."""
+        return self._shelf.find(model).stream_bytes if model else 0
+
+    def to_come(self, context: ContextStream | None) -> int:
+        """Return what a stream's first chunk will take of the memory; 0 if it has it. May be asked on any thread."""
+        return 0 if context is None or context.begun else self.stream_bytes(context.model)

@@ -1,0 +1,39 @@
+"""A model as tenants stream into it."""
+
+import pytest
+
+from memsvc.backbone.titans_mac.stream import Stream
+from memsvc.errors import DataLossError
+from memsvc.tenant.context_stream import ContextStream
+from tests.backbone.titans_mac.build import loaded, save
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return loaded(save(tmp_path_factory.mktemp("models") / "small.safetensors"))
+
+
+def test_an_entry_is_its_text_and_a_lines_end_in_pieces_of_at_most_a_chunk(small):
+    text = "häuser " * 20
+    pieces = small.entry(text)
+    assert max(map(len, pieces)) == small.chunk
+    assert small.text([token for piece in pieces for token in piece]) == f"{text}\n"
+
+
+def test_a_stream_takes_memory_from_its_first_chunk_on_and_none_of_its_neighbours(small):
+    few, many, more = small.advance([small.start()] * 3, [[1], [2] * 40, [3] * 40])
+    assert (small.bytes_of(small.start()), small.bytes_of(few)) == (0, 0)
+    for stream in (many, more):
+        tensors = list(stream.state.tensors())
+        assert small.bytes_of(stream) == sum(tensor.nbytes for tensor in tensors)
+        assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors)
+
+
+def test_what_is_no_stream_of_the_model_is_refused(small):
+    (stream,) = small.advance([small.start()], [[1, 2, 3]])
+    assert small.pack(small.unpack(small.pack(stream))) == small.pack(stream)
+    for damaged in (b"", b"no stream", small.pack(Stream(stream.state, (256,)))):
+        with pytest.raises(DataLossError):
+            small.unpack(damaged)
+    with pytest.raises(DataLossError):
+        ContextStream("small", b"no stream").stream(small)
