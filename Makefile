@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Threads that wait for each other in two processes must not spin: both would crawl.
+NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 QUIET := OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo test lint clean
@@ -9,7 +10,7 @@ QUIET := OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 OPENBLAS_NUM_THREADS=1
 demo: .venv/installed
 	$(BIN)/memsvc demo
 
-test: lint
+test: lint clients/typescript/dist/built
 	$(QUIET) $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed node_modules/installed
@@ -22,7 +23,7 @@ lint: .venv/installed node_modules/installed
 	$(BIN)/hadolint Dockerfile
 
 clean:
-	rm -rf .venv node_modules memsvc/v1 .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv node_modules $(addprefix clients/typescript/,node_modules src/gen dist) memsvc/v1 .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Installing generates memsvc/v1 from protos/.
 .venv/installed: pyproject.toml constraints.txt hatch_build.py $(wildcard protos/memsvc/v1/*.proto)
@@ -34,6 +35,17 @@ clean:
 
 # The linters of the API and of docker-compose.yml come from npm.
 node_modules/installed: package.json package-lock.json
-	@command -v npm >/dev/null || { echo "make test needs npm, which brings two linters; install Node.js" >&2; exit 1; }
-	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@command -v npm >/dev/null || { echo "make test needs npm, which brings two linters and the TypeScript client's compiler; install Node.js" >&2; exit 1; }
+	$(NPM_CI)
+	touch $@
+
+clients/typescript/node_modules/installed: clients/typescript/package.json clients/typescript/package-lock.json node_modules/installed
+	cd clients/typescript && $(NPM_CI)
+	touch $@
+
+# Generates src/gen from protos/ (buf, the linter of the API, runs the generator), and compiles, its tests too.
+clients/typescript/dist/built: clients/typescript/node_modules/installed clients/typescript/tsconfig.json \
+		clients/typescript/buf.gen.yaml $(wildcard clients/typescript/src/*.ts clients/typescript/test/*.ts \
+		clients/typescript/protos/google/rpc/*.proto protos/memsvc/v1/*.proto)
+	cd clients/typescript && rm -rf dist && PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run --silent build
 	touch $@

@@ -1,0 +1,44 @@
+/** A server in this process that answers as it is told to, over real connections. */
+
+import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo } from "node:net";
+
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+
+import { ErrorInfoSchema, RetryInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
+
+export interface Fake {
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** Serve these routes on a free port of loopback. */
+export async function serve(routes: (router: ConnectRouter) => void): Promise<Fake> {
+  const server: Http2Server = createServer(connectNodeAdapter({ routes }));
+  const sessions = new Set<ServerHttp2Session>();
+  server.on("session", (session) => sessions.add(session));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => {
+        for (const session of sessions) session.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+/** Return an error as the service sends it. */
+export function refusal(
+  code: Code,
+  reason: string,
+  facts: { metadata?: Record<string, string>; retryMs?: number } = {},
+): ConnectError {
+  const { metadata = {}, retryMs } = facts;
+  const delay = { desc: RetryInfoSchema, value: { retryDelay: { seconds: 0n, nanos: (retryMs ?? 0) * 1e6 } } };
+  return new ConnectError(reason, code, undefined, [
+    { desc: ErrorInfoSchema, value: { reason, metadata } },
+    ...(retryMs === undefined ? [] : [delay]),
+  ]);
+}
