@@ -10,6 +10,7 @@ import {
   InvalidArgumentError,
   MemoryClient,
   NotFoundError,
+  OutOfRangeError,
   PermissionDeniedError,
   type StoredEntry,
   type Token,
@@ -92,7 +93,8 @@ test("recall finds, filters, says why, and packs a context", async () => {
   const filtered = await client.recall(id, text, { metadata: { page: { $lt: 3 } } });
   assert.deepEqual(filtered.hits.map((each) => each.entry.session), ["a"]);
   assert.equal((await client.recall(id, text, { after: new Date("2100-01-01") })).hits.length, 0);
-  assert.equal((await client.recall(id, text, { asOf: 0 })).hits.length, 0);
+  assert.equal((await client.recall(id, text, { asOf: 1 })).hits.length, 0);
+  await assert.rejects(client.recall(id, text, { asOf: 99 }), OutOfRangeError);
 });
 
 test("entries are listed over pages, in order", async () => {
