@@ -8,8 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount
-from starlette.routing import Route as Path_
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 WHERE = "/console"
@@ -23,12 +22,12 @@ HEADERS: Mapping[str, str] = MappingProxyType(
         "referrer-policy": "no-referrer",
     }
 )
-"""With every file: the page runs its own scripts alone, speaks to its own server alone, and stands in no other's frame."""
+"""With every file: the page runs its own scripts alone, calls its own server alone, and is in no other page's frame."""
 
 
 def console() -> list[BaseRoute]:
     """Return the routes of the console's files."""
-    return [Path_(WHERE, _to_the_page), Mount(WHERE, _Files(directory=Path(__file__).parent / "console", html=True))]
+    return [Route(WHERE, _to_the_page), Mount(WHERE, _Files(directory=Path(__file__).parent / "console", html=True))]
 
 
 async def _to_the_page(_: Request) -> Response:

@@ -7,7 +7,7 @@ import { Pager } from "./pager.js";
 import { restoring } from "./restore.js";
 
 const PAGE = 20;
-const MOST_FOUND = 200;
+const MOST_FOUND = 100;
 
 export async function showEntries(place, past, signal, again) {
   const query = field("Search", { name: "query", type: "search" });

@@ -31,7 +31,7 @@ export class Past {
       change: changed,
     });
     input.value = String(this.seq ?? this.head);
-    const shown = el("output");
+    const shown = el("span");
     this.move(input, shown);
     return el("p", { class: "row" }, el("label", { class: "wide" }, el("span", {}, "Moment"), input), shown);
   }

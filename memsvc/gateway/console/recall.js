@@ -4,7 +4,7 @@ import { post, tenantPath } from "./api.js";
 import { complain, el, field, say, table } from "./dom.js";
 
 const SHOWN = 10;
-const ASKED = 200;
+const ASKED = 100;
 const PARTS = ["surprise", "cosine", "lexical", "context"];
 
 export async function showRecall(place, past, signal) {
@@ -30,8 +30,9 @@ export async function showRecall(place, past, signal) {
 function compared(hits) {
   const ranks = new Map(hits.map(({ entry }, i) => [entry.id, i + 1]));
   const alone = hits.toSorted((a, b) => b.parts.cosine - a.parts.cosine);
-  const among =
-    hits.length < ASKED
+  const among = hits.every(({ parts }) => parts.cosine === 0)
+    ? "Cosine tells none of these hits from another, or is switched off on this server: this order says nothing."
+    : hits.length < ASKED
       ? `All ${hits.length} hits that there are, sorted by the cosine part of their scores: what a vector store with the same encoder would have ranked.`
       : `The best ${ASKED} hits, sorted by the cosine part of their scores. An entry that recall ranks lower than ${ASKED} is missing here, even if cosine alone had put it first.`;
   const full = hits.slice(0, SHOWN).map(({ entry, score, parts }, i) => [
