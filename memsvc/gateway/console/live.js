@@ -9,7 +9,7 @@ const SPAN_MS = 120_000;
 const MOST_EVENTS = 100;
 const MARKED = new Set(["drift", "restart", "restart_ended"]);
 
-export async function showLive(place, { tenant }, signal) {
+export async function showLive(place, { tenant, head }, signal) {
   const samples = [];
   const told = [];
   const [drawn, figures, happened] = [el("div"), el("div"), el("div")];
@@ -24,13 +24,13 @@ export async function showLive(place, { tenant }, signal) {
   function draw() {
     const from = Date.now() - SPAN_MS;
     while (samples.length && samples[0].at < from) samples.shift();
-    drawn.replaceChildren(chart(samples, told.filter(({ at, kind }) => at >= from && MARKED.has(kind)), SPAN_MS));
+    drawn.replaceChildren(chart(samples, told.filter(({ at, kind }) => at !== null && at >= from && MARKED.has(kind)), SPAN_MS));
     const rows = samples.map(({ at, surprise, gateShare }) => [clock(at), surprise.toFixed(4), gateShare.toFixed(4)]);
     figures.replaceChildren(table("Figures of the last two minutes", ["Time", "Surprise", "Gate share"], rows.reverse()));
   }
 
   function list() {
-    const rows = told.toReversed().map(({ at, seq, kind, figures }) => [clock(at), seq, kind, inWords(figures)]);
+    const rows = told.toReversed().map(({ at, seq, kind, figures }) => [at === null ? "earlier" : clock(at), seq, kind, inWords(figures)]);
     happened.replaceChildren(table("Events, newest first", ["Arrived", "Record", "Kind", "Figures"], rows));
   }
 
@@ -46,7 +46,8 @@ export async function showLive(place, { tenant }, signal) {
 
   async function listen() {
     for await (const event of events(tenantPath(tenant, "events"), signal)) {
-      told.push({ at: Date.now(), ...event });
+      // The stream begins with what is past; nobody knows when that was.
+      told.push({ at: Number(event.seq) > head ? Date.now() : null, ...event });
       if (told.length > MOST_EVENTS) told.shift();
       list();
       say(`Event: ${event.kind} at record ${event.seq}`);
