@@ -15,6 +15,7 @@ from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.config import MacConfig
 from memsvc.train import metrics
 from memsvc.train.dna import Dna
+from memsvc.train.gate import tighten
 from memsvc.train.prose import Prose
 from memsvc.train.source import Source
 from memsvc.train.stages import STAGES
@@ -55,8 +56,11 @@ def train(
     for row in trainer.run(every=every):
         figures = " ".join(f"{name} {row[name]:.4g}" for name in row if name not in {"stage", "step", "total"})
         typer.echo(f"step {row['total'] + 1} of {steps}: {figures}")
-    card = {"kind": kind, "plan": trainer.plan, "torch": torch.__version__, "threads": threads}
-    checkpoint.save(out / MODEL, trainer.model, source.tokenizer, card)
+    model, raised = trainer.model, 0.0
+    if model.memory is not None:
+        raised = tighten(model, model.memory, source, stages[min(1, len(stages) - 1)], seed=seed)
+    card = {"gate_raised": raised, "kind": kind, "plan": trainer.plan, "torch": torch.__version__, "threads": threads}
+    checkpoint.save(out / MODEL, model, source.tokenizer, card)
     metrics.plot(metrics.read(out / METRICS), out / "curves.svg")
     typer.echo(json.dumps({"model": str(out / MODEL), "sha256": checkpoint.load(out / MODEL).digest}))
 

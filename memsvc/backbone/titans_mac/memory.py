@@ -97,6 +97,10 @@ class ContextMemory(nn.Module):
         state = MemoryState(*learnt, inputs, queries[:, -1:])
         return Remembered(output, torch.cat(writes, 1), torch.cat(logits, 1), state)
 
+    def shut(self, raised: float) -> None:
+        """Have the gate open only where its logit was above that so far."""
+        self.rates.bias.data[_GATE] -= raised
+
     def _weights(self, delta: Weights) -> Weights:
         return with_delta(tuple(self.initial), delta)
 
