@@ -50,6 +50,9 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    console: Annotated[
+        bool, typer.Option("--console", help="Serve a page to look at tenants with, at /console of --http.")
+    ] = False,
     listen: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +128,7 @@ def serve(
         "port": port,
         "host": host,
         "http_port": http,
+        "console": console or None,
         "listen": listen,
         "while_held": while_held,
         "tls_cert": tls_cert,

@@ -24,6 +24,7 @@ from memsvc.gateway.endpoint import Endpoint, Knows
 from memsvc.gateway.forwarded import PASSED, REQUEST_ID, TIMEOUT
 from memsvc.gateway.front import Front
 from memsvc.gateway.openapi import document
+from memsvc.gateway.pages import console
 from memsvc.gateway.problems import Problem, RefusedError
 from memsvc.gateway.routes import ROUTES
 
@@ -32,7 +33,13 @@ HEALTH = {"/v1/health": "", "/v1/health/live": "liveness"}
 
 
 def make_app(
-    calls: Calls, knows: Knows, converter: Converter, hosts: Collection[str], origins: Collection[str]
+    calls: Calls,
+    knows: Knows,
+    converter: Converter,
+    hosts: Collection[str],
+    origins: Collection[str],
+    *,
+    with_console: bool,
 ) -> ASGIApp:
     """Return the application.
 
@@ -42,6 +49,7 @@ def make_app(
         converter: makes messages and JSON of each other.
         hosts: names by which clients may call.
         origins: of web pages that may call.
+        with_console: serve the console's page too.
     """
     described = document()
 
@@ -58,6 +66,7 @@ def make_app(
     paths = [Path(path, _Resource(verbs), methods=list(verbs)) for path, verbs in by_path.items()]
     paths += [Path(path, health) for path in HEALTH]
     paths.append(Path("/v1/openapi.json", describe))
+    pages = console() if with_console else []
     shared = Middleware(
         CORSMiddleware,
         allow_origins=origins,
@@ -66,7 +75,7 @@ def make_app(
         expose_headers=[REQUEST_ID, "retry-after"],
     )
     app = Starlette(
-        routes=paths,
+        routes=[*paths, *pages],
         middleware=[shared] if origins else [],
         exception_handlers=dict.fromkeys(
             (RefusedError, InvalidArgumentError, MemsvcError, HTTPException, Exception), _answer

@@ -36,6 +36,8 @@ class GatewayConfig:
     """Names by which clients may call it, beside `host` and those of loopback."""
     origins: tuple[str, ...] = ()
     """Of web pages that may call it."""
+    console: bool = False
+    """Whether to serve the console's page."""
 
 
 class Gateway:
@@ -65,7 +67,14 @@ class Gateway:
         """Serve."""
         self._calls, self._converter = Calls(self._target), Converter()
         hosts = (self._config.host, *self._config.hosts)
-        app = make_app(self._calls, self._knows, self._converter, hosts, self._config.origins)
+        app = make_app(
+            self._calls,
+            self._knows,
+            self._converter,
+            hosts,
+            self._config.origins,
+            with_console=self._config.console,
+        )
         self._server = _Server(_uvicorn(app, self._config.tls))
         self._serving = asyncio.create_task(self._server.serve([self._socket]))
         return self

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """Names by which HTTP clients may call this server, beside `host` and those of loopback."""
     http_origins: list[Annotated[str, Field(pattern=_ORIGIN)]] = []
     """Origins of web pages that may call it from a browser; none unless they are set."""
+    console: bool = False
+    """Whether HTTP has the console at /console, a page to look at tenants with."""
     listen: str = Field("", pattern=r"^(unix:.+)?$")
     """`unix:` and the path of a socket to listen on instead of host and port; only this user may connect to it."""
     while_held: Path | None = None
@@ -162,6 +164,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"advertise: clients cannot be sent to {self.host}; name the host:port that reaches this process"
             )
+        if self.console and self.http_port is None:
+            raise ValueError("console: is served over HTTP; set http_port")
         if self.http_port is not None and self.host in EVERY_ADDRESS and not self.http_hosts:
             raise ValueError(f"http_hosts: clients do not call {self.host}; name the hosts that they call")
         return self

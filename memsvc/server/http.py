@@ -48,6 +48,7 @@ def open_gateway(settings: Settings, server: grpc.aio.Server, knows: "Knows") ->
         tls=None if certificates is None else certificates.context(),
         hosts=tuple(settings.http_hosts),
         origins=tuple(settings.http_origins),
+        console=settings.console,
     )
     inside = TemporaryDirectory(prefix="memsvc-")  # its owner's alone
     target = f"unix:{Path(inside.name) / 'service'}"

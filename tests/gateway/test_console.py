@@ -1,0 +1,151 @@
+"""The console's page, in a real browser and as it is sent."""
+
+from collections.abc import Iterator
+
+import pytest
+from memsvc_client import Entry
+from playwright.sync_api import Browser, Page, expect
+from pydantic import ValidationError
+
+from memsvc.server.config import Settings
+from tests.gateway.browser import browsing, clean_page, nameless
+from tests.gateway.http import http, problem, url
+from tests.serving import Server
+
+ADMIN = "an-administrators-key-of-the-file-0123456789"
+MARKUP = "<img src=x onerror=alert(1)> the shed <b>needs</b> paint"
+TEXTS = {
+    "key-1": "Where did you leave the spare key?",
+    "key-2": "Under the third flower pot.",
+    "boiler": "The boiler was serviced by Mr Okafor.",
+    "markup": MARKUP,
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    file = tmp_path_factory.mktemp("admin") / "key"
+    file.write_text(ADMIN)
+    settings = {"http_port": 0, "console": "true", "auth": "true", "auth_admin_key_file": file}
+    with Server(tmp_path_factory.mktemp("console") / "data", **settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def client(server) -> Iterator:
+    with server.client(api_key=ADMIN) as client:
+        yield client
+
+
+@pytest.fixture
+def tenant(client, request) -> str:
+    """A tenant of the test's own, each entry of which has a record of its own."""
+    name = f"test/{request.node.name}"
+    client.create_tenant(name)
+    for id, text in TEXTS.items():
+        client.write(name, [Entry(text, id=id, session="notes", role="user")], wait="applied")
+    return name
+
+
+@pytest.fixture
+def page(server, browser) -> Iterator[Page]:
+    """The page, at its question for a key."""
+    with clean_page(browser) as page:
+        page.goto(f"{url(server)}/console")
+        yield page
+
+
+def sign_in(page: Page, key: str = ADMIN) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def look(page: Page, tenant: str, view: str = "Entries") -> None:
+    """Sign in, and open a view of a tenant."""
+    sign_in(page)
+    page.get_by_role("link", name=tenant).click()
+    if view != "Entries":
+        page.get_by_role("navigation").get_by_role("link", name=view).click()
+    expect(page.get_by_role("heading", name=f"{view} of {tenant}")).to_be_focused()
+
+
+def test_a_wrong_key_is_refused_and_a_right_one_is_kept_nowhere(page, tenant) -> None:
+    sign_in(page, "msk_wrong_key")
+    expect(page.get_by_role("alert")).to_contain_text("credential")
+    expect(page.get_by_text(tenant)).to_have_count(0)
+    sign_in(page)
+    expect(page.get_by_role("link", name=tenant)).to_be_visible()
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+    page.reload()
+    expect(page.get_by_label("API key")).to_be_focused()
+
+
+def test_the_keyboard_alone_finds_an_entry(page, tenant) -> None:
+    page.keyboard.type(ADMIN)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Tenants")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.type(tenant)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"Entries of {tenant}")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.type("spare key")
+    page.keyboard.press("Enter")
+    first = page.get_by_role("row").nth(1)
+    expect(page.get_by_role("status")).to_contain_text("4 best for “spare key”")
+    expect(first).to_contain_text(TEXTS["key-1"])
+
+
+def test_markup_in_a_text_is_shown_as_text(page, tenant) -> None:
+    look(page, tenant)
+    expect(page.get_by_text(MARKUP)).to_be_visible()
+    assert page.locator("main img, main td b").count() == 0
+
+
+def test_recall_has_parts_beside_the_order_of_cosine(page, tenant) -> None:
+    look(page, tenant, "Recall")
+    page.get_by_label("Question").fill("spare key")
+    page.keyboard.press("Enter")
+    hits, alone = (page.get_by_role("table").nth(i).locator("tbody tr") for i in range(2))
+    expect(hits).to_have_count(4)
+    for row in hits.all():
+        score, *parts = map(float, row.locator("td").all_inner_texts()[2:])
+        assert score == pytest.approx(sum(parts), abs=0.03)
+    by_cosine = [float(row.locator("td").nth(2).inner_text()) for row in alone.all()]
+    assert len(by_cosine) == 4
+    assert by_cosine == sorted(by_cosine, reverse=True)
+    assert nameless(page) == []
+
+
+def test_an_event_is_seen_arriving_in_chart_and_table(page, tenant, client) -> None:
+    look(page, tenant, "Live")
+    expect(page.get_by_role("img", name="Surprise and gate share")).to_be_visible()
+    client.hot_restart(tenant)
+    expect(page.get_by_role("cell", name="restart", exact=True)).to_be_visible()
+    expect(page.locator("svg line.mark")).to_have_count(1)
+    page.get_by_text("The figures as a table").press("Enter")
+    expect(page.get_by_role("table", name="Figures of the last two minutes").locator("tbody tr").first).to_be_visible()
+    assert nameless(page) == []
+
+
+def test_the_files_run_no_script_but_their_own_and_are_only_for_known_hosts(server) -> None:
+    with http(server) as asks:
+        for path in ("/console", "/console/", "/console/app.js"):
+            answer = asks.get(path)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            problem(asks.get(path, headers={"host": "evil.example"}), 421, "HOST_UNKNOWN")
+        for path in ("/console/..%2fapp.py", "/console/%2e%2e/app.py", "/console/none.js"):
+            problem(asks.get(path), 404, "NOT_FOUND")
+
+
+def test_a_console_needs_http() -> None:
+    with pytest.raises(ValidationError, match="console: is served over HTTP; set http_port"):
+        Settings(console=True)
