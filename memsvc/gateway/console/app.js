@@ -30,7 +30,7 @@ async function route() {
   say("");
   try {
     const [tenant, view = "entries"] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-    if (tenant) await showTenant(tenant, view in VIEWS ? view : "entries", signal);
+    if (tenant) await showTenant(tenant, Object.hasOwn(VIEWS, view) ? view : "entries", signal);
     else await enter("Tenants", showTenants, signal);
   } catch (error) {
     if (error instanceof Problem && error.status === 401) askForKey();
