@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from memsvc_client import Entry
+from memsvc_client import Entry, NotFoundError
 from playwright.sync_api import Browser, Page, expect
 from pydantic import ValidationError
 
@@ -106,6 +106,40 @@ def test_markup_in_a_text_is_shown_as_text(page, tenant) -> None:
     look(page, tenant)
     expect(page.get_by_text(MARKUP)).to_be_visible()
     assert page.locator("main img, main td b").count() == 0
+
+
+def test_forget_asks_and_then_erases(page, tenant, client) -> None:
+    look(page, tenant)
+    forget = page.get_by_role("button", name="Forget key-2")
+    forget.click()
+    assert nameless(page) == []
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(forget).to_be_focused()
+    assert client.get_entry(tenant, "key-2").text == TEXTS["key-2"]
+    forget.click()
+    page.get_by_role("dialog").get_by_role("button", name="Forget").click()
+    expect(page.get_by_text("bytes of text destroyed")).to_be_visible()
+    expect(page.get_by_text(TEXTS["key-2"])).to_have_count(0)
+    with pytest.raises(NotFoundError):
+        client.get_entry(tenant, "key-2")
+
+
+def test_the_slider_shows_the_past_and_a_restore_of_it_can_be_undone(page, tenant, client) -> None:
+    look(page, tenant)
+    expect(page.get_by_text(MARKUP)).to_be_visible()
+    page.get_by_role("slider", name="Moment").press("ArrowLeft")
+    expect(page.get_by_role("status")).to_contain_text("as of record")
+    expect(page.get_by_text(MARKUP)).to_have_count(0)
+    expect(page.get_by_text(TEXTS["boiler"])).to_be_visible()
+    page.get_by_role("button", name="Restore this moment").click()
+    page.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    undo = page.get_by_role("button", name="Undo the restore")
+    undo.click()
+    assert [entry.id for entry in client.list_entries(tenant)] == ["key-1", "key-2", "boiler"]
+    page.get_by_role("dialog").get_by_role("button", name="Undo").click()
+    expect(page.get_by_text(MARKUP)).to_be_visible()
+    expect(undo).to_have_count(0)
 
 
 def test_recall_has_parts_beside_the_order_of_cosine(page, tenant) -> None:

@@ -4,6 +4,7 @@ import { Problem, get, tenantPath, useKey } from "./api.js";
 import { complain, el, field, say } from "./dom.js";
 import { showEntries } from "./entries.js";
 import { showLive } from "./live.js";
+import { Past } from "./past.js";
 import { showRecall } from "./recall.js";
 import { showTenants } from "./tenants.js";
 
@@ -11,6 +12,7 @@ const VIEWS = { entries: ["Entries", showEntries], recall: ["Recall", showRecall
 const main = document.getElementById("main");
 const signOut = document.getElementById("sign-out");
 let leave = new AbortController();
+let past = null;
 
 window.addEventListener("hashchange", () => location.hash !== "#main" && route());
 signOut.addEventListener("click", () => {
@@ -37,13 +39,15 @@ async function route() {
 }
 
 async function showTenant(tenant, view, signal) {
-  const { stats } = await get(tenantPath(tenant), { readMask: "stats.headSeq" }, signal);
+  const found = await get(tenantPath(tenant), { readMask: "tenant,uid,stats.headSeq,stats.restorePending" }, signal);
+  if (past?.tenant !== tenant || past.uid !== found.uid) past = new Past(tenant, found.uid);
+  past.learn(found.stats);
   const links = Object.entries(VIEWS).map(([name, [title]]) =>
     el("a", { href: `#/${encodeURIComponent(tenant)}/${name}`, "aria-current": name === view ? "page" : null }, title),
   );
   const [title, show] = VIEWS[view];
   const nav = el("nav", { "aria-label": `Tenant ${tenant}` }, el("a", { href: "#/" }, "Tenants"), el("b", {}, tenant), ...links);
-  await enter(`${title} of ${tenant}`, (place) => show(place, { tenant, head: Number(stats.headSeq) }, signal), signal, nav);
+  await enter(`${title} of ${tenant}`, (place) => show(place, past, signal, route), signal, nav);
 }
 
 async function enter(title, show, signal, ...above) {

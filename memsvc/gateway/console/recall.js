@@ -7,22 +7,23 @@ const SHOWN = 10;
 const ASKED = 100;
 const PARTS = ["surprise", "cosine", "lexical", "context"];
 
-export async function showRecall(place, { tenant }, signal) {
+export async function showRecall(place, past, signal) {
   const query = field("Question", { name: "query", type: "search", required: true });
   const results = el("div", { class: "beside" });
   const ask = async (event) => {
-    event.preventDefault();
+    event?.preventDefault();
     const text = query.querySelector("input").value.trim();
     if (!text) return;
+    const asked = { query: text, k: ASKED, ...(past.seq && { asOf: { seq: past.seq } }) };
     try {
-      const { hits } = await post(tenantPath(tenant, "recall"), { query: text, k: ASKED }, signal);
+      const { hits } = await post(tenantPath(past.tenant, "recall"), asked, signal);
       results.replaceChildren(...compared(hits));
-      say(`${Math.min(SHOWN, hits.length)} hits`);
+      say(`${Math.min(SHOWN, hits.length)} hits, ${past.words}`);
     } catch (error) {
       complain(error);
     }
   };
-  place.append(el("form", { submit: ask, class: "row", role: "search" }, query, el("button", {}, "Recall")), results);
+  place.append(el("form", { submit: ask, class: "row", role: "search" }, query, el("button", {}, "Recall")), past.slider(ask), results);
 }
 
 /** Both rankings. Recall has no option for one signal alone, so the second sorts what it returned by the cosine part. */
