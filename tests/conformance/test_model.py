@@ -276,13 +276,11 @@ class StoreMachine(RuleBasedStateMachine):
         elif born and born[-1] in living:
             entry = self.call(self.store.entry_by_id(uid, id, as_of))
             assert (entry.number, entry.payload) == (born[-1], living[born[-1]])
+        elif state == EntryState.FORGOTTEN:  # as of before its first revision, too
+            self.refuses(self.store.entry_by_id(uid, id, as_of), "FORGOTTEN")
         else:
             dead = state if as_of is None or (tenant.entries[born[-1]].died or as_of + 1) <= as_of else None
-            forgotten = state == EntryState.FORGOTTEN
-            self.refuses(
-                self.store.entry_by_id(uid, id, as_of),
-                "FORGOTTEN" if forgotten else REFUSED[dead] if dead else "DELETED",
-            )
+            self.refuses(self.store.entry_by_id(uid, id, as_of), REFUSED[dead] if dead else "DELETED")
 
     @rule(uid=uids, published=st.booleans())
     def copy(self, uid: str, published: bool) -> None:

@@ -157,7 +157,7 @@ class Unpaused(connection.BoundedConnection):
 async def test_an_answer_that_nobody_reads_ends_the_connection(monkeypatch, app, kind) -> None:
     monkeypatch.setattr(gateway, "BoundedConnection", kind)
     monkeypatch.setattr(connection, "STALL_S", 0.2)
-    monkeypatch.setattr(gateway, "make_app", lambda *_: app)
+    monkeypatch.setattr(gateway, "make_app", lambda *_, **__: app)
     async with connected() as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
