@@ -10,9 +10,20 @@ def backend(device: torch.device | str) -> Backend:
     """Return a back end for a device. It owns scratch memory: one thread uses it at a time.
 
     Raises:
-        ValueError: no back end knows the device.
+        ValueError: no back end knows the device, or its package is not installed.
     """
     kind = torch.device(device).type
     if kind == "cpu":
         return CpuBackend()
-    raise ValueError(f"no back end for device {kind}: use cpu")
+    if kind == "cuda":
+        return _triton_backend(device)
+    raise ValueError(f"no back end for device {kind}: use cpu or cuda")
+
+
+def _triton_backend(device: torch.device | str) -> Backend:
+    # Nobody without a GPU needs the package.
+    try:
+        from memsvc_kernels.triton import TritonBackend  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ValueError("device cuda needs the package triton: install memsvc[gpu]") from error
+    return TritonBackend(device)

@@ -34,9 +34,17 @@ class CpuBackend:
 
     @torch.no_grad()
     def chunk_step(
-        self, weights: Weights, slots: Sequence[int], keys: Tensor, values: Tensor, *, rates: Rates, bounds: Bounds
+        self,
+        weights: Weights,
+        slots: Sequence[int],
+        keys: Tensor,
+        values: Tensor,
+        *,
+        rates: Rates,
+        bounds: Bounds,
+        counts: Sequence[int] | None = None,
     ) -> StepResult:
-        """Step one chunk in each of B different slots; see `Backend`."""
+        """Step B chunks; see `Backend`."""
         rows, tokens, _ = keys.shape
         result = StepResult(
             torch.empty(rows, tokens, dtype=weights.delta.dtype),
@@ -46,14 +54,15 @@ class CpuBackend:
         surprise, wrote, bounded, clipped, projected, finite = (column.numpy() for column in result)
         theta, eta, alpha, threshold = (rate.numpy() for rate in rates)
         curvature, radius, clip = (bound.tolist() for bound in bounds)
-        for row, slot in enumerate(slots):
+        for row, (slot, count) in enumerate(zip(slots, counts or [tokens] * rows, strict=True)):
             delta, momentum = weights.delta[slot], weights.momentum[slot]
             workspace = self._workspace(delta, tokens)
             norms = _backward(workspace, weights.initial, delta, keys[row], values[row])
             surprise[row] = norms.surprise
-            if not math.isfinite(norms.surprise.sum(dtype=np.float64)):
+            if not math.isfinite(norms.surprise[:count].sum(dtype=np.float64)):
                 continue
             opens = norms.surprise >= threshold[row]
+            opens[count:] = False
             (at,) = opens.nonzero()
             if len(at):
                 limit = math.inf if curvature[row] == math.inf else curvature[row] * (1.0 - float(eta[row][at].max()))
@@ -74,24 +83,30 @@ class CpuBackend:
         return torch.from_numpy(_backward(workspace, weights.initial, delta, keys, values).surprise)
 
     @torch.no_grad()
-    def read(self, weights: Weights, slot: int | None, x: Tensor) -> Tensor:
-        """Return M(x) [n, d]; see `Backend`."""
-        if slot is None:
-            return torch.zeros_like(x, dtype=weights.delta.dtype)
-        initial, delta = weights.initial, weights.delta[slot]
-        # A copy of ours is aligned as torch aligns, whatever the caller's was.
-        x = x.to(delta.dtype, copy=True)
-        h = torch.addmm(x @ initial[0].T, x, delta[0].T)
-        for inner, learnt in zip(initial[1:-1], delta[1:-1], strict=True):
-            a = torch.nn.functional.silu(h)
-            h = h.addmm_(a, inner.T).addmm_(a, learnt.T)
-        return torch.nn.functional.silu(h) @ delta[-1].T
+    def read(self, weights: Weights, slots: Sequence[int | None], x: Tensor) -> Tensor:
+        """Return M(x) [B, n, d]; see `Backend`."""
+        out = torch.zeros_like(x, dtype=weights.delta.dtype)
+        for row, slot in enumerate(slots):
+            if slot is not None:
+                _read(weights.initial, weights.delta[slot], x[row], out[row])
+        return out
 
     def _workspace(self, delta: Tensor, tokens: int) -> Workspace:
         key = (delta.shape[0], tokens, delta.shape[1], delta.dtype)
         if key not in self._workspaces:
             self._workspaces[key] = Workspace.allocate(*key)
         return self._workspaces[key]
+
+
+def _read(initial: Tensor, delta: Tensor, x: Tensor, out: Tensor) -> None:
+    """Fill in M(x) [n, d]."""
+    # A copy of ours is aligned as torch aligns, whatever the caller's was.
+    x = x.to(delta.dtype, copy=True)
+    h = torch.addmm(x @ initial[0].T, x, delta[0].T)
+    for inner, learnt in zip(initial[1:-1], delta[1:-1], strict=True):
+        a = torch.nn.functional.silu(h)
+        h = h.addmm_(a, inner.T).addmm_(a, learnt.T)
+    out.copy_(torch.nn.functional.silu(h) @ delta[-1].T)
 
 
 class _Norms(NamedTuple):

@@ -1,6 +1,6 @@
 """What every back end does, and in which shapes.
 
-    S  slots                 B  rows of a call: one chunk of one slot each
+    S  slots                 B  rows of a call: one chunk, or one text to read, of one slot each
     L  layers                b  tokens of a chunk
     d  width                 n  any number of tokens
 
@@ -79,13 +79,24 @@ class Backend(Protocol):
     """One device's arithmetic.
 
     A row's result depends on its own slot, tokens and rates alone: its bits are the same in any slot, beside any other
-    rows, and for any B.
+    rows of other slots, and for any B.
     """
 
     def chunk_step(
-        self, weights: Weights, slots: Sequence[int], keys: Tensor, values: Tensor, *, rates: Rates, bounds: Bounds
+        self,
+        weights: Weights,
+        slots: Sequence[int],
+        keys: Tensor,
+        values: Tensor,
+        *,
+        rates: Rates,
+        bounds: Bounds,
+        counts: Sequence[int] | None = None,
     ) -> StepResult:
-        """Step one chunk in each of B different slots, in place (NUMERICS.md, One chunk; arXiv:2501.00663 eq. 9–15).
+        """Step B chunks, each in its slot, in place (NUMERICS.md, One chunk; arXiv:2501.00663 eq. 9–15).
+
+        Rows of one slot are chunks that wait for each other: they step in their order, with the bits of one call after
+        the other.
 
         ℓ_j = ½‖M(k_j) − v_j‖², all gradients ∇ℓ_j = (δ_lj a_ljᵀ)_l at the chunk's start state. A token's surprise is
         g_j = ‖∇ℓ_j‖; it writes (w_j = 1) where g_j ≥ its threshold. The bounds scale the θ of the tokens that write by
@@ -111,11 +122,13 @@ class Backend(Protocol):
 
         Args:
             weights: changed in the named slots.
-            slots: B different slots.
+            slots: B slots.
             keys: [B, b, d].
             values: [B, b, d]; may be the same tensor as keys.
             rates: per token.
             bounds: per row.
+            counts: tokens of each row, 1 to b; all b unless told otherwise. What lies behind them does not write, and
+                may be anything, as may its surprise.
         """
         ...
 
@@ -127,6 +140,6 @@ class Backend(Protocol):
         """
         ...
 
-    def read(self, weights: Weights, slot: int | None, x: Tensor) -> Tensor:
-        """Return M(x) [n, d] for x [n, d]; of the initial memory, which is 0, where slot is None."""
+    def read(self, weights: Weights, slots: Sequence[int | None], x: Tensor) -> Tensor:
+        """Return M(x) [B, n, d] for x [B, n, d], each row by its slot; by the initial memory, M(x) = 0, for None."""
         ...

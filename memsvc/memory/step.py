@@ -71,4 +71,4 @@ def surprise(stack: MemoryStack, slot: int, config: MemoryConfig, tokens: Tensor
 
 def read(stack: MemoryStack, slot: int | None, x: Tensor) -> Tensor:
     """Return M(x) [n, d] for x [n, d]: what the memory expects of x; 0 where slot is None, the initial memory."""
-    return stack.backend.read(stack.weights, slot, x)
+    return stack.backend.read(stack.weights, [slot], x[None])[0]

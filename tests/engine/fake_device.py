@@ -89,6 +89,6 @@ class _Watched:
         self._device.check(weights, [slot])
         return self._cpu.surprise(weights, slot, keys, values)
 
-    def read(self, weights: Weights, slot: int | None, x: Tensor) -> Tensor:
-        self._device.check(weights, [] if slot is None else [slot])
-        return self._cpu.read(weights, slot, x)
+    def read(self, weights: Weights, slots: Sequence[int | None], x: Tensor) -> Tensor:
+        self._device.check(weights, [slot for slot in slots if slot is not None])
+        return self._cpu.read(weights, slots, x)
