@@ -1,0 +1,67 @@
+"""What only Triton's back end has: tiles, a table of them, and a compiler."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+import torch
+from memsvc_kernels import Bounds, Rates, Weights
+
+from tests.kernels.arithmetic import CPU, draw_weights, needs_triton, triton_arithmetic
+
+pytestmark = needs_triton
+
+SHAPES = [(2, 128, 40), (12, 128, 8), (2, 384, 24), (3, 200, 40), (2, 1024, 5)]
+
+
+def steps(arithmetic, weights, keys, *, curvature, radius, clip):
+    """Step two chunks of a slot and one of another."""
+    b = keys.shape[1]
+    rates = Rates(*(torch.full((3, b), x, dtype=torch.float64) for x in (0.1, 0.9, 0.01, 0.0)))
+    rates.threshold[:, ::3] = torch.inf
+    bounds = Bounds(*(torch.full((3,), x, dtype=torch.float64) for x in (curvature, radius, clip)))
+    return arithmetic.chunk_step(weights, [1, 0, 1], keys, keys, rates=rates, bounds=bounds, counts=[b, b - 1, b])
+
+
+@pytest.mark.parametrize(("layers", "width", "tokens"), SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_the_cpu_with_many_tiles_that_do_not_divide_the_shape(layers, width, tokens, dtype):
+    # Wider matrices in larger tiles: the interpreter takes its time for each.
+    triton = triton_arithmetic(16, 128, 256 if width > 512 else 64)
+    theirs, generator = draw_weights(layers, width, 6, slots=2, scale=0.3 / width**0.5)
+    theirs = Weights(*(x.to(dtype) for x in theirs))
+    ours = Weights(*(x.clone() for x in theirs))
+    keys = torch.nn.functional.normalize(torch.randn(3, tokens, width, generator=generator), dim=2).to(dtype)
+    bounds = {"curvature": 0.01, "radius": 3.0, "clip": 0.05}
+    expected = steps(CPU, theirs, keys, **bounds)
+    result = steps(triton, ours, keys, **bounds)
+    close = {"rtol": 0, "atol": 1e-12 if dtype == torch.float64 else 2e-6}
+    for one, other in zip(ours[:2], theirs[:2], strict=True):
+        torch.testing.assert_close(one, other, **close)
+    torch.testing.assert_close(result.surprise[0], expected.surprise[0], **close)
+    assert all(one.equal(other) for one, other in zip(result[1:], expected[1:], strict=True))
+    assert expected.bounded.any()
+    x = keys[:1, :20]
+    torch.testing.assert_close(triton.read(ours, [1], x), CPU.read(theirs, [1], x), **close)
+
+
+def test_every_shape_has_tiles_that_triton_takes():
+    from memsvc_kernels.triton.blocks import TABLE, Blocks, lookup
+
+    table = json.loads((files("memsvc_kernels.triton") / TABLE).read_text())
+    shapes = [Blocks(*blocks) for shapes in table.values() for blocks in shapes.values()]
+    for blocks in [*shapes, lookup("a device that nobody tuned for", 2, 384)]:
+        assert all(x & (x - 1) == 0 for x in blocks[:4])
+        assert min(blocks[:3]) >= 16
+        assert blocks.stages >= 1
+
+
+def test_weights_in_host_memory_need_the_interpreter(monkeypatch):
+    from memsvc_kernels.triton import TritonBackend
+
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with pytest.raises(ValueError, match="TRITON_INTERPRET=1"):
+        TritonBackend("cpu")
