@@ -58,7 +58,9 @@ def triton_arithmetic(*blocks: int) -> Arithmetic:
 
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
-needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="the package triton is not installed (pip install memsvc[gpu])")
+needs_triton = pytest.mark.skipif(
+    not HAS_TRITON, reason="the package triton is not installed (pip install memsvc[gpu])"
+)
 
 CPU = Arithmetic(backend("cpu"))
 BACKENDS = {"cpu": CPU} | ({"triton": triton_arithmetic(16, 16, 16)} if HAS_TRITON else {"triton": CPU})

@@ -164,7 +164,9 @@ def test_a_chunk_that_is_not_finite_leaves_every_byte_of_its_slot(arithmetic, ba
     before = [x.clone() for x in weights]
     keys = torch.randn(4, 5, generator=generator, dtype=torch.float64)
     keys[2, 1] = bad
-    result = arithmetic.step(weights, keys, keys, theta=0.1, eta=0.9, alpha=0.1, threshold=threshold, curvature=0.5, clip=1.0)
+    result = arithmetic.step(
+        weights, keys, keys, theta=0.1, eta=0.9, alpha=0.1, threshold=threshold, curvature=0.5, clip=1.0
+    )
     assert not result.finite[0]
     assert not result.wrote.any()
     for now, then in zip(weights, before, strict=True):
@@ -191,7 +193,9 @@ def test_no_error_is_no_step(arithmetic):
         torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4), initial_weights(MemoryConfig(layers=3, width=4), torch.float32)
     )
     zeros = torch.zeros(2, 4)
-    result = arithmetic.step(weights, zeros, zeros, theta=1.0, eta=0.5, alpha=0.0, threshold=0.0, curvature=0.1, clip=0.1)
+    result = arithmetic.step(
+        weights, zeros, zeros, theta=1.0, eta=0.5, alpha=0.0, threshold=0.0, curvature=0.1, clip=0.1
+    )
     assert result.finite[0]
     assert result.surprise.eq(0).all()
     # Both tokens write all the same: momentum moves on by 1/2 + 1/4 and halves twice.

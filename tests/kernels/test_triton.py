@@ -65,3 +65,26 @@ def test_weights_in_host_memory_need_the_interpreter(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET")
     with pytest.raises(ValueError, match="TRITON_INTERPRET=1"):
         TritonBackend("cpu")
+
+
+def test_compiles_for_a_gpu_that_is_not_there(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.compiled", "90"],
+        env=environment | {"TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    kernels = json.loads(run.stdout)
+    assert set(kernels) == {"step_kernel", "read_kernel"}
+    for kernel in kernels.values():
+        assert kernel["binary"] > 0
+        # The least that a GPU of compute capability 8 or 9 gives to one program.
+        assert kernel["shared"] <= 99 * 1024
+        # A program reads what it wrote before, so its loads must see that, and the barriers must still be there.
+        assert kernel["non_coherent_loads"] == 0
+        assert kernel["barriers"] > 0
+        assert kernel["tf32"] == 0

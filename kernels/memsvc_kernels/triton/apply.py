@@ -20,8 +20,8 @@ def apply(
     stop: tl.tensor,
     chunk: tl.constexpr,
     width: tl.constexpr,
-    block_tokens: tl.constexpr,
     block_outputs: tl.constexpr,
+    block_inputs: tl.constexpr,
 ) -> tl.tensor:
     """Fold the chunk into the first `stop` layers and project them; return whether one was outside its radius."""
     dtype: tl.constexpr = delta.dtype.element_ty
@@ -35,8 +35,8 @@ def apply(
                 column = left + tl.arange(0, block_outputs)
                 into_delta = tl.full((block_outputs, block_outputs), 0.0, dtype)
                 into_momentum = tl.full((block_outputs, block_outputs), 0.0, dtype)
-                for first in range(0, count, block_tokens):
-                    j = first + tl.arange(0, block_tokens)
+                for first in range(0, count, block_inputs):
+                    j = first + tl.arange(0, block_inputs)
                     at = layer * chunk * width + j * width
                     e = tl.load(errors + at[None, :] + row[:, None], (row < width)[:, None] & (j < count)[None, :], 0.0)
                     a = tl.load(

@@ -51,10 +51,14 @@ class TritonBackend:
         """Step B chunks; see `Backend`."""
         rows, chunk, width = keys.shape
         layers, dtype = len(weights.initial), weights.delta.dtype
+        counts = counts or [chunk] * rows
+        _check_slots(weights, slots)
+        if not all(0 < count <= chunk for count in counts):
+            raise ValueError(f"a row has 1 to {chunk} tokens")
         surprise = torch.zeros(rows, chunk, dtype=dtype, device=self._device)
         wrote, flags = (torch.zeros(rows, n, dtype=torch.uint8, device=self._device) for n in (chunk, 4))
         blocks = self._blocks or lookup(self._name, layers, width)
-        groups, order = _groups(slots, counts or [chunk] * rows)
+        groups, order = _groups(slots, counts)
         most = torch.full((rows,), largest_step(dtype), dtype=torch.float64)
         inputs = [self._own(x, dtype) for x in (keys, values)[: 1 if values is keys else 2]]
         rate, bound = self._own(torch.stack(rates, 1)), self._own(torch.stack((*bounds, most), 1))
@@ -108,6 +112,7 @@ class TritonBackend:
     @torch.no_grad()
     def read(self, weights: Weights, slots: Sequence[int | None], x: Tensor) -> Tensor:
         """Return M(x) [B, n, d]; see `Backend`."""
+        _check_slots(weights, [slot for slot in slots if slot is not None])
         _, count, width = x.shape
         layers, dtype = len(weights.initial), weights.delta.dtype
         out = torch.zeros(x.shape, dtype=dtype, device=self._device)
@@ -142,6 +147,12 @@ class TritonBackend:
         return torch.empty(x.shape, dtype=dtype or x.dtype, device=self._device).copy_(x)
 
 
+def _check_slots(weights: Weights, slots: Sequence[int]) -> None:
+    """Raise before a kernel, which checks no index, gets at memory of others."""
+    if not all(0 <= slot < len(weights.delta) for slot in slots):
+        raise IndexError(f"slots are 0 to {len(weights.delta) - 1}")
+
+
 def _groups(slots: Sequence[int], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return each slot with the range of its rows, [G, 4], and the rows in that order with their tokens, [B, 2]."""
     of: dict[int, list[int]] = {}
@@ -153,7 +164,10 @@ def _groups(slots: Sequence[int], counts: Sequence[int]) -> tuple[Tensor, Tensor
         # Four numbers: every part of the list is aligned alike.
         groups.append((slot, len(order), len(order) + len(rows), 0))
         order += [(row, counts[row]) for row in rows]
-    return torch.tensor(groups, dtype=torch.int64).view(-1, 4), torch.tensor(order, dtype=torch.int64).view(-1, 2)
+    return (
+        torch.tensor(groups, dtype=torch.int64).view(len(groups), 4),
+        torch.tensor(order, dtype=torch.int64).view(len(order), 2),
+    )
 
 
 def _parts(items: Tensor, item_bytes: int) -> Iterator[Tensor]:

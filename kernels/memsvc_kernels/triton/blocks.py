@@ -15,9 +15,9 @@ class Blocks(NamedTuple):
     """Tokens of a tile."""
     outputs: int = 64
     """Rows and columns of a tile of weights that is written."""
-    inputs: int = 32
-    """Of a tile that is summed over."""
-    warps: int = 4
+    inputs: int = 16
+    """Columns that are summed over at a time; where gradients are summed over tokens, tokens."""
+    warps: int = 8
     """Of 32 threads, for each program."""
     stages: int = 2
     """How many tiles are under way while one is computed with."""

@@ -105,9 +105,7 @@ def step_kernel(
                 block_outputs,
                 block_inputs,
             )
-            norms(
-                inputs, errors, vectors, vectors + LENGTH * chunk, tokens, count, chunk, width, layers, block_inputs
-            )
+            norms(inputs, errors, vectors, vectors + LENGTH * chunk, tokens, count, chunk, width, layers, block_inputs)
         tl.debug_barrier()
         factor, writes = limit(
             inputs,
@@ -142,14 +140,14 @@ def step_kernel(
             tl.where(writes, layers, 0),
             chunk,
             width,
-            block_tokens,
             block_outputs,
+            block_inputs,
         )
         tl.store(own_flags + 2, projected.to(tl.uint8))
         tl.debug_barrier()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def read_kernel(
     delta: tl.tensor,
     initial: tl.tensor,

@@ -69,9 +69,7 @@ def forward(
             outputs = first + tl.arange(0, block_outputs)
             here = (tokens < count)[:, None] & (outputs < width)[None, :]
             at = tokens[:, None] * width + outputs[None, :]
-            out = product(
-                a, initial + matrix, delta + matrix, tokens, outputs, count, 0, width, 1, width, block_inputs
-            )
+            out = product(a, initial + matrix, delta + matrix, tokens, outputs, count, 0, width, 1, width, block_inputs)
             out += tl.load(h - chunk * width + at, here & (layer > 0), 0.0)
             tl.store(h + at, out, here)
             tl.store(a + chunk * width + at, out / (1.0 + tl.exp(-out)), here)
@@ -103,9 +101,7 @@ def backward(
         here = (tokens < count)[:, None] & (outputs < width)[None, :]
         at = tokens[:, None] * width + outputs[None, :]
         # W0's last layer is zero; it is never read.
-        out = product(
-            inputs + last * size, initial, learnt, tokens, outputs, count, 1, width, 1, width, block_inputs
-        )
+        out = product(inputs + last * size, initial, learnt, tokens, outputs, count, 1, width, 1, width, block_inputs)
         error = out - tl.load(values + at, here, 0.0).to(out.dtype)
         tl.store(errors + last * size + at, error, here)
     tl.debug_barrier()
