@@ -141,5 +141,8 @@ class Backend(Protocol):
         ...
 
     def read(self, weights: Weights, slots: Sequence[int | None], x: Tensor) -> Tensor:
-        """Return M(x) [B, n, d] for x [B, n, d], each row by its slot; by the initial memory, M(x) = 0, for None."""
+        """Return M(x) [B, n, d] for x [B, n, d], each row by its slot; by the initial memory, M(x) = 0, for None.
+
+        The result is where the weights are; x may be anywhere.
+        """
         ...

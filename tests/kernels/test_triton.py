@@ -14,7 +14,8 @@ from tests.kernels.arithmetic import CPU, draw_weights, needs_triton, triton_ari
 
 pytestmark = needs_triton
 
-SHAPES = [(2, 128, 40), (12, 128, 8), (2, 384, 24), (3, 200, 40), (2, 1024, 5)]
+F32, F64 = torch.float32, torch.float64
+SHAPES = [(2, 128, 33, F64), (12, 128, 4, F64), (3, 200, 20, F64), (2, 1024, 4, F64), (2, 384, 20, F32)]
 
 
 def steps(arithmetic, weights, keys, *, curvature, radius, clip):
@@ -26,8 +27,7 @@ def steps(arithmetic, weights, keys, *, curvature, radius, clip):
     return arithmetic.chunk_step(weights, [1, 0, 1], keys, keys, rates=rates, bounds=bounds, counts=[b, b - 1, b])
 
 
-@pytest.mark.parametrize(("layers", "width", "tokens"), SHAPES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("layers", "width", "tokens", "dtype"), SHAPES)
 def test_equals_the_cpu_with_many_tiles_that_do_not_divide_the_shape(layers, width, tokens, dtype):
     # Wider matrices in larger tiles: the interpreter takes its time for each.
     triton = triton_arithmetic(16, 128, 256 if width > 512 else 64)
@@ -38,13 +38,13 @@ def test_equals_the_cpu_with_many_tiles_that_do_not_divide_the_shape(layers, wid
     bounds = {"curvature": 0.01, "radius": 3.0, "clip": 0.05}
     expected = steps(CPU, theirs, keys, **bounds)
     result = steps(triton, ours, keys, **bounds)
-    close = {"rtol": 0, "atol": 1e-12 if dtype == torch.float64 else 2e-6}
+    close = {"rtol": 0, "atol": 1e-12 if dtype == F64 else 2e-6}
     for one, other in zip(ours[:2], theirs[:2], strict=True):
         torch.testing.assert_close(one, other, **close)
     torch.testing.assert_close(result.surprise[0], expected.surprise[0], **close)
     assert all(one.equal(other) for one, other in zip(result[1:], expected[1:], strict=True))
     assert expected.bounded.any()
-    x = keys[:1, :20]
+    x = keys[:1, :17]
     torch.testing.assert_close(triton.read(ours, [1], x), CPU.read(theirs, [1], x), **close)
 
 

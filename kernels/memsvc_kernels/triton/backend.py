@@ -172,4 +172,4 @@ def _groups(slots: Sequence[int], counts: Sequence[int]) -> tuple[Tensor, Tensor
 
 def _parts(items: Tensor, item_bytes: int) -> Iterator[Tensor]:
     """Yield the items in parts whose scratch memory is bounded."""
-    yield from items.split(max(1, SCRATCH_BYTES // item_bytes)) if len(items) else ()
+    yield from torch.split(items, max(1, SCRATCH_BYTES // item_bytes)) if len(items) else ()
