@@ -24,7 +24,7 @@ WIDTHS = (128, 256, 384, 512, 768, 1024)
 
 def candidates() -> Iterator[Blocks]:
     """Yield the tiles that are tried."""
-    for shape in itertools.product((16, 32, 64), (32, 64, 128), (16, 32, 64), (4, 8), (1, 2, 3)):
+    for shape in itertools.product((16, 32, 64), (32, 64, 128), (16, 32), (4, 8), (1, 2)):
         yield Blocks(*shape)
 
 
