@@ -9,7 +9,7 @@ from memsvc.engine.engine import Engine
 from memsvc.engine.imported import check_header, check_record
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.past import Moment
-from memsvc.errors import FailedPreconditionError, InvalidArgumentError
+from memsvc.errors import FailedPreconditionError, InvalidArgumentError, OutOfRangeError
 from memsvc.memory.config import MemoryConfig
 from memsvc.store.types import Origin, Record, RecordKind
 from memsvc.tenant.archive import Header
@@ -59,7 +59,7 @@ async def snapshot(engine: Engine, tenant: str = "t") -> None:
 def through(model, texts) -> bytes:
     """What the model itself makes of texts, each with a line's end."""
     (after,) = model.advance([model.start()], [model.tokens("".join(f"{text}\n" for text in texts))])
-    return model.pack(after)
+    return model.pack(after.stream)
 
 
 def texts(payloads) -> list[str]:
@@ -77,6 +77,25 @@ async def test_the_stream_is_the_texts_in_the_logs_order_however_they_come(tmp_p
         for at in range(0, len(TURNS), batch):
             await engine.write("t", TURNS[at : at + batch])
         assert await stream(engine) == through(model, TEXTS)
+
+
+async def test_a_fork_is_waited_for_as_far_as_it_is_asked_to_know(tmp_path, file, model) -> None:
+    async with running(tmp_path / "d", context_model=str(file)) as engine:
+
+        async def forked(min_seq: int | None = None) -> bytes:
+            return model.pack((await engine.reads.context_memory("t", min_seq)).stream)
+
+        await create_streaming(engine)
+        first = (await engine.write("t", TURNS[:6], applied=True)).seq
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine.thread.ingest, "unit", lambda *_, **__: False)
+            await engine.write("t", TURNS[6:])
+            assert await forked(0) == await forked(first) == through(model, TEXTS[:6])
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(forked(), 0.1)
+        assert await forked() == through(model, TEXTS)
+        with pytest.raises(OutOfRangeError):
+            await forked(first + 2)
 
 
 async def test_restarts_and_snapshots_do_not_show(tmp_path, file, model) -> None:
@@ -106,7 +125,7 @@ async def test_the_state_hash_is_over_the_stream_and_its_model(tmp_path, file) -
         model = engine.shelf.find("small")
         async with engine.using("t") as opened:
             (further,) = model.advance([opened.view.context.stream(model)], [[1]])
-            await engine.thread.call(lambda: opened.view.context.advanced(further, model))
+            await engine.thread.call(lambda: opened.view.context.advanced(further.stream, model))
         assert len(hashes | {await state(engine)}) == 5
 
 
