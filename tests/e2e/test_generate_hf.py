@@ -82,7 +82,10 @@ def test_a_model_that_is_not_here_is_named_at_the_start(tmp_path) -> None:
 def test_an_answer_may_slide_past_the_window_and_nothing_is_kept_where_the_settings_say_so(tmp_path) -> None:
     save(tmp_path / "model", llama(max_position_embeddings=2048))
     settings = {"backbone_window": 512, "backbone_slide": True, "backbone_prefix_bytes": 0, "backbone_dtype": "float32"}
-    with Server(tmp_path / "data", backbone=f"hf:{tmp_path / 'model'}", **settings) as server, server.client() as client:
+    with (
+        Server(tmp_path / "data", backbone=f"hf:{tmp_path / 'model'}", **settings) as server,
+        server.client() as client,
+    ):
         client.create_tenant("t")
         for _ in range(2):
             assert answered(client, "t", LONG, k=0)[1].cached_tokens == 0
