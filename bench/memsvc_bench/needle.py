@@ -64,7 +64,8 @@ def bench(
     torch.set_num_threads(1)
     # First: while passes run, no time means anything.
     compute = _compute(task, loaded, scale)
-    rows = needle_figures.merged(run(task, passes(preset, scale, list(others), beyond), threads=threads))
+    asked = passes(preset, scale, loaded.model.config.memory, list(others), beyond)
+    rows = needle_figures.merged(run(task, asked, threads=threads))
     hay = haystack(folder, "unseen")
     figures: dict[str, Any] = {
         "preset": preset,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from memsvc_bench import markdown, needle, needle_card, needle_run
 from memsvc_bench.needle_figures import wilson
-from memsvc_bench.needle_plan import FULL, SWITCHES, Scale, passes
+from memsvc_bench.needle_plan import FULL, SWITCHES, Scale, passes, switches
 from typer.testing import CliRunner
 
 from memsvc.backbone.titans_mac import checkpoint
@@ -28,6 +28,10 @@ SMALL = Scale(
     histories=(256, 512, 768),
     rounds=1,
 )
+
+
+SWITCHED = ["gate: surprise alone", "gate: always open", "no momentum", "no decay", "first order"]
+"""Of a model that has all parts."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +87,8 @@ def test_every_question_has_its_row(result):
     assert [figures[f"{n} facts, 2,048"]["n"] for n in (1, 8, 12)] == [2, 16, 24]
     assert [figures[f"{n} facts, 1,536"]["n"] for n in (1, 8, 12)] == [3, 16, 24]
     assert figures["wide, 12 facts, 1,536"]["n"] == 24
-    assert all(figures[name]["n"] == 16 for name in ("shipped", "wide", *SWITCHES))
+    assert all(figures[name]["n"] == 16 for name in ("shipped", "wide", *SWITCHED))
+    assert not any(name in figures for name in SWITCHES.keys() - set(SWITCHED))
 
 
 def test_a_gate_that_is_always_open_is_seen_to_be(result):
@@ -170,14 +175,21 @@ def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model
 
 def test_the_full_run_asks_often_enough_at_the_last_length():
     asked = {}
-    for each in passes("text", FULL, []):
+    planned = passes("text", FULL, ContextMemoryConfig(), [])
+    for each in planned:
         if each.hay == "unseen" and each.condition == "memory" and each.lengths[-1] == FULL.lengths[-1]:
             asked[each.table, each.family, each.needles] = (
                 asked.get((each.table, each.family, each.needles), 0) + each.streams * each.needles
             )
     assert asked["curve", "similar", 8] >= 200
     assert asked["capacity", "similar", 100] >= 200
-    assert len(set(passes("text", FULL, []))) == len(passes("text", FULL, []))
+    assert len(set(planned)) == len(planned)
+
+
+def test_each_part_is_switched_to_what_the_model_has_not():
+    assert switches(ContextMemoryConfig()) == SWITCHED
+    bare = ContextMemoryConfig(gate="open", momentum=False, decay=False, second_order=False)
+    assert switches(bare) == ["gate: learned", "gate: surprise alone", "with momentum", "with decay", "second order"]
 
 
 @pytest.mark.parametrize(
