@@ -1,6 +1,7 @@
 """The short form of the needle benchmark, on a model without training."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,6 +78,7 @@ def result(folder, model, hay):
 
 def test_every_question_has_its_row(result):
     figures = result.figures
+    assert "--lengths 1024,1536,2048 " in result.command
     for family in ("similar", "fresh"):
         assert [figures[f"{family}, memory, {n:,}"]["n"] for n in SMALL.lengths] == [16] * 3
         assert figures[f"{family}, memory, 3,072"]["n"] == 32
@@ -146,6 +148,9 @@ def test_a_folder_with_another_run_is_refused(result, folder, hay):
 def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, model, hay):
     with pytest.raises(ValueError, match="trained on dna, not on text"):
         needle.bench("text", folder / "other", model=model, scale=SMALL)
+    for lengths in ((2_048,), (2_048, 1_024), (1_024, 1_024), (2_048, 4_096)):
+        with pytest.raises(ValueError, match="the first of them at most 1536"):
+            needle.bench("dna", folder / "other", model=model, scale=replace(SMALL, lengths=lengths))
     for beyond in (2_048, 3_000):
         with pytest.raises(ValueError, match="multiple of 16 past 2048"):
             measured(folder, model, hay, beyond=beyond)
@@ -157,9 +162,10 @@ def test_a_model_that_is_not_there_is_named_and_so_is_an_ablation_without_a_file
     result = CliRunner().invoke(make_app(), ["bench", "needle", "--preset", "dna", "--folder", str(tmp_path / "run")])
     assert result.exit_code != 0
     assert "there is no model at" in result.output
-    result = CliRunner().invoke(make_app(), ["bench", "needle", "--ablation", "wide"])
-    assert result.exit_code != 0
-    assert "--ablation" in result.output
+    for option, wrong in (("--ablation", "wide"), ("--lengths", "2048,two")):
+        result = CliRunner().invoke(make_app(), ["bench", "needle", option, wrong])
+        assert result.exit_code != 0
+        assert option in result.output
 
 
 def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model):
