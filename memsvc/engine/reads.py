@@ -107,11 +107,23 @@ class Reads:
                 async with self._engine.past.using(opened, seq) as then:
                     yield opened, then, seq
 
-    async def context_memory(self, tenant: str) -> ContextMemory | None:
-        """Fork a tenant's context memory, once all that is committed now is in it; None where it has none.
+    async def wait(self, tenant: str, min_seq: int) -> None:
+        """Return once all up to min_seq is applied.
 
         Raises:
             NotFoundError: no such tenant.
+            OutOfRangeError: min_seq is beyond the log's head.
+            UnavailableError: the view failed; asking again folds it afresh.
+        """
+        async with self._viewed(tenant, min_seq, None):
+            return
+
+    async def context_memory(self, tenant: str, min_seq: int | None = None) -> ContextMemory | None:
+        """Fork a tenant's context memory, once all up to min_seq (None: the log's head now) is in it; None without one.
+
+        Raises:
+            NotFoundError: no such tenant.
+            OutOfRangeError: min_seq is beyond the log's head.
             FailedPreconditionError: an erasure is under way: until it is done the memory knows the text.
             UnavailableError: the view failed; asking again folds it afresh.
         """
@@ -122,7 +134,7 @@ class Reads:
                 raise FailedPreconditionError(
                     "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
                 )
-            await opened.wait_applied(opened.head_seq)
+            await opened.wait_applied(opened.head_seq if min_seq is None else min_seq)
 
             def fork() -> ContextMemory | None:
                 context = opened.attached().context

@@ -76,6 +76,24 @@ READ = (
     Read(
         "memsvc_surprise", "The sum of the surprises of the tokens stepped.", lambda s: s.counters.surprise, counts=True
     ),
+    Read(
+        "memsvc_context_tokens",
+        "Tokens that context memories took in.",
+        lambda s: s.counters.context_tokens,
+        counts=True,
+    ),
+    Read(
+        "memsvc_context_written_tokens",
+        "Those that passed their gate.",
+        lambda s: s.counters.context_wrote,
+        counts=True,
+    ),
+    Read(
+        "memsvc_context_queue_records",
+        "Records committed and not applied, of tenants with a context memory.",
+        lambda s: s.figures.context_records,
+    ),
+    Read("memsvc_context_tenants", "Open tenants with a context memory.", lambda s: s.figures.context_tenants),
     Read("memsvc_refolded_tokens", "Tokens stepped by second folds.", lambda s: s.counters.refolded, counts=True),
     Read(
         "memsvc_events",

@@ -80,6 +80,21 @@ def test_what_is_written_shows_as_entries_tokens_surprise_and_lag(server) -> Non
     )
 
 
+def test_what_a_context_memory_takes_in_shows(server) -> None:
+    before = Scrape(server)
+    with server.client() as client:
+        client.create_tenant("streams", context_memory="text")
+        client.write("streams", [Entry("the access code of Tamoru is 48213, by the way. " * 30)], wait="applied")
+        client.state_hash("streams")
+    after = Scrape(server)
+    grown = {name: after.total(name) - before.total(name) for name in after.names}
+    taken, written = grown["memsvc_context_tokens_total"], grown["memsvc_context_written_tokens_total"]
+    assert 0 < written < taken
+    assert taken % 64 == 0, "in whole chunks"
+    assert grown["memsvc_context_tenants"] == 1
+    assert after.value("memsvc_context_queue_records") == 0
+
+
 def test_a_recall_shows_its_phases(server) -> None:
     with server.client() as client:
         client.create_tenant("phases")
