@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from memsvc.tenant.chunk import Chunk, Indexed, Stepped
-from memsvc.tenant.event import Event
+from memsvc.tenant.event import FOLDED, Event
 
 
 @dataclass(slots=True)
@@ -29,8 +29,8 @@ class Counters:
     """Views that could not go on."""
     busy_s: float = 0.0
     """Seconds that the thread worked."""
-    events: dict[str, int] = field(default_factory=dict)
-    """What happened to memories, by kind."""
+    events: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDED, 0))
+    """What happened to memories, by kind; all kinds from the start, so that the first of one is seen as growth."""
 
     def step(self, chunk: Chunk, result: Stepped, *, behind: bool) -> None:
         """Count a chunk that was stepped; a replay counts nowhere."""
