@@ -110,6 +110,8 @@ class Ownership:
             await lease.release()
         except TROUBLE as error:
             log.warning("the lease of shard %d runs out by itself: %s", lease.shard, translate(error))
+        except Exception:  # whatever that is, it is this shard's alone
+            log.exception("the lease of shard %d runs out by itself", lease.shard)
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 

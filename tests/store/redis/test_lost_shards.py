@@ -111,3 +111,21 @@ async def test_a_shard_whose_commit_broke_off_is_taken_afresh(server, connection
     await taken_afresh(store, shard)
     await write(store, tenant.uid, payload("b"))
     await store.close()
+
+
+async def test_a_shard_that_cannot_be_released_keeps_no_other(server, connection, monkeypatch, caplog) -> None:
+    release = Lease.release
+
+    async def fail_for_one(self: Lease) -> None:
+        if self.shard == 0:
+            await self.committer.close()
+            await self._log.aclose()
+            raise ZeroDivisionError
+        await release(self)
+
+    store = await open_store(server)
+    with monkeypatch.context() as broken:
+        broken.setattr(Lease, "release", fail_for_one)
+        await store.close()
+    assert "the lease of shard 0 runs out by itself" in caplog.text
+    assert [await connection.exists(Keys().shard(shard).lease) for shard in range(2)] == [1, 0]
