@@ -96,6 +96,7 @@ def requests(
         ],
         "ListKeys": [auth.ListKeysRequest(), auth.ListKeysRequest(page_token=planted)],
         "RotateKey": [auth.RotateKeyRequest(id=key), auth.RotateKeyRequest(id=planted)],
+        # Some send the whole of a key for its id.
         "RevokeKey": [auth.RevokeKeyRequest(id=key), auth.RevokeKeyRequest(id=planted)],
         "GetTenant": [of_tenants("GetTenant")],
         "ListTenants": [tenants.ListTenantsRequest(), tenants.ListTenantsRequest(page_token=planted)],
