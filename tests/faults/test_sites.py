@@ -31,6 +31,8 @@ from tests.serving import Server
 TENANT = "t"
 OFTEN = {"snapshot_min_tokens": 1, "snapshot_idle_s": 0.1, "unload_idle_s": 0.5, "unload_small_idle_s": 0.5}
 """Snapshots at once, and a tenant that leaves the memory as soon as nobody asks."""
+LATER = {"append.before": 5, "append.after": 6, "acknowledge.before": 7}
+"""At the how manyth time of coming by: the first may be no client's doing."""
 PAUSES_S = (0.05, 0.05, 2.5)
 """After a call: the last is long enough to be saved, and to leave."""
 PATIENCE_S = 60.0
@@ -86,7 +88,7 @@ def die_at(sites: Sequence[str], path: Path, patch: pytest.MonkeyPatch, **settin
     with server, server.client() as client:
         client.create_tenant(TENANT)
     for site in sites:
-        patch.setenv(VARIABLE, f"{site}=crash@1")
+        patch.setenv(VARIABLE, f"{site}=crash@{LATER.get(site, 1)}")
         try:
             server.start()
         except RuntimeError:  # so soon that it never served
