@@ -45,7 +45,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        return (self.data.parent / f"{self.data.name}.log").read_text()
+        return (self.data.parent / f"{self.data.name}.log").read_text(errors="replace")
 
     def client(self, **options) -> MemoryClient:
         return MemoryClient(self.target, **options)
