@@ -49,7 +49,7 @@ def request(size: int, entries: int = 0, *, writes: bool = False) -> Use:
     One that writes text uses tokens that are not known yet; it may be made when those before it are paid for.
     """
     use = {"requests_per_s": max(1, math.ceil(entries / ENTRIES_PER_REQUEST)), "bytes_per_s": size}
-    return use | written(0) if writes else use
+    return {**use, **written(0)} if writes else use
 
 
 def written(tokens: int) -> Use:
