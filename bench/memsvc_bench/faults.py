@@ -57,9 +57,8 @@ def bench(*, store: str, rounds: int, tenants: int, clients: int, seed: int) -> 
         RuntimeError: a server did not start.
     """
     with TemporaryDirectory() as scratch:
-        outcome = inject(
-            STORES[store](Path(scratch)), rounds=rounds, tenants=tenants, clients=clients, seed=seed, tell=True
-        )
+        deployment = STORES[store](Path(scratch))
+        outcome = inject(deployment, rounds=rounds, tenants=tenants, clients=clients, seed=seed, tell=True)
     oracle = outcome.oracle
     options = f"--rounds {rounds} --tenants {tenants} --clients {clients} --store {store} --seed {seed}"
     return Result(
@@ -73,6 +72,7 @@ def bench(*, store: str, rounds: int, tenants: int, clients: int, seed: int) -> 
             "entries_read_back": outcome.read_back,
             "states_verified": outcome.verified,
             **{f"fault: {name}": {"injected": count} for name, count in sorted(outcome.injected.items())},
+            **({"not_injected": missing} if (missing := sorted(deployment.faults.keys() - outcome.injected)) else {}),
             **({"violations": oracle.details} if oracle.details else {}),
         },
         checks=[

@@ -15,7 +15,7 @@ from memsvc.backbone.titans_mac.shelf import Shelf
 from memsvc.engine.ingest import Ingest
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
-from memsvc.engine.way import Way
+from memsvc.engine.way import Meter, Way, unmetered
 from memsvc.errors import UnavailableError
 from memsvc.observer import SILENT, Observer
 from memsvc.recall.encoder import Encoder
@@ -59,6 +59,8 @@ class EngineThread:
         self._make_encoder, self._slots, self._threads, self._offload = encoder, slots, threads, offload
         self._shelf = shelf
         self.observer = observer
+        self.meter: Meter = unmetered
+        """Whoever counts tokens that are written here puts itself in its place."""
         self.started = False
         """Whether there is a runner."""
         self._wake = threading.Condition()
