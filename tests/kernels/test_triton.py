@@ -15,7 +15,7 @@ from tests.kernels.arithmetic import CPU, draw_weights, needs_triton, triton_ari
 pytestmark = needs_triton
 
 F32, F64 = torch.float32, torch.float64
-SHAPES = [(2, 128, 33, F64), (12, 128, 4, F64), (3, 200, 20, F64), (2, 1024, 4, F64), (2, 384, 20, F32)]
+SHAPES = [(2, 128, 33, F64), (12, 128, 4, F64), (3, 200, 20, F64), (3, 200, 40, F32)]
 
 
 def steps(arithmetic, weights, keys, *, curvature, radius, clip):
@@ -29,8 +29,7 @@ def steps(arithmetic, weights, keys, *, curvature, radius, clip):
 
 @pytest.mark.parametrize(("layers", "width", "tokens", "dtype"), SHAPES)
 def test_equals_the_cpu_with_many_tiles_that_do_not_divide_the_shape(layers, width, tokens, dtype):
-    # Wider matrices in larger tiles: the interpreter takes its time for each.
-    triton = triton_arithmetic(16, 128, 256 if width > 512 else 64)
+    triton = triton_arithmetic(16, 128, 64)
     theirs, generator = draw_weights(layers, width, 6, slots=2, scale=0.3 / width**0.5)
     theirs = Weights(*(x.to(dtype) for x in theirs))
     ours = Weights(*(x.clone() for x in theirs))
