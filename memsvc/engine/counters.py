@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from memsvc.tenant.chunk import Chunk, Indexed, Stepped
-from memsvc.tenant.event import Event
+from memsvc.tenant.event import FOLDED, Event
 
 if TYPE_CHECKING:
     # Whoever has no context memory does not import the model.
@@ -38,8 +38,8 @@ class Counters:
     """Views that could not go on."""
     busy_s: float = 0.0
     """Seconds that the thread worked."""
-    events: dict[str, int] = field(default_factory=dict)
-    """What happened to memories, by kind."""
+    events: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDED, 0))
+    """What happened to memories, by kind; all kinds from the start, so that the first of one is seen as growth."""
 
     def step(self, chunk: Chunk, result: Stepped, *, behind: bool) -> None:
         """Count a chunk that was stepped; a replay counts nowhere."""
