@@ -221,11 +221,16 @@ class OpenTenant:
         """Take in a record that the store appended by itself."""
         self._committed(record)
 
-    def notice(self, kind: str, **figures: float) -> None:
-        """Tell those who watch what happened to the view."""
-        self.notices.append(Event(seq=self.applied_seq, kind=kind, figures=figures))
+    def notice(self, kind: str, seq: int | None = None, **figures: float) -> None:
+        """Tell those who watch what happened to the view, at a record, the last one applied unless it is given."""
+        self.notices.append(Event(seq=self.applied_seq if seq is None else seq, kind=kind, figures=figures))
         self.noticed += 1
         self._wake(self._changes)
+
+    def notices_since(self, noticed: int) -> list[Event]:
+        """Return what was noticed after the first so many, as far as it is kept."""
+        new = min(self.noticed - noticed, len(self.notices))
+        return list(self.notices)[len(self.notices) - new :]
 
     def _committed(self, record: Record) -> None:
         self.last_written = asyncio.get_running_loop().time()

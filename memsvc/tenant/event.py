@@ -15,7 +15,8 @@ class Event:
     seq: int
     """The record at whose fold it happened."""
     kind: str
-    """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`."""
+    """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`, `expired`, `resampled`,
+    `returned`."""
     figures: Mapping[str, float]
 
     def to_values(self) -> list[Any]:

@@ -384,11 +384,11 @@ class Event:
     """Something that happened to a tenant's memory."""
 
     seq: int
-    """The log record at which it happened."""
+    """The log record at which it happened; of `restored`, the one that the tenant was put to."""
     kind: str
     """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`, `expired`, `resampled` (entries
-    were evicted), `returned` (evicted ones came back), `restored`; and `snapshot`, which is told as it happens and not
-    again. Newer servers may send others."""
+    were evicted), `returned` (evicted ones came back); and `snapshot` and `restored`, which are told as they happen,
+    and later for as long as the tenant has stayed open since. Newer servers may send others."""
     figures: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Its figures, by name."""
 
