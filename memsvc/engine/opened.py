@@ -397,6 +397,11 @@ class OpenTenant:
             self.settling = False
             self._released(self, 0)  # whoever waits for room may go on
 
+    def fold_to(self, seq: int) -> None:
+        """Have a shadow that ends at a record go on to a later one."""
+        self.head_seq = max(self.head_seq, seq)
+        self._start_pump()
+
     async def adopt(self, shadow: "OpenTenant") -> None:
         """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""
         old, self._lane = self._lane, shadow._lane
