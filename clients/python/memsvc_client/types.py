@@ -384,7 +384,7 @@ class Event:
     """Something that happened to a tenant's memory."""
 
     seq: int
-    """The log record at which it happened; of `restored`, the one that the tenant was put to."""
+    """The log record at which it happened; of a restore, the one that the tenant was put to."""
     kind: str
     """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`, `expired`, `resampled` (entries
     were evicted), `returned` (evicted ones came back); and `snapshot` and `restored`, which are told as they happen,
