@@ -92,7 +92,8 @@ class Copies:
             await self._renew(tenant, opened.uid, to=seq)
         async with self._engine.using(row.tenant) as restored:
             await restored.wait_applied(restored.head_seq)
-            restored.notice("restored", seq, to=seq)
+            if as_tenant:  # in place, those who watched have heard of it, and may be back
+                restored.notice("restored", seq, to=seq)
         return row
 
     async def _check_unbound(self, uid: str) -> None:

@@ -388,7 +388,7 @@ class Event:
     kind: str
     """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`, `expired`, `resampled` (entries
     were evicted), `returned` (evicted ones came back); and `snapshot` and `restored`, which are told as they happen,
-    and later for as long as the tenant has stayed open since. Newer servers may send others."""
+    and later only as long as the view that they happened to is open. Newer servers may send others."""
     figures: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Its figures, by name."""
 
