@@ -3,6 +3,7 @@
 import itertools
 import queue
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -181,8 +182,13 @@ def test_who_watches_a_tenant_hears_of_its_restore_and_of_what_comes_after(clien
     at = client.write("put back", turns(3), wait="applied").seq
     first = client.hot_restart("put back")
     heard: queue.Queue[Event] = queue.Queue()
-    events = client.watch("put back")
-    watching = threading.Thread(target=lambda: [heard.put(event) for event in events], daemon=True)
+
+    def watch() -> None:
+        with suppress(NotFoundError):
+            for event in client.watch("put back"):
+                heard.put(event)
+
+    watching = threading.Thread(target=watch)
     watching.start()
     assert heard.get(timeout=30) == Event(first, "restart", {"tokens": 10_000})
     client.restore("put back", at)
@@ -192,3 +198,6 @@ def test_who_watches_a_tenant_hears_of_its_restore_and_of_what_comes_after(clien
     assert heard.get(timeout=30) == Event(again, "restart", {"tokens": 10_000})
     client.undo_restore("put back")
     assert heard.get(timeout=30) == Event(first, "restored", {"to": first})
+    client.delete_tenant("put back")
+    watching.join(30)
+    assert heard.empty()
