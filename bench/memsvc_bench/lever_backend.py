@@ -170,7 +170,7 @@ def _inputs(initial: Tensor, delta: Tensor, keys: Tensor) -> Tensor:
 def _orthogonal(matrices: Tensor) -> Tensor:
     """Return [L, d, d] with their singular values near 1."""
     a, b, c = NEWTON_SCHULZ
-    x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-12)
+    x: Tensor = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-12)
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
