@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """Names by which HTTP clients may call this server, beside `host` and those of loopback."""
     http_origins: list[Annotated[str, Field(pattern=_ORIGIN)]] = []
     """Origins of web pages that may call it from a browser; none unless they are set."""
+    http_owner_ca: Path | None = None
+    """Authorities of the other servers on one Redis, to which HTTP follows tenants; the world's unless it is set."""
     console: bool = False
     """Whether HTTP has the console at /console, a page to look at tenants with."""
     listen: str = Field("", pattern=r"^(unix:.+)?$")
