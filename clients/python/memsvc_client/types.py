@@ -367,12 +367,6 @@ class TenantStats:
     """Restarts of the memory's learning so far, by drift or by hand."""
     restart_tokens_left: int
     """Tokens that the restart under way still lasts, 0 for none."""
-    residency: str
-    """Where it was when this was asked: `hot`, its weights in a slot; `warm`, in memory; `cold`, in the store alone."""
-    memory_bytes: int
-    """Bytes of the server's memory that it takes now, weights included."""
-    stored_bytes: int
-    """Bytes in the store that it takes, about, snapshots included."""
     evicted: int
     """Entries that left the index because there were more than the policies allow."""
     snapshots: int
@@ -383,6 +377,12 @@ class TenantStats:
     """A restore of this tenant waits for `confirm_restore` or `undo_restore`."""
     merged: int
     """Of the entries that recall can return, those whose text is that of another one: its tenant merges duplicates."""
+    residency: str
+    """Where it was when this was asked: `hot`, its weights in a slot; `warm`, in memory; `cold`, in the store alone."""
+    memory_bytes: int
+    """Bytes of the server's memory that it takes now, weights included."""
+    stored_bytes: int
+    """Bytes in the store that it takes, about, snapshots included."""
 
 
 @dataclass(frozen=True, slots=True)
