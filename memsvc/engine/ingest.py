@@ -179,7 +179,7 @@ class Ingest:
         splits = self._runner.split([text for _, text in texts])
         for (arrival, _), split in zip(texts, splits, strict=True):
             arrival.split_into(split)
-        # The newest first: it is short, or nobody waits but for it.
+        # Its turn comes first: should it be a short one, it has waited for a long one already.
         self._lots.appendleft(Lot(entries, batched(entries, max_tokens)))
         return True
 
