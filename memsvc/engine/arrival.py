@@ -89,6 +89,15 @@ class Batch:
     places: list[tuple[Arrival, int]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Lot:
+    """Entries that were taken in together."""
+
+    entries: list[Arrival]
+    batches: deque[Batch]
+    """What is still to be encoded of them."""
+
+
 def batched(arrivals: Iterable[Arrival], max_tokens: int) -> deque[Batch]:
     """Return the passages of those that are split in batches of at most about so many tokens.
 

@@ -11,10 +11,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
 from functools import partial
 
-from memsvc.engine.arrival import Arrival, Batch, batched
+from memsvc.engine.arrival import Arrival, Batch, Lot, batched
 from memsvc.engine.counters import Counters
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner
@@ -37,15 +36,6 @@ LONG_BATCHES, LOTS = 32, 4
 BACKGROUND_SHARE = 1 / 4
 """Of the tokens, while there is no end of other work: what is to be erased or verified comes to an end."""
 BYTES_PER_TOKEN = 4
-
-
-@dataclass(slots=True)
-class Lot:
-    """Entries that were taken in together."""
-
-    entries: list[Arrival]
-    batches: deque[Batch]
-    """What is still to be encoded of them."""
 
 
 class Ingest:
@@ -189,7 +179,7 @@ class Ingest:
         splits = self._runner.split([text for _, text in texts])
         for (arrival, _), split in zip(texts, splits, strict=True):
             arrival.split_into(split)
-        # The newest first: it is short, or nobody waits but for it.
+        # Its turn comes first: should it be a short one, it has waited for a long one already.
         self._lots.appendleft(Lot(entries, batched(entries, max_tokens)))
         return True
 

@@ -52,6 +52,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     self._check_ready(method)
                     return await behaviour(_decoded(request, followed), context)
                 except Exception as error:
+                    request = None  # this frame, too, stays until the collector comes by (see `abort`)
                     await _fail(followed, context, error)
 
         return call
