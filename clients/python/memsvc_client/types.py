@@ -240,6 +240,9 @@ class MemoryConfig:
     """Windows running that must count before the memory is restarted."""
     restart_tokens: int | None
     """Tokens that a restart lasts."""
+    window: int | None
+    """Tokens of prompt and answer that a Hugging Face backbone attends to, unless the server or the model has a smaller
+    window."""
 
 
 class MemorySettings(TypedDict, total=False):
@@ -255,6 +258,7 @@ class MemorySettings(TypedDict, total=False):
     drift_sigma: float
     drift_windows: int
     restart_tokens: int
+    window: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,12 +35,12 @@ test("tenants are made once, have settings, and end", async () => {
   await assert.rejects(client.createTenant(id), AlreadyExistsError);
   await client.createTenant(id, { existOk: true });
   await assert.rejects(client.createTenant("wrong", { layers: 99 }), InvalidArgumentError);
-  await client.createTenant(`${id}+`, { preset: "dialogue", halfLife: 5_000, gate: "off", ttlMs: 1_500, duplicates: "merge" });
+  await client.createTenant(`${id}+`, { preset: "dialogue", halfLife: 5_000, gate: "off", window: 2_048, ttlMs: 1_500, duplicates: "merge" });
   const listed = await all(client.listTenants());
   assert.deepEqual(listed.map((each) => each.tenant), listed.map((each) => each.tenant).sort());
   const { settings, createTime, uid } = listed.find((each) => each.tenant === `${id}+`)!;
-  const { layers, halfLife, gate, ttlMs, duplicates } = settings;
-  assert.deepEqual([layers, halfLife, gate, ttlMs, duplicates], [6, 5_000, "off", 1_500, "merge"]);
+  const { layers, halfLife, gate, window, ttlMs, duplicates } = settings;
+  assert.deepEqual([layers, halfLife, gate, window, ttlMs, duplicates], [6, 5_000, "off", 2_048, 1_500, "merge"]);
   assert.ok(uid && createTime.getTime() <= Date.now() + 600_000);
   await client.deleteTenant(id);
   await assert.rejects(client.stats(id), NotFoundError);
