@@ -70,7 +70,7 @@ async def abort(
     ]
     if (milliseconds := _retry_ms(error)) is not None:
         trailing.append(("grpc-retry-pushback-ms", str(milliseconds)))
-    # gRPC keeps what ends a call in a cycle with it. What the frames of the error hold (the request, what was found) would
+    # gRPC keeps what ends a call in a cycle with it. What the error's frames hold (the request, what was found) would
     # wait there for the collector, which many refused calls then keep busy for a tenth of a second at a time.
     error.__traceback__ = error.__context__ = error.__cause__ = None
     await context.abort(code(error), str(error), tuple(trailing))
