@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -58,20 +57,23 @@ def _retry_ms(error: errors.MemsvcError) -> int | None:
     return None if seconds is None else math.ceil(seconds * 1000)
 
 
-async def abort(
+def end(
     context: "grpc.aio.ServicerContext[object, object]",
     error: errors.MemsvcError,
     trailers: Sequence[tuple[str, str]] = (),
-) -> NoReturn:
-    """End the call with the error: code, message, details and trailers in one go (a later abort drops earlier ones)."""
+) -> None:
+    """Make the error what a call ends with: code, message, details and trailers. The handler returns after it.
+
+    What it returns is not sent. To abort the call instead would keep it: gRPC holds on to the exception, whose frames
+    hold on to the call, the request, and what was found; they then wait for the collector, which many refused calls
+    keep busy for a tenth of a second at a time.
+    """
     trailing: list[tuple[str, str | bytes]] = [
         *trailers,
         ("grpc-status-details-bin", status(error).SerializeToString()),
     ]
     if (milliseconds := _retry_ms(error)) is not None:
         trailing.append(("grpc-retry-pushback-ms", str(milliseconds)))
-    # gRPC keeps what ends a call in a cycle with it. What the error's frames hold (the request, what was found) would
-    # wait there for the collector, which many refused calls then keep busy for a tenth of a second at a time.
-    error.__traceback__ = error.__context__ = error.__cause__ = None
-    await context.abort(code(error), str(error), tuple(trailing))
-    raise AssertionError("abort returns never")
+    context.set_code(code(error))
+    context.set_details(str(error))
+    context.set_trailing_metadata(tuple(trailing))
