@@ -23,7 +23,7 @@ from memsvc.auth.principal import ANYONE, Principal
 from memsvc.auth.rules import RULES, Rule, at
 from memsvc.errors import MemsvcError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from memsvc.server.audit import Audit
-from memsvc.server.errors import code, end
+from memsvc.server.errors import abort, code
 from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
 from memsvc.server.principal import become
 from memsvc.v1 import auth_pb2, tenants_pb2
@@ -113,7 +113,7 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
             self._audit.unknown(method, code(error).name, error.reason, context.peer())
             if method.startswith(OURS):
                 raise error
-            end(context, error)  # nobody else turns it into a status
+            await abort(context, error)  # nobody else turns it into a status
 
         # Whatever shape the method has: of this one gRPC reads no request before it asks for the answer.
         return grpc.stream_unary_rpc_method_handler(refuse)

@@ -57,16 +57,16 @@ def _retry_ms(error: errors.MemsvcError) -> int | None:
     return None if seconds is None else math.ceil(seconds * 1000)
 
 
-def end(
+async def abort(
     context: "grpc.aio.ServicerContext[object, object]",
     error: errors.MemsvcError,
     trailers: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Make the error what a call ends with: code, message, details and trailers. The handler returns after it.
+    """End the call with the error: code, message, details and trailers in one go (a later abort drops earlier ones).
 
-    What it returns is not sent. To abort the call instead would keep it: gRPC holds on to the exception, whose frames
-    hold on to the call, the request, and what was found; they then wait for the collector, which many refused calls
-    keep busy for a tenth of a second at a time.
+    The handler is to return after it. gRPC keeps the exception with the call, and raises it again then. Were it left to
+    pass through our frames, these would hold on to the call, the request, and what was found, in a cycle that waits for
+    the collector: many refused calls keep that one busy for a tenth of a second at a time.
     """
     trailing: list[tuple[str, str | bytes]] = [
         *trailers,
@@ -74,6 +74,7 @@ def end(
     ]
     if (milliseconds := _retry_ms(error)) is not None:
         trailing.append(("grpc-retry-pushback-ms", str(milliseconds)))
-    context.set_code(code(error))
-    context.set_details(str(error))
-    context.set_trailing_metadata(tuple(trailing))
+    try:
+        await context.abort(code(error), str(error), tuple(trailing))
+    except grpc.aio.AbortError as aborted:
+        aborted.__traceback__ = aborted.__context__ = None

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from memsvc.errors import DeadlineExceededError, InvalidArgumentError, MemsvcError, UnavailableError
 from memsvc.observability.telemetry import Telemetry
 from memsvc.server.access import REQUEST_ID, Call
-from memsvc.server.errors import end
+from memsvc.server.errors import abort
 from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
 
 
@@ -90,7 +90,7 @@ async def _fail(followed: Call, context: Context, error: Exception) -> None:
     followed.failed(error)
     if not isinstance(error, MemsvcError):
         error = MemsvcError("an internal error; the server's log has the details")
-    end(context, error, ((REQUEST_ID, followed.id),))
+    await abort(context, error, ((REQUEST_ID, followed.id),))
 
 
 def _lenient(deserialize: Any) -> Callable[[bytes], Any]:
