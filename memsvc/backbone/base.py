@@ -110,7 +110,7 @@ class Backbone(Protocol):
         Closing the generator before its end stops the model. Raised when the first item is asked for, or later:
 
         Raises:
-            InvalidArgumentError: the prompt is longer than the model's window (reason PROMPT_TOO_LONG).
+            InvalidArgumentError: the prompt is longer than the window that counts (reason PROMPT_TOO_LONG).
             FailedPreconditionError: the model cannot take such messages (no chat template, no such model, a wrong key).
             ResourceExhaustedError: the model's server asks to come again later.
             UnavailableError: its server fails or cuts the answer off (reason BACKBONE_FAILED).
