@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from memsvc_client import Entry, NotFoundError
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pydantic import ValidationError
 
 from memsvc.server.config import Settings
@@ -104,8 +104,12 @@ def test_the_keyboard_alone_finds_an_entry(page, tenant) -> None:
 
 
 def test_what_was_asked_last_is_shown_whichever_answer_comes_last(page, tenant) -> None:
-    late = []
-    page.route("**/entries?*", lambda route: late.append(route))
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/entries?*", hold)
     look(page, tenant)
     page.get_by_label("Search").fill("spare key")
     page.keyboard.press("Enter")
