@@ -51,7 +51,7 @@ from memsvc.v1 import (
 
 log = structlog.get_logger("memsvc.server")
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 """A thread that computes gives way to one that waits after so long; Python's 5 ms fall due at every step of the event
 loop that lets go of the interpreter, and a call has many."""
 SERVED = (memory_pb2, tenants_pb2, generate_pb2, auth_pb2, health_pb2)

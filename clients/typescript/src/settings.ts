@@ -36,6 +36,7 @@ export function memoryOf(options: TenantSettings): MessageInitShape<typeof Memor
     driftSigma: given(number, "driftSigma", options.driftSigma),
     driftWindows: given(int32, "driftWindows", options.driftWindows),
     restartTokens: given(int64, "restartTokens", options.restartTokens),
+    window: given(int32, "window", options.window),
   };
 }
 

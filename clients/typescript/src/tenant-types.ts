@@ -18,6 +18,8 @@ export interface TenantSettings {
   driftSigma?: number;
   driftWindows?: number;
   restartTokens?: number;
+  /** Tokens of prompt and answer that a Hugging Face backbone attends to. */
+  window?: number;
   /** Entries that recall chooses from. */
   maxEntries?: number;
   /** Milliseconds that an entry lives; 0 is for ever. */
