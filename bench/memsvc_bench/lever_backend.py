@@ -116,15 +116,23 @@ class _Levered:
         self._plain, self._change, self._start = plain, change, start
 
     def chunk_step(
-        self, weights: Weights, slots: Sequence[int], keys: Tensor, values: Tensor, *, rates: Rates, bounds: Bounds
+        self,
+        weights: Weights,
+        slots: Sequence[int],
+        keys: Tensor,
+        values: Tensor,
+        *,
+        rates: Rates,
+        bounds: Bounds,
+        counts: Sequence[int] | None = None,
     ) -> StepResult:
-        """See `Backend`."""
+        """Step one full chunk of one slot; see `Backend`."""
         (slot,) = slots
         delta, momentum = weights.delta[slot], weights.momentum[slot]
         before = Parts(delta.clone(), momentum.clone())
         if self._start is not None:
             delta.add_(self._start)
-        result = self._plain.chunk_step(weights, slots, keys, values, rates=rates, bounds=bounds)
+        result = self._plain.chunk_step(weights, slots, keys, values, rates=rates, bounds=bounds, counts=counts)
         folded = _fold(rates, keys.shape[1])
         if self._start is not None:
             delta.sub_(self._start, alpha=folded.keep_delta)
@@ -143,11 +151,12 @@ class _Levered:
         """See `Backend`."""
         return self._plain.surprise(self._started(weights, slot), 0, keys, values)
 
-    def read(self, weights: Weights, slot: int | None, x: Tensor) -> Tensor:
-        """See `Backend`."""
+    def read(self, weights: Weights, slots: Sequence[int | None], x: Tensor) -> Tensor:
+        """Read by one slot; see `Backend`."""
+        (slot,) = slots
         if slot is None:
-            return self._plain.read(weights, None, x)
-        return self._plain.read(self._started(weights, slot), 0, x)
+            return self._plain.read(weights, slots, x)
+        return self._plain.read(self._started(weights, slot), [0], x)
 
     def _started(self, weights: Weights, slot: int) -> Weights:
         delta = weights.delta[slot : slot + 1]
