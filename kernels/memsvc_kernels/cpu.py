@@ -25,9 +25,18 @@ Bools = NDArray[np.bool_]
 
 
 class CpuBackend:
-    """Steps and reads on the CPU, in the weights' own type (float32 or float64)."""
+    """Steps and reads on the CPU, in the weights' own type (float32 or float64).
 
-    def __init__(self) -> None:
+    Args:
+        products: the type of what a step multiplies. With bfloat16, weights, activations and errors are rounded to it
+            before a product, and the product after it; Δ, S, norms and bounds stay in the weights' type. float32 is
+            the weights' own.
+    """
+
+    def __init__(self, products: torch.dtype = torch.float32) -> None:
+        if products not in {torch.float32, torch.bfloat16}:
+            raise ValueError(f"products are float32 or bfloat16, not {products}")
+        self._products = products
         self._workspaces: dict[tuple[int, int, int, torch.dtype], Workspace] = {}
         # With constant rates the coefficients depend on how many tokens write, and on nothing else.
         self._fold = lru_cache(maxsize=256)(_fold)
@@ -70,7 +79,7 @@ class CpuBackend:
                 if step is None:
                     continue
                 folded = self._fold(eta[row][at].tobytes(), alpha[row][at].tobytes())
-                _apply(_outer(workspace, folded, step.theta, at), folded, delta, momentum)
+                _apply(workspace, _outer(workspace, folded, step.theta, at), folded, delta, momentum)
                 bounded[row], clipped[row], projected[row] = step.bounded, step.clipped, _project(delta, radius[row])
             wrote[row], finite[row] = opens, True
         return result
@@ -94,7 +103,8 @@ class CpuBackend:
     def _workspace(self, delta: Tensor, tokens: int) -> Workspace:
         key = (delta.shape[0], tokens, delta.shape[1], delta.dtype)
         if key not in self._workspaces:
-            self._workspaces[key] = Workspace.allocate(*key)
+            rounded = self._products == torch.bfloat16
+            self._workspaces[key] = Workspace.allocate(*key, products=self._products if rounded else delta.dtype)
         return self._workspaces[key]
 
 
@@ -152,7 +162,7 @@ class _Outer(NamedTuple):
 def _backward(workspace: Workspace, initial: Tensor, delta: Tensor, keys: Tensor, values: Tensor) -> _Norms:
     """Fill in every layer's input a and error δ, and return the norms."""
     weight, a, h, e = workspace.weight, workspace.input, workspace.hidden, workspace.error
-    last, learnt = len(weight), delta[-1]
+    last, learnt = len(weight), delta[-1] if workspace.learnt is None else workspace.learnt.copy_(delta[-1])
     torch.add(initial[:-1], delta[:-1], out=workspace.weights)
     a[0].copy_(keys)
     torch.mm(a[0], weight[0].T, out=h[0])
@@ -167,7 +177,7 @@ def _backward(workspace: Workspace, initial: Tensor, delta: Tensor, keys: Tensor
         torch.mm(e[i], weight[i], out=workspace.gradient)
         _silu_backward(workspace.gradient, h[i - 1], grad_input=e[i - 1])
         e[i - 1].add_(e[i])
-    a_norms, e_norms = torch.linalg.vector_norm(workspace.both, dim=3).numpy().astype(np.float64)
+    a_norms, e_norms = torch.linalg.vector_norm(workspace.both, dim=3, dtype=delta.dtype).numpy().astype(np.float64)
     surprise, length = np.sqrt(np.square(a_norms * e_norms).sum(0)), e_norms[last]
     tangent = np.divide(surprise, length, out=np.zeros_like(length), where=length > 0)
     return _Norms(surprise.astype(delta.numpy().dtype), length, tangent)
@@ -194,7 +204,7 @@ def _bounded_step(
         norm = math.sqrt(max(0.0, float(torch.mv(gram, moved).dot(moved))))
         if norm > limits.clip:
             theta, clipped = theta * (limits.clip / norm), True
-    if not float((theta * length * np.maximum(tangent, 1.0)).sum()) <= largest_step(workspace.inputs.dtype):
+    if not float((theta * length * np.maximum(tangent, 1.0)).sum()) <= largest_step(workspace.dtype):
         return None
     return _Step(theta, bounded, clipped)
 
@@ -203,8 +213,9 @@ def _gram(workspace: Workspace, length: Doubles, at: NDArray[np.intp]) -> Tensor
     """Return K [k, k] of the tokens at [k] in float64: their tangents' Gram matrix, summed over the layers."""
     inputs, errors = workspace.inputs, workspace.errors
     inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-    unit = torch.mul(errors, torch.from_numpy(inverse)[:, None].to(errors.dtype), out=workspace.scaled[0])
-    gram = torch.bmm(inputs, inputs.mT).mul_(torch.bmm(unit, unit.mT)).sum(0).double()
+    unit = torch.mul(errors, torch.from_numpy(inverse)[:, None].to(workspace.dtype), out=workspace.scaled[0])
+    alike, agree = (torch.bmm(x, x.mT).to(workspace.dtype) for x in (inputs, unit))
+    gram = alike.mul_(agree).sum(0).double()
     return gram if len(at) == len(length) else gram[at][:, at]
 
 
@@ -217,22 +228,27 @@ def _fold(eta: bytes, alpha: bytes) -> Fold:
 def _outer(workspace: Workspace, folded: Fold, theta: Doubles, at: NDArray[np.intp]) -> _Outer:
     """Return the gradients of the k tokens at [k], weighted for Δ and for S."""
     inputs, errors, scaled = workspace.inputs, workspace.errors, workspace.scaled
-    weighted = torch.from_numpy(np.array([folded.delta, folded.momentum]) * theta).to(errors.dtype)[:, None, :, None]
+    coefficients = np.array([folded.delta, folded.momentum]) * theta
+    weighted = torch.from_numpy(coefficients).to(workspace.dtype)[:, None, :, None]
     if len(at) == inputs.shape[1]:
         torch.mul(errors, weighted, out=scaled)
     else:
         index = torch.from_numpy(at)
-        inputs, scaled = inputs[:, index], errors[:, index] * weighted
+        inputs, scaled = inputs[:, index], (errors[:, index] * weighted).to(errors.dtype)
     return _Outer(scaled[0].mT, scaled[1].mT, inputs)
 
 
-def _apply(outer: _Outer, folded: Fold, delta: Tensor, momentum: Tensor) -> None:
+def _apply(workspace: Workspace, outer: _Outer, folded: Fold, delta: Tensor, momentum: Tensor) -> None:
     """Fold the chunk into Δ and S [L, d, d], in place."""
     if folded.keep_delta != 1.0:
         delta.mul_(folded.keep_delta)
     delta.add_(momentum, alpha=folded.carry)
-    delta.baddbmm_(outer.into_delta, outer.right, alpha=-1)
-    momentum.baddbmm_(outer.into_momentum, outer.right, beta=folded.keep_momentum, alpha=-1)
+    if workspace.change is None:
+        delta.baddbmm_(outer.into_delta, outer.right, alpha=-1)
+        momentum.baddbmm_(outer.into_momentum, outer.right, beta=folded.keep_momentum, alpha=-1)
+    else:
+        delta.sub_(torch.bmm(outer.into_delta, outer.right, out=workspace.change))
+        momentum.mul_(folded.keep_momentum).sub_(torch.bmm(outer.into_momentum, outer.right, out=workspace.change))
 
 
 def _project(delta: Tensor, radius: float) -> bool:

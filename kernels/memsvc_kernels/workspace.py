@@ -13,6 +13,8 @@ class Workspace(NamedTuple):
     depend, never varies.
     """
 
+    dtype: torch.dtype
+    """Of the state. All that follows has the type of products."""
     weights: Tensor
     """W of all layers but the last, [L − 1, d, d]."""
     weight: tuple[Tensor, ...]
@@ -31,16 +33,24 @@ class Workspace(NamedTuple):
     """[b, d], on its way through silu."""
     scaled: Tensor
     """δ times the coefficients of Δ and of S, [2, L, b, d]."""
+    learnt: Tensor | None
+    """Δ of the last layer, [d, d]; None where the state has the type of products, and is multiplied itself."""
+    change: Tensor | None
+    """What a chunk adds to Δ or S, [L, d, d]; None where products go straight into the state."""
 
     @classmethod
-    def allocate(cls, layers: int, tokens: int, width: int, dtype: torch.dtype) -> "Workspace":
-        """Return scratch memory for L layers and chunks of [b, d]."""
+    def allocate(
+        cls, layers: int, tokens: int, width: int, dtype: torch.dtype, *, products: torch.dtype
+    ) -> "Workspace":
+        """Return scratch memory for L layers, chunks of [b, d], a type of state and one of products."""
 
         def empty(*shape: int) -> Tensor:
-            return torch.empty(shape, dtype=dtype)
+            return torch.empty(shape, dtype=products)
 
         weights, both = empty(layers - 1, width, width), empty(2, layers, tokens, width)
+        apart = products != dtype
         return cls(
+            dtype=dtype,
             weights=weights,
             weight=tuple(weights),
             hidden=tuple(empty(tokens, width) for _ in range(layers - 1)),
@@ -51,4 +61,6 @@ class Workspace(NamedTuple):
             error=tuple(both[1]),
             gradient=empty(tokens, width),
             scaled=empty(2, layers, tokens, width),
+            learnt=empty(width, width) if apart else None,
+            change=empty(layers, width, width) if apart else None,
         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from memsvc.backbone.load import Dtype
+from memsvc.dtypes import Dtype, choose_dtype
 from memsvc.errors import FailedPreconditionError
 
 # Nothing is fetched. The library reads this once, when it is imported.
@@ -48,7 +48,7 @@ def load(name: str, dtype: Dtype) -> Model:
     """
     source = name.removeprefix("hf:")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind = _choose_dtype(dtype, device)
+    kind = choose_dtype(dtype, "backbone", device)
     if not Path(source).is_dir() and Path(source).is_absolute():
         raise refusal(name, "is not here: no such folder")
     try:
@@ -90,17 +90,6 @@ def slides(config: Any) -> bool:
         return False
     kinds = [part for part in rope.values() if isinstance(part, dict)] or [rope]
     return {kind.get("rope_type", "default") for kind in kinds}.isdisjoint({"dynamic", "longrope"})
-
-
-def _choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    if device.type == "cuda":
-        supported = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # Without the instructions it is several times slower than float32. AMX comes with them.
-        supported = torch.cpu._is_avx512_bf16_supported()
-    if dtype == "bfloat16" and not supported:
-        raise FailedPreconditionError("backbone: this device does not compute bfloat16: choose float32 or auto")
-    return torch.bfloat16 if supported and dtype != "float32" else torch.float32
 
 
 def _try(name: str, module: Any, device: torch.device) -> None:

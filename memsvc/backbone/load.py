@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from memsvc.backbone.base import Backbone
+from memsvc.dtypes import Dtype
 from memsvc.errors import InvalidArgumentError
 
 TokensField = Literal["max_tokens", "max_completion_tokens"]
-Dtype = Literal["auto", "float32", "bfloat16"]
 PREFIX_BYTES = 1 << 30
 KINDS = "openai:<base url>, hf:<folder or name of a model>, titans-mac:<file, folder or name of a model>"
 

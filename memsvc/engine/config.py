@@ -1,8 +1,8 @@
 """How the engine runs."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
+from memsvc.dtypes import Dtype
 from memsvc.engine.machine import memory_bytes
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
@@ -13,7 +13,9 @@ class EngineConfig:
     """How the engine runs. Nothing here changes any tenant's state but the encoder and the memory's defaults."""
 
     encoder: str = "minilm"
-    encoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    encoder_dtype: Dtype = "auto"
+    memory_dtype: Dtype = "auto"
+    """Of what the memory's steps multiply; what it learns is float32."""
     threads: int = 2
     """torch threads."""
     slots: int = 32

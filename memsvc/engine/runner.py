@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from memsvc.backbone.titans_mac.shelf import Shelf
+from memsvc.dtypes import choose_dtype
 from memsvc.engine.contexts import Contexts
 from memsvc.engine.placement import Placement
 from memsvc.engine.slots import Lease, SlotState
@@ -45,13 +46,13 @@ class Runner:
     Args:
         encoder: turns text into vectors.
         slots: how many tenants' weights are held ready, for each shape of memory.
-        device: where they are; the CPU unless told otherwise.
+        device: where they are, and their arithmetic; the CPU in the type that suits it best unless told otherwise.
         shelf: the models of context memories; those that ship unless told otherwise.
     """
 
     def __init__(self, encoder: Encoder, slots: int, device: Device | None = None, shelf: Shelf | None = None) -> None:
         self.encoder, self.contexts = encoder, Contexts(shelf or Shelf())
-        self._slots, self._device = slots, device or CpuDevice()
+        self._slots, self._device = slots, device or CpuDevice(choose_dtype("auto", "memory_dtype"))
         self._placements: dict[Shape, Placement] = {}
         self._views: dict[str, View] = {}
         self._view_bytes: dict[str, int] = {}
@@ -66,7 +67,7 @@ class Runner:
             "cpu",
             torch.backends.cpu.get_cpu_capability(),
             str(torch.get_num_threads()),
-            "float32",
+            f"float32, products {self._device.products}",
             f"tiny {TINY} flush",
         ]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]

@@ -17,6 +17,7 @@ from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.engine.way import Meter, Way, unmetered
 from memsvc.errors import UnavailableError
+from memsvc.memory.device import Device
 from memsvc.observer import SILENT, Observer
 from memsvc.recall.encoder import Encoder
 from memsvc.store.types import Record
@@ -41,6 +42,7 @@ class EngineThread:
         encoder: makes the encoder; called on the thread.
         slots: how many tenants' weights are held ready.
         threads: torch threads.
+        device: where memories are, and their arithmetic.
         shelf: the models of context memories.
         offload: whether weights leave their slots between a tenant's steps.
         observer: hears how long things took.
@@ -52,12 +54,13 @@ class EngineThread:
         slots: int,
         threads: int,
         *,
+        device: Device,
         shelf: Shelf,
         offload: bool = False,
         observer: Observer = SILENT,
     ) -> None:
         self._make_encoder, self._slots, self._threads, self._offload = encoder, slots, threads, offload
-        self._shelf = shelf
+        self._device, self._shelf = device, shelf
         self.observer = observer
         self.meter: Meter = unmetered
         """Whoever counts tokens that are written here puts itself in its place."""
@@ -164,7 +167,7 @@ class EngineThread:
     def _main(self) -> None:
         try:
             prepare_thread(self._threads)
-            self.runner = Runner(self._make_encoder(), self._slots, shelf=self._shelf)
+            self.runner = Runner(self._make_encoder(), self._slots, self._device, self._shelf)
             self.ingest = Ingest(self.runner, offload=self._offload, observer=self.observer)
             self._calibrate()
         except BaseException as error:

@@ -46,6 +46,11 @@ class Device(Protocol):
         ...
 
     @property
+    def products(self) -> torch.dtype:
+        """What its arithmetic multiplies."""
+        ...
+
+    @property
     def backend(self) -> Backend:
         """Its arithmetic."""
         ...
@@ -60,13 +65,17 @@ class Device(Protocol):
 
 
 class CpuDevice:
-    """The host itself: a copy is done as soon as it is begun."""
+    """The host itself: a copy is done as soon as it is begun.
+
+    Args:
+        products: the type of what steps multiply.
+    """
 
     apart = False
 
-    def __init__(self) -> None:
-        self.place = torch.device("cpu")
-        self.backend = backend(self.place)
+    def __init__(self, products: torch.dtype = torch.float32) -> None:
+        self.place, self.products = torch.device("cpu"), products
+        self.backend = backend(self.place, products)
 
     def buffer(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Return ordinary memory."""

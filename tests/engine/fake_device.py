@@ -18,7 +18,7 @@ from memsvc.memory.device import Copy, Pair
 class FakeDevice:
     """The CPU, with copies that are late."""
 
-    place = torch.device("cpu")
+    place, products = torch.device("cpu"), torch.float32
     apart = True
 
     def __init__(self, seed: int = 0) -> None:

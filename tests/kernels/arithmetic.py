@@ -63,6 +63,8 @@ needs_triton = pytest.mark.skipif(
 )
 
 CPU = Arithmetic(backend("cpu"))
+ROUNDED = Arithmetic(backend("cpu", torch.bfloat16))
+"""The CPU with products of rounded numbers."""
 BACKENDS = {"cpu": CPU} | ({"triton": triton_arithmetic(16, 16, 16)} if HAS_TRITON else {"triton": CPU})
 
 
@@ -75,13 +77,12 @@ def backends(**depths):
     ]
 
 
-each = pytest.mark.parametrize(
-    "arithmetic",
-    [
-        pytest.param(arithmetic, id=name, marks=[needs_triton] if name == "triton" else [])
-        for name, arithmetic in BACKENDS.items()
-    ],
-)
+_EACH = [
+    pytest.param(arithmetic, id=name, marks=[needs_triton] if name == "triton" else [])
+    for name, arithmetic in BACKENDS.items()
+]
+each = pytest.mark.parametrize("arithmetic", _EACH)
+each_and_rounded = pytest.mark.parametrize("arithmetic", [*_EACH, pytest.param(ROUNDED, id="cpu-bfloat16")])
 
 
 def draw_weights(layers, width, seed, *, slots=1, scale=0.3):

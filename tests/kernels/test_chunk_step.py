@@ -12,7 +12,7 @@ from memsvc_kernels.interface import largest_step
 from memsvc.memory import reference
 from memsvc.memory.config import MAX_LAYERS, MIN_LAYERS, MemoryConfig
 from memsvc.memory.state import initial_weights
-from tests.kernels.arithmetic import CPU, backends, draw_weights, each
+from tests.kernels.arithmetic import CPU, backends, draw_weights, each, each_and_rounded
 
 DEPTHS = range(MIN_LAYERS, MAX_LAYERS + 1)
 INF = math.inf
@@ -153,7 +153,7 @@ def check_bounds(arithmetic, seed, layers, *, curvature, clip, theta):
     assert share * theta * float((rows @ rows.T).abs().sum(1).max()) <= curvature * (1 + 1e-9)
 
 
-@each
+@each_and_rounded
 @pytest.mark.parametrize("bad", [math.nan, INF, -INF, 1e300])
 @pytest.mark.parametrize("threshold", [0.0, INF])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

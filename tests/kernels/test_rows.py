@@ -5,7 +5,7 @@ import torch
 from memsvc_kernels import Bounds, Rates
 
 from memsvc.memory import reference
-from tests.kernels.arithmetic import backends, draw_weights, each
+from tests.kernels.arithmetic import backends, draw_weights, each, each_and_rounded
 
 B, TOKENS, WIDTH = 5, 6, 7
 SLOTS = [2, 0, 2, 3, 2]
@@ -35,7 +35,7 @@ def step_rows(arithmetic, weights, rows, keys, values, *, counts=None):
     )
 
 
-@each
+@each_and_rounded
 def test_a_row_has_the_bits_that_it_has_alone_and_chunks_of_a_slot_step_in_order(arithmetic):
     together, keys, values = draw_rows()
     result = step_rows(arithmetic, together, list(range(B)), keys, values)
