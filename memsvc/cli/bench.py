@@ -6,12 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from memsvc.cli.bench_needle import needle
-from memsvc.cli.options import AsJson
+from memsvc.cli.bench_peers import kernels, peers, scale
+from memsvc.cli.options import AsJson, LoCoMo
 from memsvc.cli.publish import publish
-
-LoCoMo = Annotated[
-    Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
-]
 
 
 def bench_app() -> typer.Typer:
@@ -40,6 +37,9 @@ def bench_app() -> typer.Typer:
         redis,
         overhead,
         needle,
+        peers,
+        scale,
+        kernels,
     ):
         app.command()(command)
     return app
