@@ -89,7 +89,10 @@ def bench(data: Path, *, names: Sequence[str] = tuple(PEERS), way: Way = "memsvc
     }
     checks: list[Check] = []
     for entries in told(scale.entries, "sizes"):
-        peers = [peer for peer in chosen if not peer.missing and entries <= (peer.most or entries)]
+        slow = [peer.name for peer in chosen if peer.most and entries > peer.most]
+        if slow:
+            figures[f"{entries:,} entries: left out, too slow"] = ", ".join(slow)
+        peers = [peer for peer in chosen if not peer.missing and peer.name not in slow]
         with _contenders(peers, way, scale) as contenders:
             size = _Size(scale, entries, streams, contenders)
             figures |= size.rows()
