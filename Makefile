@@ -5,12 +5,12 @@ BIN := .venv/bin
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 QUIET := OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint clean redis
 
 demo: .venv/installed
 	$(BIN)/memsvc demo
 
-test: lint clients/typescript/dist/built
+test: lint redis clients/typescript/dist/built
 	$(QUIET) $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed node_modules/installed
@@ -21,6 +21,12 @@ lint: .venv/installed node_modules/installed
 	node_modules/.bin/buf lint protos
 	node_modules/.bin/dclint --config deploy/dclint.yml docker-compose.yml
 	$(BIN)/hadolint Dockerfile
+
+# The tests start a redis-server of their own.
+redis:
+	@command -v redis-server >/dev/null \
+		|| { test "$$(id -u)" = 0 && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet redis-server; } \
+		|| echo "there is no redis-server: install Redis 7.0 or newer, or the tests of the store in Redis are skipped" >&2
 
 clean:
 	rm -rf .venv node_modules $(addprefix clients/typescript/,node_modules src/gen dist) memsvc/v1 .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
 """Real servers for tests: subprocesses on free loopback ports, stopped by whoever started them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from memsvc_client import MemoryClient
 from memsvc.v1 import auth_pb2_grpc, generate_pb2_grpc, memory_pb2_grpc, tenants_pb2_grpc
 
 START_S = 120
+CREDENTIAL = re.compile(r"msk_[0-9a-f]{16}_[\w-]{20}|eyJ[\w-]{10,}\.eyJ[\w-]{10}")
+"""A key, or a token of an issuer."""
 
 
 class Server:
@@ -42,7 +45,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        return (self.data.parent / f"{self.data.name}.log").read_text()
+        return (self.data.parent / f"{self.data.name}.log").read_text(errors="replace")
 
     def client(self, **options) -> MemoryClient:
         return MemoryClient(self.target, **options)
@@ -61,6 +64,8 @@ class Server:
         code = self.process.wait(timeout=60)
         if self.process.stdout:
             self.process.stdout.close()
+        # Whatever a test is about: no server of any of them writes a credential down.
+        assert not CREDENTIAL.search(self.log), "there is a credential in the server's log"
         return code
 
     def __enter__(self) -> "Server":

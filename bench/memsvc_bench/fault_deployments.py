@@ -81,6 +81,8 @@ class Deployment:
         self.servers = list(servers.values())
         self.target = ",".join(f"127.0.0.1:{port}" for port in servers)
         self.injected: Counter[str] = Counter()
+        self._missed: set[str] = set()
+        """Failpoints that a server did not come by often enough, the last time."""
         self.faults: dict[str, Break] = {
             "SIGKILL a server": self._kill,
             "SIGSTOP a server": self._freeze,
@@ -126,14 +128,19 @@ class Deployment:
 
     @contextmanager
     def _die(self, name: str, within: int, rng: random.Random) -> Iterator[None]:
-        """Start a server so that it dies at a failpoint; one that does not come by in time is killed where it is."""
+        """Start a server so that it dies at a failpoint; one that does not come by in time is killed where it is.
+
+        Then the next one dies the first time that it comes by.
+        """
         server = rng.choice(self.servers)
         server.kill()
         with suppress(RuntimeError):  # it died before it listened; whatever else kept it, the next start tells
-            server.start({VARIABLE: f"{name}=crash@{rng.randint(1, within)}"})
+            server.start({VARIABLE: f"{name}=crash@{1 if name in self._missed else rng.randint(1, within)}"})
         if server.ends_within(REACH_S):
+            self._missed.discard(name)
             self.injected[f"die at {name}"] += 1
         else:
+            self._missed.add(name)
             self.injected["SIGKILL a server"] += 1
         server.kill()
         yield

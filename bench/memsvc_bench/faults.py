@@ -57,9 +57,8 @@ def bench(*, store: str, rounds: int, tenants: int, clients: int, seed: int) -> 
         RuntimeError: a server did not start.
     """
     with TemporaryDirectory() as scratch:
-        outcome = inject(
-            STORES[store](Path(scratch)), rounds=rounds, tenants=tenants, clients=clients, seed=seed, tell=True
-        )
+        deployment = STORES[store](Path(scratch))
+        outcome = inject(deployment, rounds=rounds, tenants=tenants, clients=clients, seed=seed, tell=True)
     oracle = outcome.oracle
     options = f"--rounds {rounds} --tenants {tenants} --clients {clients} --store {store} --seed {seed}"
     return Result(
@@ -73,6 +72,7 @@ def bench(*, store: str, rounds: int, tenants: int, clients: int, seed: int) -> 
             "entries_read_back": outcome.read_back,
             "states_verified": outcome.verified,
             **{f"fault: {name}": {"injected": count} for name, count in sorted(outcome.injected.items())},
+            **({"not_injected": missing} if (missing := sorted(deployment.faults.keys() - outcome.injected)) else {}),
             **({"violations": oracle.details} if oracle.details else {}),
         },
         checks=[
@@ -122,11 +122,11 @@ def inject(
                         time.sleep(rng.uniform(*HOLD_S))
                     for name in rng.sample(names, min(SAMPLE, tenants)):
                         auditor.audit(name)
-            before = {name: auditor.settled(name) for name in names}
+            before = auditor.settled(names)
             deployment.kill()
             deployment.start()
-            for name in names:
-                if (after := auditor.settled(name)) != before[name]:
+            for name, after in auditor.settled(names).items():
+                if after != before[name]:
                     oracle.violated("state other than the log's fold", f"{name}: {before[name]}, restarted {after}")
         except _Silence as silence:
             oracle.violated("without an answer long after the last fault", str(silence))
@@ -187,16 +187,20 @@ class _Auditor:
             self._oracle.violated("seen to go back", f"{tenant}: head {found.seq}, {expected.head} had been seen")
         return found
 
-    def settled(self, tenant: str) -> Verification:
-        """Check a tenant's entries and its state, once its erasures are done.
+    def settled(self, tenants: Sequence[str]) -> dict[str, Verification]:
+        """Check the entries and the state of tenants, of each once its erasures are done.
 
         Raises:
-            _Silence: no answer came in time, or an erasure is not done in time.
+            _Silence: no answer came in time, or for that long not one more tenant's erasures were done.
         """
+        found: dict[str, Verification] = {}
         end = time.monotonic() + PATIENCE_S
-        while (found := self.audit(tenant)) is None:
+        while waiting := [tenant for tenant in tenants if tenant not in found]:
+            for tenant in waiting:
+                if (verified := self.audit(tenant)) is not None:
+                    found[tenant], end = verified, time.monotonic() + PATIENCE_S
             if time.monotonic() > end:
-                raise _Silence(f"{tenant}: an erasure is not done long after the last fault was healed")
+                raise _Silence(f"{', '.join(waiting)}: erasures are not done long after the last fault was healed")
             time.sleep(ASK_S)
         return found
 

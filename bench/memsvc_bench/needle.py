@@ -50,13 +50,16 @@ def bench(
 
     Raises:
         FailedPreconditionError: there is no such model.
-        ValueError: the model is of another kind; the folder holds another run; a haystack cannot be read; `beyond` does
-            not fit.
+        ValueError: the model is of another kind; the folder holds another run; a haystack cannot be read; lengths or
+            `beyond` do not fit.
     """
     path, others = model or MODELS / f"{preset}.safetensors", dict(ablations or {})
     loaded = checkpoint.load(path)
     if loaded.card.get("kind") != preset:
         raise ValueError(f"{path.name} was trained on {loaded.card.get('kind')}, not on {preset}")
+    lengths = scale.lengths
+    if len(lengths) < 2 or list(lengths) != sorted(set(lengths)) or lengths[0] > scale.short:
+        raise ValueError(f"lengths must be two at least, ascending, the first of them at most {scale.short}")
     if beyond and (beyond <= scale.lengths[-1] or beyond % loaded.model.config.chunk):
         raise ValueError(f"beyond must be a multiple of {loaded.model.config.chunk} past {scale.lengths[-1]}")
     task = Task(folder=folder, kind=preset, models={SHIPPED: path, **others}, file=file)
@@ -64,7 +67,8 @@ def bench(
     torch.set_num_threads(1)
     # First: while passes run, no time means anything.
     compute = _compute(task, loaded, scale)
-    rows = needle_figures.merged(run(task, passes(preset, scale, list(others), beyond), threads=threads))
+    asked = passes(preset, scale, loaded.model.config.memory, list(others), beyond)
+    rows = needle_figures.merged(run(task, asked, threads=threads))
     hay = haystack(folder, "unseen")
     figures: dict[str, Any] = {
         "preset": preset,
@@ -88,7 +92,7 @@ def bench(
     ]
     result = Result(
         machine=describe_machine(),
-        command=_command(preset, model, file, others, beyond),
+        command=_command(preset, model, file, others, scale=scale, beyond=beyond),
         figures=figures,
         checks=checks,
     )
@@ -124,9 +128,12 @@ def _compute_checks(compute: Mapping[str, Any]) -> list[Check]:
     ]
 
 
-def _command(preset: str, model: Path | None, file: Path | None, others: Mapping[str, Path], beyond: int) -> str:
+def _command(
+    preset: str, model: Path | None, file: Path | None, others: Mapping[str, Path], *, scale: Scale, beyond: int
+) -> str:
     parts = [f"memsvc bench needle --preset {preset}"]
     parts += [f"--model {model.name}"] if model else []
+    parts += [f"--lengths {','.join(map(str, scale.lengths))}"] if scale.lengths != FULL.lengths else []
     parts += [f"--haystack {file.name}"] if file else []
     parts += [f"--ablation {name}={path.name}" for name, path in others.items()]
     parts += [f"--beyond {beyond}"] if beyond else []

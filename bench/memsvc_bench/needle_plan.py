@@ -1,10 +1,11 @@
 """What the needle benchmark asks: passes over haystacks, each of some streams with facts at their head."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from memsvc.backbone.titans_mac.config import ContextMemoryConfig
 from memsvc.train.needle import CONDITIONS, Condition
 from memsvc_bench.haystack import Kind
 from memsvc_bench.needle_facts import S_NIAH
@@ -15,11 +16,15 @@ SHIPPED = "shipped"
 NEEDLES = 8
 SWITCHES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "gate: learned": {"gate": "learned"},
         "gate: surprise alone": {"gate": "surprise"},
         "gate: always open": {"gate": "open"},
         "no momentum": {"momentum": False},
+        "with momentum": {"momentum": True},
         "no decay": {"decay": False},
+        "with decay": {"decay": True},
         "first order": {"second_order": False},
+        "second order": {"second_order": True},
     }
 )
 """Ablations of the trained model that need no training of their own; others are given as models."""
@@ -77,16 +82,23 @@ class Scale:
 FULL = Scale()
 
 
-def passes(kind: Kind, scale: Scale, models: Sequence[str], beyond: int = 0) -> list[Pass]:
+def switches(memory: ContextMemoryConfig) -> list[str]:
+    """Return the names of what a model can be switched to that it is not already."""
+    own = asdict(memory)
+    return [name for name, changes in SWITCHES.items() if not changes.items() <= own.items()]
+
+
+def passes(kind: Kind, scale: Scale, memory: ContextMemoryConfig, models: Sequence[str], beyond: int = 0) -> list[Pass]:
     """Return all passes, the longest first.
 
     Args:
         kind: of the model; S-NIAH is English.
         scale: how much.
+        memory: of the model.
         models: names of other models, trained as ablations.
         beyond: a length past the last; 0 for none.
     """
-    found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, models)]
+    found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, switches(memory), models)]
     if kind == "text":
         found += _niah(scale)
     return sorted(found, key=lambda each: -each.streams * each.lengths[-1])
@@ -133,9 +145,9 @@ def _niah(scale: Scale) -> Iterator[Pass]:
             yield part((scale.lengths[-1],), far, 2)
 
 
-def _ablations(scale: Scale, models: Sequence[str]) -> Iterator[Pass]:
+def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> Iterator[Pass]:
     short = tuple(length for length in scale.lengths if length <= scale.short)
-    for model in (SHIPPED, *SWITCHES, *models):
+    for model in (SHIPPED, *switched, *models):
         yield Pass(table="ablation", model=model, lengths=short, streams=scale.ablations, seed=0)
     for model in models:
         for needles, (streams, _) in scale.capacity.items():

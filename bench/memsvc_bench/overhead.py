@@ -92,18 +92,23 @@ async def _write(client: AsyncMemoryClient) -> None:
 METHODS: Mapping[str, Callable[[AsyncMemoryClient], Awaitable[None]]] = MappingProxyType({"get": _get, "write": _write})
 
 
-def variants(metrics_port: int, collector: str, key_file: Path) -> list[Variant]:
+def variants(collector: str, key_file: Path) -> list[Variant]:
     """Return what is compared with the plain server. Whatever else surrounds a call gets its line here."""
-    metrics = {"MEMSVC_METRICS_PORT": str(metrics_port)}
     traces = {"MEMSVC_OTLP_ENDPOINT": collector}
+    some_traces = {**traces, "MEMSVC_TRACE_SHARE": "0.1"}
     keys = {"MEMSVC_AUTH": "true", "MEMSVC_AUTH_ADMIN_KEY_FILE": str(key_file)}
     return [
         Variant("plain again", {}, most=None),
         Variant("keys", keys, {"api_key": KEY}),
-        Variant("metrics", metrics),
-        Variant("traces, one in ten", {**traces, "MEMSVC_TRACE_SHARE": "0.1"}),
+        Variant("metrics", _metrics()),
+        Variant("traces, one in ten", some_traces),
         Variant("traces, all", {**traces, "MEMSVC_TRACE_SHARE": "1"}, most=None),
+        Variant("keys, metrics and one trace in ten", {**keys, **_metrics(), **some_traces}, {"api_key": KEY}),
     ]
+
+
+def _metrics() -> dict[str, str]:
+    return {"MEMSVC_METRICS_PORT": str(free_port())}
 
 
 def bench(*, seed: int = 0, scale: Scale = FULL) -> Result:
@@ -119,7 +124,7 @@ def bench(*, seed: int = 0, scale: Scale = FULL) -> Result:
     with TemporaryDirectory() as scratch, _collector() as collector:
         key_file = Path(scratch) / "key"
         key_file.write_text(KEY)
-        chosen = variants(free_port(), collector, key_file)
+        chosen = variants(collector, key_file)
         for start in told(range(scale.starts), "starts"):
             for name, cost in _start(Path(scratch) / str(start), chosen, scale).items():
                 found.setdefault(name, []).append(cost)
@@ -146,7 +151,7 @@ def _start(directory: Path, chosen: Sequence[Variant], scale: Scale) -> dict[str
     with ExitStack() as stack:
         every = [Variant("plain", {}), *chosen]
         servers = [stack.enter_context(_server(directory / f"data{i}", each)) for i, each in enumerate(every)]
-        stack.enter_context(_scraped(_port(chosen)))
+        stack.enter_context(_scraped(_ports(chosen)))
         for name, method in METHODS.items():
             plain, *others = asyncio.run(_call(every, servers, method, scale))
             for variant, cost in zip(chosen, others, strict=True):
@@ -154,9 +159,9 @@ def _start(directory: Path, chosen: Sequence[Variant], scale: Scale) -> dict[str
     return costs
 
 
-def _port(chosen: Sequence[Variant]) -> int:
+def _ports(chosen: Sequence[Variant]) -> list[int]:
     """Return where there are metrics."""
-    return next(int(port) for variant in chosen if (port := variant.environment.get("MEMSVC_METRICS_PORT")))
+    return [int(port) for variant in chosen if (port := variant.environment.get("MEMSVC_METRICS_PORT"))]
 
 
 async def _call(
@@ -219,14 +224,15 @@ def _server(data: Path, variant: Variant) -> Iterator[ServerProcess]:
 
 
 @contextmanager
-def _scraped(port: int) -> Iterator[None]:
-    """Read a server's metrics as often as Prometheus would."""
+def _scraped(ports: Sequence[int]) -> Iterator[None]:
+    """Read servers' metrics as often as Prometheus would."""
     done = threading.Event()
 
     def scrape() -> None:
         while not done.wait(SCRAPE_S):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
-                page.read()
+            for port in ports:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+                    page.read()
 
     thread = threading.Thread(target=scrape)
     thread.start()

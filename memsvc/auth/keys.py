@@ -18,7 +18,8 @@ from memsvc.errors import DataLossError, MemsvcError
 FORMAT = 1
 MARK = "msk"
 """Tells a key from other credentials, and a scanner of repositories that it found one."""
-_KEY = re.compile(rf"{MARK}_([0-9a-f]{{16}})_[0-9a-f]{{64}}", re.ASCII)
+_ID = "[0-9a-f]{16}"
+_KEY = re.compile(rf"{MARK}_({_ID})_[0-9a-f]{{64}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,11 @@ def id_of(token: str) -> str | None:
     """Return the id in a key; None for what does not look like one."""
     found = _KEY.fullmatch(token)
     return found[1] if found else None
+
+
+def is_id(value: str) -> bool:
+    """Whether a value may be a key's id: a whole key that somebody sent in its place is none."""
+    return re.fullmatch(_ID, value, re.ASCII) is not None
 
 
 def is_key(token: str) -> bool:

@@ -8,13 +8,12 @@ import torch
 from memsvc.backbone.base import Piece, Prompt, Usage
 from memsvc.backbone.hf_cache import Prefixes
 from memsvc.backbone.hf_decode import Decoder
-from memsvc.backbone.hf_load import Dtype, load
+from memsvc.backbone.hf_load import load
 from memsvc.backbone.load import BackboneConfig
 from memsvc.backbone.worker import Worker
 from memsvc.errors import UnavailableError
 
 CONTEXT_TOKENS = 2048
-PREFIX_BYTES = 1 << 30
 RUNNING = 8
 WAITING = 64
 
@@ -30,27 +29,14 @@ class HuggingFaceBackbone:
             no code of a model's is run but its chat template, in a sandbox. `threads` are torch's, for the whole
             process: give the encoder's number. `window` counts tokens of prompt and answer; 0 stands for all that the
             model was made for, at most MAX_WINDOW. `context_tokens` of 0 are a quarter of the window, at most 2,048.
-        slide: whether an answer may go on past the window, of which the oldest tokens then leave: memory stays as it
-            is. The prompt alone has to fit then.
-        dtype: of the weights. `auto` is bfloat16 where the device computes it, else float32.
-        prefix_bytes: of what is kept of tenants' last prompts, so that the next that begins alike costs less.
         running: answers that take turns; each holds keys and values of its window.
         waiting: prompts that wait for their turn; more are refused.
     """
 
-    def __init__(
-        self,
-        config: BackboneConfig,
-        *,
-        slide: bool = False,
-        dtype: Dtype = "auto",
-        prefix_bytes: int = PREFIX_BYTES,
-        running: int = RUNNING,
-        waiting: int = WAITING,
-    ) -> None:
+    def __init__(self, config: BackboneConfig, *, running: int = RUNNING, waiting: int = WAITING) -> None:
         self.name = config.name
-        self._config, self._slide, self._dtype = config, slide, dtype
-        self._prefixes = Prefixes(prefix_bytes)
+        self._config = config
+        self._prefixes = Prefixes(config.prefix_bytes)
         self._worker: Worker[Piece | Usage] = Worker(self._load, running=running, waiting=waiting)
         self._decoder: Decoder | None = None
 
@@ -101,7 +87,7 @@ class HuggingFaceBackbone:
         self._prefixes.forget(tenant)
 
     def _load(self) -> None:
-        torch.set_num_threads(self._config.threads)
-        model = load(self.name, self._dtype)
-        window, plain = self._config.window, self._config.plain
-        self._decoder = Decoder(self.name, model, window=window, slide=self._slide, plain=plain)
+        config = self._config
+        torch.set_num_threads(config.threads)
+        model = load(self.name, config.dtype)
+        self._decoder = Decoder(self.name, model, window=config.window, slide=config.slide, plain=config.plain)

@@ -4,18 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from memsvc.backbone.load import Dtype
 from memsvc.errors import FailedPreconditionError
 
 # Nothing is fetched. The library reads this once, when it is imported.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import transformers  # isort: skip
-
-Dtype = Literal["auto", "float32", "bfloat16"]
 
 MAX_WINDOW = 131_072
 """Tokens that a model attends to at most, whatever it allows."""

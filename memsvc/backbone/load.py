@@ -8,6 +8,8 @@ from memsvc.backbone.base import Backbone
 from memsvc.errors import InvalidArgumentError
 
 TokensField = Literal["max_tokens", "max_completion_tokens"]
+Dtype = Literal["auto", "float32", "bfloat16"]
+PREFIX_BYTES = 1 << 30
 KINDS = "openai:<base url>, hf:<folder or name of a model>, titans-mac:<file, folder or name of a model>"
 
 
@@ -33,6 +35,13 @@ class BackboneConfig:
     """And from one piece to the next."""
     plain: bool = False
     """Whether a Hugging Face model without a chat template completes a single message as it is."""
+    slide: bool = False
+    """Whether an answer of one may go on past the window, of which the oldest tokens then leave: memory stays as it is.
+    The prompt alone has to fit then."""
+    dtype: Dtype = "auto"
+    """Of its weights. `auto` is bfloat16 where the device computes it, else float32."""
+    prefix_bytes: int = PREFIX_BYTES
+    """Of what it keeps of tenants' last prompts, so that the next that begins alike costs less; 0 keeps nothing."""
     threads: int = 2
     """Of torch."""
 

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 import anyio
@@ -32,6 +33,11 @@ MAX_SAID = 200
 RETRY_S, MAX_RETRY_S = 1.0, 3600.0
 """When to come again, where the server does not say, and at most."""
 
+_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {name: name for name in ("max_tokens", "temperature", "top_p", "stop", "seed")}
+    | {"max_completion_tokens": "max_tokens"}
+)
+"""What a request sets, and what our callers call it."""
 _TOO_LONG_CODES = ("context_length_exceeded", "exceed_context_size_error")
 _TOO_LONG = re.compile(
     r"context[ _-](length|size|window)"
@@ -114,6 +120,9 @@ def _of_status(error: openai.APIStatusError, key: SecretStr) -> Failure:
     said, wait = _said(message, key), _retry_after(error.response.headers)
     if status == 413 or (status in (400, 422) and _too_long(code, message)):
         return Failure(_prompt_too_long(said), again=False)
+    if status in (400, 422) and (setting := _refused_setting(error.body)):
+        refused = InvalidArgumentError(setting, f"is refused by the model's server{said}", reason=REFUSED)
+        return Failure(refused, again=False)
     if status == 429:
         what = f"the model's server has too much to do{said}"
         return Failure(ResourceExhaustedError(what, retry_after=wait or RETRY_S, reason=BUSY), again=True, wait=wait)
@@ -143,10 +152,26 @@ def _too_long(code: str, message: str) -> bool:
     return any(known in code for known in _TOO_LONG_CODES) or _TOO_LONG.search(message[: 4 * MAX_SAID]) is not None
 
 
+def _refused_setting(body: object) -> str:
+    """Return which setting of an answer a server names as what it does not take; empty for none.
+
+    OpenAI names it as `param`, FastAPI at the end of each detail's `loc`.
+    """
+    if not isinstance(body := _inner(body), dict):
+        return ""
+    details = body.get("detail")
+    places = [detail.get("loc") for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+    named = [body.get("param"), *(place[-1] for place in places if isinstance(place, list) and place)]
+    return next((_SETTINGS[name] for name in named if isinstance(name, str) and name in _SETTINGS), "")
+
+
+def _inner(body: object) -> object:
+    return body["error"] if isinstance(body, dict) and "error" in body else body
+
+
 def _described(body: object) -> tuple[str, str]:
     """Return the codes and the message in what a server says of an error, which each does in a way of its own."""
-    if isinstance(body, dict) and "error" in body:
-        body = body["error"]
+    body = _inner(body)
     if not isinstance(body, dict):
         return "", body if isinstance(body, str) else ""
     code, message = (

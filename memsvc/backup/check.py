@@ -17,6 +17,7 @@ class Problem(NamedTuple):
     """What is wrong with a tenant's file."""
 
     tenant: str
+    file: str
     what: str
 
 
@@ -54,5 +55,5 @@ def problems(directory: Directory, manifest: Manifest) -> list[Problem]:
         except (BackupError, OSError) as error:
             what = str(error)
         if what:
-            found.append(Problem(saved.tenant, what))
+            found.append(Problem(saved.tenant, saved.file, what))
     return found

@@ -87,7 +87,7 @@ def verify_backup(where: Where, *, backup: Which = None, as_json: AsJson = False
         print_json({"backup": manifest.name, "tenants": len(manifest.tenants), "problems": problems})
     else:
         for problem in problems:
-            note(f"{problem.tenant}: {problem.what}")
+            note(f"{problem.tenant}: tenants/{problem.file}: {problem.what}")
         stdout().print(pairs({"backup": manifest.name, "tenants": len(manifest.tenants), "damaged": len(problems)}))
     if problems:
         raise typer.Exit(FAILED)

@@ -36,6 +36,7 @@ def bench_app() -> typer.Typer:
         hostile,
         redis,
         overhead,
+        context,
         needle,
         peers,
         scale,
@@ -279,3 +280,10 @@ def overhead(
     from memsvc_bench import overhead as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(seed=seed, scale=benchmark.Scale(starts=starts)), as_json=as_json)
+
+
+def context(*, as_json: AsJson = False) -> None:
+    """Measure ingest with a context memory, beside ingest without."""
+    from memsvc_bench import context_ingest as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)

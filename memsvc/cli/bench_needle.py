@@ -1,5 +1,6 @@
 """`memsvc bench needle`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,10 @@ def needle(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Another file than the one that ships.", metavar="FILE"),
     ] = None,
+    lengths: Annotated[
+        str,
+        typer.Option(help="Tokens after which it asks, ascending.", metavar="N,N…", show_default=False),
+    ] = "",
     haystack: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="A text in place of ours.", metavar="FILE")
     ] = None,
@@ -31,7 +36,12 @@ def needle(
 ) -> None:
     """Measure how many facts a Titans-MAC model finds after two million tokens, and what its memory costs."""
     from memsvc_bench import needle as benchmark  # noqa: PLC0415
+    from memsvc_bench.needle_plan import FULL  # noqa: PLC0415
 
+    try:
+        asked = tuple(map(int, lengths.split(","))) if lengths else FULL.lengths
+    except ValueError:
+        raise typer.BadParameter("must be numbers with commas between them", param_hint="--lengths") from None
     others: dict[str, Path] = {}
     for given in ablation or ():
         name, _, path = given.partition("=")
@@ -47,6 +57,7 @@ def needle(
             ablations=others,
             beyond=beyond,
             threads=threads,
+            scale=replace(FULL, lengths=asked),
         ),
         as_json=as_json,
     )

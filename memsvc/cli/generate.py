@@ -10,7 +10,7 @@ from memsvc_client import Message, Recall, Token, Usage
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import AsJson, TenantId
+from memsvc.cli.options import AsJson, MinSeq, TenantId
 from memsvc.cli.output import clean, plain, print_json, show, stderr, stdout
 from memsvc.cli.recall import as_object
 from memsvc.cli.target import Server, connects
@@ -66,6 +66,7 @@ def generate(
     seed: Seed = None,
     k: K = 10,
     system: System = None,
+    min_seq: MinSeq = None,
     remember: Annotated[bool, typer.Option("--remember", help="Write question and answer to the memory.")] = False,
     session: Annotated[str | None, typer.Option(help="Session of what is remembered.", show_default=False)] = None,
     server: Server,
@@ -85,6 +86,7 @@ def generate(
             stop=stop or (),
             seed=seed,
             k=k,
+            min_seq=min_seq,
             remember=remember,
             session=session,
         )

@@ -103,6 +103,10 @@ Metadata = Annotated[
         show_default=False,
     ),
 ]
+MinSeq = Annotated[
+    int | None,
+    typer.Option(min=0, help="Wait until this record is applied, 0 waits for none. All when left out."),
+]
 AsOf = Annotated[
     Any,  # a Moment: typer takes no unions
     typer.Option(

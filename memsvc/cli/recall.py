@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from memsvc.cli.connection import connect
-from memsvc.cli.options import After, AsJson, AsOf, Before, Metadata, Role, Session, TenantId
+from memsvc.cli.options import After, AsJson, AsOf, Before, Metadata, MinSeq, Role, Session, TenantId
 from memsvc.cli.output import clean, note, plain, print_json, show, stderr, stdout
 from memsvc.cli.target import Server, connects
 from memsvc.limits import MAX_CONTEXT_TOKENS, MAX_K, MAX_NEIGHBOURS
@@ -42,10 +42,7 @@ def recall(
             min=1, max=MAX_CONTEXT_TOKENS, help="Also pack a context for a prompt, of at most this many tokens."
         ),
     ] = None,
-    min_seq: Annotated[
-        int | None,
-        typer.Option(min=0, help="Wait until this record is applied, 0 waits for none. All when left out."),
-    ] = None,
+    min_seq: MinSeq = None,
     as_of: AsOf = None,
     server: Server,
     as_json: AsJson = False,

@@ -8,7 +8,7 @@ from memsvc.tenant.chunk import Told
 from memsvc.tenant.context_stream import ContextStream
 
 if TYPE_CHECKING:
-    from memsvc.backbone.titans_mac.stream import Stream
+    from memsvc.backbone.titans_mac.stream import Advanced, Stream
 
 
 class Contexts:
@@ -27,14 +27,14 @@ class Contexts:
         """Return what an entry is in a context memory, in pieces that `tell` takes."""
         return [Told(context, tokens) for tokens in self._shelf.find(context.model).entry(text)]
 
-    def tell(self, pieces: Sequence[Told]) -> int:
-        """Advance the streams of some tenants, all of one model, by a piece each; return the chunks that came to."""
+    def tell(self, pieces: Sequence[Told]) -> list["Advanced"]:
+        """Advance the streams of some tenants, all of one model, by a piece each; return what became of them."""
         model = self._shelf.find(pieces[0].context.model)
         streams = [piece.context.stream(model) for piece in pieces]
         after = model.advance(streams, [piece.tokens for piece in pieces])
-        for piece, stream in zip(pieces, after, strict=True):
-            piece.context.advanced(stream, model)
-        return sum(new.state is not old.state for old, new in zip(streams, after, strict=True))
+        for piece, advanced in zip(pieces, after, strict=True):
+            piece.context.advanced(advanced.stream, model)
+        return after
 
     def stream(self, context: ContextStream) -> "Stream":
         """Return a tenant's stream, to look at or to fork.

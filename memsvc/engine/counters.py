@@ -2,9 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from memsvc.tenant.chunk import Chunk, Indexed, Stepped
-from memsvc.tenant.event import Event
+from memsvc.tenant.event import FOLDED, Event
+
+if TYPE_CHECKING:
+    # Whoever has no context memory does not import the model.
+    from memsvc.backbone.titans_mac.stream import Advanced
 
 
 @dataclass(slots=True)
@@ -21,6 +26,10 @@ class Counters:
     """Those of them that passed the gate."""
     surprise: float = 0.0
     """The sum of their surprises."""
+    context_tokens: int = 0
+    """Tokens that context memories took in, in whole chunks, those folded again as above included."""
+    context_wrote: int = 0
+    """Those of them that passed their gate."""
     refolded: int = 0
     """Tokens that second folds stepped: to erase, to verify, to look back."""
     evicted: int = 0
@@ -29,8 +38,8 @@ class Counters:
     """Views that could not go on."""
     busy_s: float = 0.0
     """Seconds that the thread worked."""
-    events: dict[str, int] = field(default_factory=dict)
-    """What happened to memories, by kind."""
+    events: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FOLDED, 0))
+    """What happened to memories, by kind; all kinds from the start, so that the first of one is seen as growth."""
 
     def step(self, chunk: Chunk, result: Stepped, *, behind: bool) -> None:
         """Count a chunk that was stepped; a replay counts nowhere."""
@@ -41,6 +50,12 @@ class Counters:
             self.stepped += tokens
             self.wrote += int(result.wrote.sum())
             self.surprise += float(result.surprise.sum())
+
+    def tell(self, advanced: "Advanced", *, behind: bool) -> None:
+        """Count what a context memory took in."""
+        if not behind:
+            self.context_tokens += advanced.tokens
+            self.context_wrote += advanced.wrote
 
     def finish(self, entries: Iterable[Indexed], events: Iterable[Event]) -> None:
         """Count a record that became visible for the first time, and what happened at it."""

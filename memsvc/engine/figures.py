@@ -1,12 +1,13 @@
 """What an engine is doing now, in figures that cost next to nothing to read: for whoever watches over it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
+    from memsvc.engine.opened import OpenTenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,10 @@ class Figures:
     """Text that writers were promised room for, and that is not applied."""
     queued_records: int
     """Committed and not applied, of open tenants."""
+    context_tenants: int
+    """Open tenants that have a context memory."""
+    context_records: int
+    """Committed and not applied, of those."""
     unsaved_bytes: int
     """Log of open tenants that no snapshot has: what is folded again after a crash."""
     snapshot_age_s: float
@@ -48,6 +53,7 @@ def gather(engine: "Engine") -> Figures:
     opened, runner, keeper = engine.opened(), engine.thread.runner, engine.keeper
     hot = min(runner.hot, len(opened))
     views, host = runner.views_bytes, runner.host_bytes
+    streaming = [t for t in opened if t.view.context is not None]
     enough, now = engine.config.snapshot_min_tokens, time.monotonic()
     behind = [t for t in opened if t.view.totals.tokens - t.snapshot_tokens >= enough]
     return Figures(
@@ -58,7 +64,9 @@ def gather(engine: "Engine") -> Figures:
         slot_loads=runner.loads,
         unloads=keeper.unloads,
         queued_bytes=engine.admission.queued,
-        queued_records=sum(max(0, t.head_seq - t.applied_seq) for t in opened),
+        queued_records=_lag(opened),
+        context_tenants=len(streaming),
+        context_records=_lag(streaming),
         unsaved_bytes=sum(t.unsaved_bytes for t in opened),
         snapshot_age_s=max((now - t.saved_at for t in behind), default=0.0),
         snapshots=keeper.snapshots,
@@ -67,3 +75,7 @@ def gather(engine: "Engine") -> Figures:
         shard_losses=engine.shards.losses,
         erasing=len(engine.eraser.progress),
     )
+
+
+def _lag(tenants: Iterable["OpenTenant"]) -> int:
+    return sum(max(0, tenant.head_seq - tenant.applied_seq) for tenant in tenants)

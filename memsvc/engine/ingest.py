@@ -250,6 +250,8 @@ class Ingest:
         self.counters.finish(finish.entries, new)
         if finish.entries:
             way.told(self._observer, self._clock(), len(finish.entries))
+            if way.count is not None:
+                way.count(sum(entry.tokens for entry in finish.entries))
 
     def hurry(self, uid: str, seq: int) -> None:
         """Someone waits for a tenant's record: it waits for nothing else but its turn."""

@@ -232,7 +232,8 @@ class OpenTenant:
         self.head_seq = max(self.head_seq, record.seq)
         self.pending_bytes += record.size
         self.unsaved_bytes += record.size
-        self._ways[record.seq] = Way(time.monotonic(), self._thread.observer.request())
+        counter = self._thread.meter(self.row.tenant)
+        self._ways[record.seq] = Way(time.monotonic(), self._thread.observer.request(), counter)
         self._pending_entries += len(record.entries)
         if record.seq == self._pushed_seq + 1 and self._pump is None:
             self._push(record)

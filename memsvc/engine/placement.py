@@ -147,7 +147,11 @@ class Placement:
             copy.order()
 
     def __contains__(self, uid: str) -> bool:
-        return uid in self._held or self._table.find(uid) is not None
+        return uid in self._held or self.is_hot(uid)
+
+    def is_hot(self, uid: str) -> bool:
+        """Whether the tenant has a slot."""
+        return self._table.find(uid) is not None
 
     # --- host memory ----------------------------------------------------------------------------------------------
 

@@ -4,13 +4,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memsvc.backbone.base import ContextMemory
 from memsvc.engine.context import Quoted, pack
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.past import Moment
-from memsvc.engine.results import Hit, Recalled, Stats
+from memsvc.engine.results import Hit, Recalled, Residence, Stats
 from memsvc.errors import FailedPreconditionError, NotFoundError
 from memsvc.recall.filter import Filter
 from memsvc.recall.rank import Ranked, rank
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
 
 UNKNOWN_WARNING = 0.05
+
+
+class _Stored(NamedTuple):
+    """What the store knows of a tenant."""
+
+    size: int
+    """Bytes, about."""
+    snapshots: tuple[int, int]
+    """How many are kept, and the bytes that they take."""
+    parked: bool
+    """Whether a restore waits to be confirmed or undone."""
 
 
 class Reads:
@@ -107,11 +118,23 @@ class Reads:
                 async with self._engine.past.using(opened, seq) as then:
                     yield opened, then, seq
 
-    async def context_memory(self, tenant: str) -> ContextMemory | None:
-        """Fork a tenant's context memory, once all that is committed now is in it; None where it has none.
+    async def wait(self, tenant: str, min_seq: int) -> None:
+        """Return once all up to min_seq is applied.
 
         Raises:
             NotFoundError: no such tenant.
+            OutOfRangeError: min_seq is beyond the log's head.
+            UnavailableError: the view failed; asking again folds it afresh.
+        """
+        async with self._viewed(tenant, min_seq, None):
+            return
+
+    async def context_memory(self, tenant: str, min_seq: int | None = None) -> ContextMemory | None:
+        """Fork a tenant's context memory, once all up to min_seq (None: the log's head now) is in it; None without one.
+
+        Raises:
+            NotFoundError: no such tenant.
+            OutOfRangeError: min_seq is beyond the log's head.
             FailedPreconditionError: an erasure is under way: until it is done the memory knows the text.
             UnavailableError: the view failed; asking again folds it afresh.
         """
@@ -122,7 +145,7 @@ class Reads:
                 raise FailedPreconditionError(
                     "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
                 )
-            await opened.wait_applied(opened.head_seq)
+            await opened.wait_applied(opened.head_seq if min_seq is None else min_seq)
 
             def fork() -> ContextMemory | None:
                 context = opened.attached().context
@@ -250,13 +273,17 @@ class Reads:
             NotFoundError: no such tenant.
             UnavailableError: the view failed; asking again folds it afresh.
         """
+        was_open = self._engine.find(tenant) is not None
         async with self._engine.using(tenant) as opened:
             if state_hash:
                 await opened.wait_applied(opened.head_seq)
-            kept, parked = await self._store.kept(opened.uid), await self._store.parked(opened.uid)
+            stored = _Stored(
+                await self._store.size(opened.uid),
+                await self._store.kept(opened.uid),
+                await self._store.parked(opened.uid) is not None,
+            )
             return await self._engine.thread.call_at_boundary(
-                lambda: opened.key,
-                lambda: self._stats(opened, kept, pending=parked is not None, state_hash=state_hash),
+                lambda: opened.key, lambda: self._stats(opened, stored, was_open=was_open, state_hash=state_hash)
             )
 
     async def held_entries(self, tenant: str) -> int:
@@ -278,8 +305,10 @@ class Reads:
         size, (_, snapshots) = await self._store.size(uid), await self._store.kept(uid)
         return max(0, size - snapshots)
 
-    def _stats(self, opened: OpenTenant, kept: tuple[int, int], *, pending: bool, state_hash: bool) -> Stats:
+    def _stats(self, opened: OpenTenant, stored: _Stored, *, was_open: bool, state_hash: bool) -> Stats:
         view, runner = opened.attached(), self._engine.thread.runner
+        residency: Residence = "cold" if not was_open else "hot" if runner.is_hot(opened.key) else "warm"
+        norms = runner.norms(opened.key)  # which may bring weights into a slot: what the tenant takes is of after it
         warnings = list(opened.warnings)
         if view.totals.tokens and view.totals.unknown / view.totals.tokens > UNKNOWN_WARNING:
             share = view.totals.unknown / view.totals.tokens
@@ -301,9 +330,12 @@ class Reads:
             config=view.config,
             policies=view.policies,
             evicted=view.index.evicted,
-            snapshots=kept,
-            restore_pending=pending,
-            weight_norms=runner.norms(opened.key),
+            snapshots=stored.snapshots,
+            restore_pending=stored.parked,
+            residency=residency,
+            memory_bytes=runner.bytes_of(opened.key),
+            stored_bytes=stored.size,
+            weight_norms=norms,
             state_hash=view.state_hash(runner.weights(opened.key)) if state_hash else "",
             fingerprint=view.fingerprint,
             warnings=tuple(warnings),

@@ -1,7 +1,7 @@
 """What the engine answers."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from memsvc.engine.eraser import Receipt
 from memsvc.memory.config import MemoryConfig
@@ -9,6 +9,9 @@ from memsvc.recall.rank import Ranked
 from memsvc.store.types import Erasure, StoredEntry, TenantRow
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.totals import Totals
+
+Residence: TypeAlias = Literal["hot", "warm", "cold"]
+"""In a slot, in memory, or in the store alone."""
 
 
 class Surprise(NamedTuple):
@@ -78,6 +81,10 @@ class Stats:
     snapshots: tuple[int, int]
     """How many are kept, and the bytes that they take."""
     restore_pending: bool
+    residency: Residence
+    """Where the tenant was when this was asked."""
+    memory_bytes: int
+    stored_bytes: int
     weight_norms: tuple[float, ...]
     state_hash: str
     fingerprint: str

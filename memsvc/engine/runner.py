@@ -201,6 +201,10 @@ class Runner:
         weights = sum(placement.bytes_of(uid) for placement in list(self._placements.values()))
         return self._view_bytes.get(uid, 0) + weights
 
+    def is_hot(self, uid: str) -> bool:
+        """Whether the tenant's weights are in a slot."""
+        return any(placement.is_hot(uid) for placement in self._placements.values())
+
     @property
     def loads(self) -> int:
         """How often weights were copied into a slot. May be asked on any thread."""

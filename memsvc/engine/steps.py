@@ -17,9 +17,12 @@ from memsvc.store.types import Record
 from memsvc.tenant.chunk import Chunk, Indexed, Replay, Told
 
 STEP_CHUNKS = 16
-"""Chunks in one unit of work."""
+"""Chunks in one unit of work: what one comes to, those of context memories at their cost."""
 CONTEXT_COST = 4
-"""What a chunk of a context memory counts as: it takes about twice as long, and more where many of its tokens write."""
+"""What a chunk of a context memory counts as in which nothing is written; it takes about twice as long."""
+WRITING_COST = 8
+"""The same of one in which something is, which takes some five times as long as the other. Nobody knows it before, so
+that a unit goes on with these only while there is room for one."""
 OFFLOAD_TOKENS = 4096
 OFFLOAD_WAIT_S = 0.2
 
@@ -118,10 +121,13 @@ class Steps:
         for queue in self._queues.values():
             queue.due = self._due_in(queue, now) == 0.0
         budget = STEP_CHUNKS
-        while (due := [uid for uid, queue in self._queues.items() if queue.due]) and budget > 0:
+        while due := [uid for uid, queue in self._queues.items() if queue.due]:
             kind = self._kind(due[0])
+            tells = isinstance(kind, str)
+            if budget < (WRITING_COST if tells else 1):
+                break
             alike = [uid for uid in due if self._kind(uid) == kind]
-            budget -= self._tell(alike, budget) if isinstance(kind, str) else self._step(alike, budget)
+            budget -= self._tell(alike, budget) if tells else self._step(alike, budget)
             self._finish()
 
     def _kind(self, uid: str) -> Shape | str:
@@ -145,11 +151,13 @@ class Steps:
 
     def _tell(self, alike: Sequence[str], budget: int) -> int:
         """Advance the context memories of some tenants of one model by their heads; return the cost."""
-        uids = alike[: max(1, budget // CONTEXT_COST)]
+        uids = alike[: budget // WRITING_COST]
         heads = [self._queues[uid].actions.popleft() for uid in uids]
-        chunks = self._runner.contexts.tell([head for head in heads if isinstance(head, Told)])
+        told = self._runner.contexts.tell([head for head in heads if isinstance(head, Told)])
+        for uid, advanced in zip(uids, told, strict=True):
+            self._counters.tell(advanced, behind=self._queues[uid].lane.background)
         self._to_the_end(uids)
-        return max(1, CONTEXT_COST * chunks)
+        return sum((WRITING_COST if each.wrote else CONTEXT_COST) if each.tokens else 1 for each in told)
 
     def _to_the_end(self, uids: Sequence[str]) -> None:
         """Move tenants to the end of the line: those of other kinds, or beyond the width, come first now."""

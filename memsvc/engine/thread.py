@@ -15,7 +15,7 @@ from memsvc.backbone.titans_mac.shelf import Shelf
 from memsvc.engine.ingest import Ingest
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
-from memsvc.engine.way import Way
+from memsvc.engine.way import Meter, Way, unmetered
 from memsvc.errors import UnavailableError
 from memsvc.observer import SILENT, Observer
 from memsvc.recall.encoder import Encoder
@@ -59,10 +59,13 @@ class EngineThread:
         self._make_encoder, self._slots, self._threads, self._offload = encoder, slots, threads, offload
         self._shelf = shelf
         self.observer = observer
+        self.meter: Meter = unmetered
+        """Whoever counts tokens that are written here puts itself in its place."""
         self.started = False
         """Whether there is a runner."""
         self._wake = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
+        self._reads: deque[Callable[[], None]] = deque()
         self._inbox: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._last_read = 0.0
@@ -93,7 +96,10 @@ class EngineThread:
     # --- from the event loop --------------------------------------------------------------------------------------
 
     def call(self, job: Callable[[], Result], *, read: bool = False) -> asyncio.Future[Result]:
-        """Run a job on the thread, before any further ingest; `read` marks one that answers a question."""
+        """Run a job on the thread, before any record that is pushed from now on is worked on.
+
+        `read` marks one that answers a question: it may take long, waits for its turn, and rests on no such order.
+        """
         future: asyncio.Future[Result] = self._loop.create_future()
         posted, request = time.monotonic(), self.observer.request()
 
@@ -103,11 +109,14 @@ class EngineThread:
                 self.observer.took("engine.wait", posted, self._last_read, request)
             self._settle(future, job)
 
-        self._post(self._jobs, run)
+        self._post(self._reads if read else self._jobs, run)
         return future
 
     def call_at_boundary(self, key: Callable[[], str], job: Callable[[], Result]) -> asyncio.Future[Result]:
-        """Run a job when a tenant's view stands between two records; `key`, called on the thread, names the view."""
+        """Run a job when a tenant's view stands between two records; `key`, called on the thread, names the view.
+
+        Where nothing is under way for the tenant, that is before any record that is pushed from now on.
+        """
         future: asyncio.Future[Result] = self._loop.create_future()
 
         def enter() -> None:
@@ -167,29 +176,33 @@ class EngineThread:
             pass
 
     def _turn(self) -> bool:
-        """One turn: jobs, as many as are short, then one unit of ingest, or sleep until there is something to do.
+        """One turn: jobs, reads as many as are short, one unit of ingest; or sleep until there is something to do.
 
-        Long jobs take turns with ingest: whoever waits for a record of theirs is not to wait for others' questions.
+        Long reads take turns with ingest: whoever waits for a record of theirs is not to wait for others' questions.
         Returns False at the end.
         """
         with self._wake:
-            while not (self._jobs or self._inbox or self._stopping) and (due_in := self.ingest.due_in()) != 0.0:
+            while not self._waiting() and (due_in := self.ingest.due_in()) != 0.0:
                 self._wake.wait(due_in)
             if self._stopping:
                 return False
-            inbox, waiting = list(self._inbox), len(self._jobs)
+            # Those that come from now on may rest on what is in the inbox by then.
+            inbox, jobs, reads = list(self._inbox), list(self._jobs), len(self._reads)
             self._inbox.clear()
+            self._jobs.clear()
         began = time.monotonic()
-        for item in inbox:
+        for item in (*inbox, *jobs):
             item()
-        # No more than were there: those that come now may rest on what is in the inbox by now.
-        for _ in range(waiting):
+        for _ in range(reads):
             if time.monotonic() - began > UNIT_READ_S:
                 break
-            self._jobs.popleft()()
+            self._reads.popleft()()
         self._unit()
         self.ingest.counters.busy_s += time.monotonic() - began
         return True
+
+    def _waiting(self) -> bool:
+        return bool(self._jobs or self._reads or self._inbox or self._stopping)
 
     def _unit(self) -> None:
         reading = time.monotonic() - self._last_read < READ_RECENTLY_S

@@ -1,8 +1,19 @@
 """When a committed record came by each place on its way to be recallable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from memsvc.observer import Observer
+
+CountTokens: TypeAlias = Callable[[int], None]
+"""Told, on the engine's thread, how many tokens a record's texts have; it returns at once, and raises nothing."""
+Meter: TypeAlias = Callable[[str], CountTokens | None]
+"""Asked, as a record is committed, with its tenant's id; returns who is to be told of its tokens, if anyone."""
+
+
+def unmetered(_: str) -> None:
+    """Count for nobody."""
 
 
 @dataclass(slots=True)
@@ -12,6 +23,8 @@ class Way:
     committed: float
     request: object = None
     """Of which request, for whoever observes."""
+    count: CountTokens | None = None
+    """Who counts its tokens."""
     taken: float = 0.0
     """When its first entry was taken up; 0 before."""
     fed: float = 0.0

@@ -21,6 +21,7 @@ from memsvc.engine.config import EngineConfig
 from memsvc.engine.counters import Counters
 from memsvc.engine.figures import Figures
 from memsvc.observability.survey import Survey
+from memsvc.observability.watched_store import OPERATIONS
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ANSWER_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
@@ -76,6 +77,24 @@ READ = (
     Read(
         "memsvc_surprise", "The sum of the surprises of the tokens stepped.", lambda s: s.counters.surprise, counts=True
     ),
+    Read(
+        "memsvc_context_tokens",
+        "Tokens that context memories took in.",
+        lambda s: s.counters.context_tokens,
+        counts=True,
+    ),
+    Read(
+        "memsvc_context_written_tokens",
+        "Those that passed their gate.",
+        lambda s: s.counters.context_wrote,
+        counts=True,
+    ),
+    Read(
+        "memsvc_context_queue_records",
+        "Records committed and not applied, of tenants with a context memory.",
+        lambda s: s.figures.context_records,
+    ),
+    Read("memsvc_context_tenants", "Open tenants with a context memory.", lambda s: s.figures.context_tenants),
     Read("memsvc_refolded_tokens", "Tokens stepped by second folds.", lambda s: s.counters.refolded, counts=True),
     Read(
         "memsvc_events",
@@ -188,6 +207,8 @@ class Metrics:
         self.store_failures = Counter(
             "memsvc_store_failures", "Operations that the store could not do.", ["operation"], registry=registry
         )
+        for operation in OPERATIONS:  # from 0, for Prometheus sees no growth in what begins with 1
+            self.store_failures.labels(operation)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)

@@ -36,6 +36,7 @@ from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.server.stores import open_store, store_name
 from memsvc.server.tenant_service import TenantService
 from memsvc.server.watch import Watch
+from memsvc.server.writing_quotas import WritingQuotas
 from memsvc.tasks import end
 from memsvc.v1 import (
     auth_pb2,
@@ -106,6 +107,7 @@ async def serve(settings: Settings) -> None:
         async with followed_keys(settings, store) as keys:
             auth.open(None if keys is None else await make_authenticator(settings, keys))
             engine, health = Engine(store, settings.engine(), watch.telemetry), Health(calls, watch.telemetry)
+            engine.thread.meter = WritingQuotas(quotas).meter
             holdings = StorageQuotas(quotas, engine.reads)
             memory = MemoryService(engine, holdings)
             async with watch.over(engine), answering(settings) as backbone:

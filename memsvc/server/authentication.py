@@ -18,6 +18,7 @@ import structlog
 
 from memsvc import names
 from memsvc.auth.authenticator import Authenticator, missing
+from memsvc.auth.keys import is_id
 from memsvc.auth.principal import ANYONE, Principal
 from memsvc.auth.rules import RULES, Rule, at
 from memsvc.errors import MemsvcError, PermissionDeniedError, UnauthenticatedError, UnavailableError
@@ -215,13 +216,13 @@ def _many(begin: Callable[[Context], _Call], behaviour: Many) -> Many:
 
 
 def _about(rule: Rule, message: Any) -> dict[str, str]:
-    """Return what an audit line says of a request."""
+    """Return what an audit line says of a request. Not the whole of a key that somebody sent for its id."""
     paths = {"tenant": rule.tenant, **{path: path for path in rule.also}}
     # What deduplicates a change is another id than that of the call, which is in every line.
     paths |= {"id": "id"} if not rule.tenant else {"dedupe_id": "request_id"}
     fields = message.DESCRIPTOR.fields_by_name
     found = {name: at(message, path) for name, path in paths.items() if path and path.split(".")[0] in fields}
-    return {name: value for name, value in found.items() if names.is_name(value)}
+    return {name: value for name, value in found.items() if (is_id if name == "id" else names.is_name)(value)}
 
 
 def _outcome(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from memsvc.backbone.load import BackboneConfig, TokensField, read_key, told_model
+from memsvc.backbone.load import PREFIX_BYTES, BackboneConfig, Dtype, TokensField, read_key, told_model
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
 from memsvc.recall.rank import RankConfig
@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     """And from one piece to the next."""
     backbone_plain: bool = False
     """Whether a Hugging Face model without a chat template completes a single message as it is."""
+    backbone_slide: bool = False
+    """Whether an answer of one may go on past its window, of which the oldest tokens then leave."""
+    backbone_dtype: Dtype = "auto"
+    """Of its weights; `auto` is bfloat16 where the device computes it."""
+    backbone_prefix_bytes: int = Field(PREFIX_BYTES, ge=0)
+    """What is kept of tenants' last prompts, so that the next that begins alike costs less; 0 keeps nothing."""
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=256)
     """Compute threads."""
     slots: int = Field(ENGINE.slots, ge=1, le=65536)
@@ -195,6 +201,9 @@ class Settings(BaseSettings):
             first_timeout_s=self.backbone_first_timeout_s,
             idle_timeout_s=self.backbone_idle_timeout_s,
             plain=self.backbone_plain,
+            slide=self.backbone_slide,
+            dtype=self.backbone_dtype,
+            prefix_bytes=self.backbone_prefix_bytes,
             threads=self.threads,
         )
 

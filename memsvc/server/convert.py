@@ -160,6 +160,9 @@ def stats(value: Stats) -> types_pb2.TenantStats:
         snapshots=value.snapshots[0],
         snapshot_bytes=value.snapshots[1],
         restore_pending=value.restore_pending,
+        residency=value.residency,
+        memory_bytes=value.memory_bytes,
+        stored_bytes=value.stored_bytes,
         merged=value.merged,
     )
 

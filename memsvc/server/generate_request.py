@@ -35,6 +35,8 @@ class Asked:
     context_tokens: int
     """That they may take of the prompt; what suits the model when 0."""
     filter: Filter | None
+    min_seq: int | None
+    """The record that what is read of the tenant must know; the log's head when None."""
     remember: bool
     session: str
     """Of what is remembered."""
@@ -64,6 +66,7 @@ def parse(request: generate_pb2.GenerateRequest) -> Asked:
         k=0 if recall.off else validate.between("recall.k", recall.k, 1, limits.MAX_GENERATE_K, default=10),
         context_tokens=validate.between("recall.max_tokens", recall.max_tokens, 0, limits.MAX_CONTEXT_TOKENS),
         filter=validate.filter(recall.filter) if recall.HasField("filter") else None,
+        min_seq=validate.min_seq(request),
         remember=request.remember,
         session=validate.name("session", request.session, limits.MAX_SESSION_BYTES, required=False),
     )

@@ -23,6 +23,7 @@ from memsvc.observer import Observer
 from memsvc.server import convert
 from memsvc.server.generate_request import Asked, parse
 from memsvc.server.generation_quotas import GenerationQuotas
+from memsvc.server.interceptors import deadline, not_applied
 from memsvc.server.principal import current
 from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.store.types import Payload
@@ -60,10 +61,14 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
         row = await self._engine.get_tenant(asked.tenant)
         backbone = self._chosen()
         self._quotas.begin(asked.tenant)
-        found = await self._recall(asked, backbone)
+        try:
+            async with await deadline(context):
+                found = await self._recall(asked, backbone)
+        except TimeoutError:
+            raise not_applied(self._engine.reads.applied_seq(asked.tenant)) from None
         clock.recalled()
         yield _recalled(asked.tenant, found)
-        memory = partial(self._engine.reads.context_memory, asked.tenant)
+        memory = partial(self._engine.reads.context_memory, asked.tenant, asked.min_seq)
         prompt = replace(asked.prompt, context=found.context, tenant=row.uid, memory=memory)
         answer, counted = list[str](), 0
         async with aclosing(backbone.generate(prompt)) as events:
@@ -95,12 +100,15 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
 
     async def _recall(self, asked: Asked, backbone: Backbone) -> Recalled:
         if asked.k == 0:
+            if asked.min_seq:
+                await self._engine.reads.wait(asked.tenant, asked.min_seq)
             return Recalled(applied_seq=0, hits=(), context="")
         return await self._engine.reads.recall(
             asked.tenant,
             asked.query,
             k=asked.k,
             filter=asked.filter,
+            min_seq=asked.min_seq,
             max_tokens=asked.context_tokens or backbone.context_tokens,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from memsvc.errors import InvalidArgumentError, MemsvcError, UnavailableError
+from memsvc.errors import DeadlineExceededError, InvalidArgumentError, MemsvcError, UnavailableError
 from memsvc.observability.telemetry import Telemetry
 from memsvc.server.access import REQUEST_ID, Call
 from memsvc.server.errors import abort
@@ -123,3 +123,11 @@ async def deadline(context: Context) -> asyncio.Timeout:
     """Return a timeout that ends a little before the caller's own, so that the caller still hears why."""
     remaining = context.time_remaining()
     return asyncio.timeout(None if remaining is None else max(0.0, remaining - min(0.05, remaining / 10)))
+
+
+def not_applied(applied_seq: int | None) -> DeadlineExceededError:
+    """Return what a caller hears whose deadline passed before a tenant's view knew the record that it waited for."""
+    return DeadlineExceededError(
+        "the deadline passed before the tenant's view reached min_seq",
+        metadata={} if applied_seq is None else {"applied_seq": str(applied_seq)},
+    )

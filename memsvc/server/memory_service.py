@@ -15,7 +15,7 @@ from memsvc.engine.turnstile import Turnstile
 from memsvc.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.server import convert, validate
-from memsvc.server.interceptors import deadline
+from memsvc.server.interceptors import deadline, not_applied
 from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.store.types import Payload
 from memsvc.v1 import memory_pb2, memory_pb2_grpc, types_pb2
@@ -144,9 +144,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         neighbours = validate.between("neighbours", request.neighbours, 0, limits.MAX_NEIGHBOURS)
         max_tokens = validate.between("max_tokens", request.max_tokens, 0, limits.MAX_CONTEXT_TOKENS)
         filter = validate.filter(request.filter) if request.HasField("filter") else None
-        min_seq = request.min_seq if request.HasField("min_seq") else None
-        if min_seq is not None and min_seq < 0:
-            raise InvalidArgumentError("min_seq", "must not be negative")
+        min_seq = validate.min_seq(request)
         as_of = validate.as_of("as_of", request.as_of) if request.HasField("as_of") else None
         if as_of is not None and min_seq is not None:
             raise InvalidArgumentError("min_seq", "must not be set with as_of: the past waits for nothing")
@@ -176,11 +174,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
                 if progress is None
                 else dict(zip(("folded_seq", "as_of_seq"), map(str, progress), strict=True)),
             )
-        applied = self._engine.reads.applied_seq(tenant)
-        return DeadlineExceededError(
-            "the deadline passed before the tenant's view reached min_seq",
-            metadata={} if applied is None else {"applied_seq": str(applied)},
-        )
+        return not_applied(self._engine.reads.applied_seq(tenant))
 
     async def GetEntry(self, request: memory_pb2.GetEntryRequest, context: Context) -> types_pb2.Entry:
         """Return one entry."""

@@ -21,7 +21,9 @@ class Limits(_Table):
     requests_per_s: Rate = 10_000
     """Calls, and messages of a stream."""
     bytes_per_s: Rate = 256 << 20
-    """Of requests: text, metadata, vectors. A token of English text is about four."""
+    """Of requests: text, metadata, vectors. A token of English text is about four of them."""
+    tokens_per_s: Rate = 0
+    """Of what is written, as the encoder counts them; those of a text are known once it is encoded."""
     generated_tokens_per_s: Rate = 0
     """Of answers."""
     streams: Count = 1024
@@ -48,6 +50,7 @@ class Override(_Table):
 
     requests_per_s: Rate | None = None
     bytes_per_s: Rate | None = None
+    tokens_per_s: Rate | None = None
     generated_tokens_per_s: Rate | None = None
     streams: Count | None = None
 

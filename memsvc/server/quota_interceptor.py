@@ -16,7 +16,7 @@ from memsvc.server import quotas
 from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
 from memsvc.server.principal import counted
 from memsvc.server.quotas import Quotas, Scope
-from memsvc.v1 import memory_pb2
+from memsvc.v1 import generate_pb2, memory_pb2
 
 _PATHS = {
     "CreateTenantRequest": ("tenant", "tenant"),
@@ -80,7 +80,7 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
             self._open_stream(Scope.PRINCIPAL, counted(), context)
             return self._each_admitted(request, context)
         tenant, size = _tenant_of(request), request.ByteSize()
-        use = quotas.request(size, _entries_asked(request))
+        use = quotas.request(size, _entries_asked(request), writes=_writes(request))
         if wait := self._quotas.wait(tenant, counted(), use):
             await self._hold(min(wait, HOLD_S), size, context)
             self._quotas.admit(tenant, counted(), use)
@@ -103,7 +103,7 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
             if first:
                 tenant, first = _tenant_of(request), False
                 self._open_stream(Scope.TENANT, tenant, context)
-            use = quotas.request(request.ByteSize())
+            use = quotas.request(request.ByteSize(), writes=_writes(request))
             while wait := self._quotas.wait(tenant, principal, use):  # noqa: ASYNC110  # others may be faster
                 await asyncio.sleep(wait)
             yield request
@@ -136,3 +136,14 @@ def _entries_asked(message: Any) -> int:
             return min(max(message.page_size, 1), limits.MAX_PAGE_SIZE)
         case _:
             return 0
+
+
+def _writes(message: Any) -> bool:
+    """Whether a message has text, or brings about text, that the tenant is to learn now."""
+    match message:
+        case memory_pb2.WriteRequest() | memory_pb2.WriteStreamRequest() | memory_pb2.UpdateEntryRequest():
+            return True
+        case generate_pb2.GenerateRequest():
+            return message.remember
+        case _:
+            return False

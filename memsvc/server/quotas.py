@@ -1,4 +1,4 @@
-"""What tenants and principals use, against what they may: requests, bytes and generated tokens a second, and streams.
+"""What tenants and principals use, against what they may: requests, bytes and tokens a second, and streams.
 
 Each process counts for itself, in memory: quotas are the operator's policy and no part of a tenant's log.
 """
@@ -20,7 +20,12 @@ MOST_SUBJECTS = 10_000
 """Tenants, and principals, whose use is kept in mind. Whoever was not heard of for longest is forgotten: that is known
 to be full again, or costs as many requests as there are others."""
 RATES: Mapping[str, str] = MappingProxyType(
-    {"requests_per_s": "requests", "bytes_per_s": "bytes", "generated_tokens_per_s": "generated tokens"}
+    {
+        "requests_per_s": "requests",
+        "bytes_per_s": "bytes",
+        "tokens_per_s": "written tokens",
+        "generated_tokens_per_s": "generated tokens",
+    }
 )
 """Quotas by the second, and what they count."""
 ENTRIES_PER_REQUEST = 100
@@ -38,9 +43,18 @@ class Scope(StrEnum):
     PRINCIPAL = "principal"
 
 
-def request(size: int, entries: int = 0) -> Use:
-    """Return what a request of so many bytes uses, whose answer may have so many entries."""
-    return {"requests_per_s": max(1, math.ceil(entries / ENTRIES_PER_REQUEST)), "bytes_per_s": size}
+def request(size: int, entries: int = 0, *, writes: bool = False) -> Use:
+    """Return what a request of so many bytes uses, whose answer may have so many entries.
+
+    One that writes text uses tokens that are not known yet; it may be made when those before it are paid for.
+    """
+    use = {"requests_per_s": max(1, math.ceil(entries / ENTRIES_PER_REQUEST)), "bytes_per_s": size}
+    return {**use, **written(0)} if writes else use
+
+
+def written(tokens: int) -> Use:
+    """Return what so many tokens of text that was written use."""
+    return {"tokens_per_s": tokens}
 
 
 def generated(tokens: int) -> Use:
@@ -114,7 +128,7 @@ class Quotas:
         Args:
             tenant: whom it is about; empty for none.
             principal: who asks for it; empty for nobody.
-            use: `request` or `generated`.
+            use: `request`, `written` or `generated`.
         """
         refusal = self._use(tenant, principal, use)
         return 0.0 if refusal is None else refusal.retry_after or 0.0
@@ -133,6 +147,10 @@ class Quotas:
         now = self._clock()
         for charge in self._charges(tenant, principal, use, now):
             charge.bucket.take(charge.amount, now)
+
+    def limits(self, tenant: str, principal: str, use: Use) -> bool:
+        """Whether any quota is about such a use; the arguments are those of `wait`."""
+        return any(True for _ in self._charges(tenant, principal, use, self._clock()))
 
     def _use(self, tenant: str, principal: str, use: Use) -> ResourceExhaustedError | None:
         now = self._clock()

@@ -18,7 +18,7 @@ from memsvc.recall.filter import Filter
 from memsvc.recall.metadata import parse_object
 from memsvc.store.types import Payload
 from memsvc.tenant.record import Content, encode_payload
-from memsvc.v1 import types_pb2
+from memsvc.v1 import generate_pb2, memory_pb2, types_pb2
 
 name = names.name
 Where = TypeVar("Where", int, str)
@@ -55,6 +55,15 @@ def between(field: str, value: int, low: int, high: int, default: int | None = N
     if not low <= value <= high:
         raise InvalidArgumentError(field, f"is {value}; must be {low} to {high}")
     return value
+
+
+def min_seq(request: memory_pb2.RecallRequest | generate_pb2.GenerateRequest) -> int | None:
+    """Return the record that a reader waits for; None where it names none."""
+    if not request.HasField("min_seq"):
+        return None
+    if request.min_seq < 0:
+        raise InvalidArgumentError("min_seq", "must not be negative")
+    return request.min_seq
 
 
 def micros(field: str, value: Timestamp) -> int:

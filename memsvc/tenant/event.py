@@ -1,4 +1,4 @@
-"""What happens to a memory while its log is folded: derived from the log, and no record of it."""
+"""What happens to a memory: derived from its log while that is folded, or noticed as it happens; no record of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,11 @@ from typing import Any
 
 KEPT_EVENTS = 256
 """Events that a view remembers, the newest ones."""
+FOLDED = (
+    *("drift", "restart", "restart_ended", "quarantine", "configured"),
+    *("forgotten", "expired", "resampled", "returned"),
+)
+"""Every kind of event that a fold makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +20,7 @@ class Event:
     seq: int
     """The record at whose fold it happened."""
     kind: str
-    """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`."""
+    """One of FOLDED, or what was noticed: `snapshot`, `restored`."""
     figures: Mapping[str, float]
 
     def to_values(self) -> list[Any]:

@@ -1,7 +1,8 @@
 """Clauses after which a value follows, put together from parts.
 
 What states a fact has to be learnt as a kind: a few dozen sentences would be learnt by heart, and a fact in other words
-would then not be written.
+would then not be written. Loose clauses have no grammar at all: what they have in common with each other is a name,
+and after it a value.
 """
 
 import random
@@ -83,6 +84,27 @@ def sentences(count: int, *, openings: Sequence[str], endings: Sequence[str]) ->
     while len(found) < count:
         found[capitalised(f"{rng.choice(openings)}{clause(rng)}{rng.choice(endings)}")] = None
     return tuple(found)
+
+
+_COMMON = 150
+"""Of the words that are ordered by how often they are there, half of what is drawn is among the first of so many."""
+_BREAKS = ("", "", "", "", "", "", ",", ":", ".", " -", " (")
+_ASIDES = 6
+"""At most so many words beside what is asked for."""
+
+
+def loose(rng: random.Random, words: Sequence[str], slots: Sequence[str]) -> str:
+    """Return slots in any order among any words."""
+    parts = [*slots, *(word(rng, words) for _ in range(rng.randint(0, _ASIDES)))]
+    rng.shuffle(parts)
+    at = rng.randrange(len(parts))
+    parts[at] += rng.choice(_BREAKS)
+    return capitalised(" ".join(parts))
+
+
+def word(rng: random.Random, words: Sequence[str]) -> str:
+    """Return one of the words, a frequent one as often as any of the others."""
+    return rng.choice(words[:_COMMON] if rng.random() < 0.5 else words)
 
 
 def capitalised(form: str) -> str:

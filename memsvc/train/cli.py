@@ -12,7 +12,7 @@ import torch
 import typer
 
 from memsvc.backbone.titans_mac import checkpoint
-from memsvc.backbone.titans_mac.config import MacConfig
+from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
 from memsvc.train import metrics
 from memsvc.train.dna import Dna
 from memsvc.train.gate import tighten
@@ -22,6 +22,9 @@ from memsvc.train.stages import STAGES
 from memsvc.train.trainer import METRICS, Trainer
 
 MODEL = "model.safetensors"
+SHAPE = MacConfig(vocabulary=1, layers=4, memory_layer=2, memory=ContextMemoryConfig(hidden=1536, momentum=False))
+"""Of the shipped models, but for the vocabulary. Two blocks come before the memory: one finds what a sentence is about,
+the next what a number in it is. Without momentum: with it, a step goes on into what comes next, which is another's."""
 SOURCES: Mapping[str, Callable[[], Source]] = MappingProxyType(
     {"text": partial(Prose, "text"), "dialogue": partial(Prose, "dialogue"), "dna": Dna}
 )
@@ -36,7 +39,10 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, or cuda; a GPU is used where there is one.")] = "",
     scale: Annotated[float, typer.Option(min=0.0, help="So many times the steps of each stage.")] = 1.0,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
-    hidden: Annotated[int, typer.Option(min=0, help="Width of the memory; 0 is that of the shipped models.")] = 0,
+    hidden: Annotated[int, typer.Option(min=32, help="Width of the memory.")] = SHAPE.memory.hidden,
+    momentum: Annotated[
+        bool, typer.Option(help="Let the memory's steps carry on; the shipped models' do not.")
+    ] = False,
 ) -> None:
     """Train a model; write its file, its figures as lines of JSON, and its curves."""
     if kind not in SOURCES:
@@ -44,9 +50,8 @@ def train(
     torch.set_num_threads(threads)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source = SOURCES[kind]()
-    config = MacConfig(vocabulary=source.tokenizer.get_vocab_size())
-    if hidden:
-        config = replace(config, memory=replace(config.memory, hidden=hidden))
+    memory = replace(SHAPE.memory, hidden=hidden, momentum=momentum)
+    config = replace(SHAPE, vocabulary=source.tokenizer.get_vocab_size(), memory=memory)
     stages = [stage.scaled(scale) for stage in STAGES[kind]]
     try:
         trainer = Trainer(source, config, stages, seed=seed, folder=out, device=place)

@@ -1,7 +1,10 @@
 """Needles in English: in prose, or in what speakers say to each other."""
 
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -9,11 +12,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from memsvc.train.corpus import Document, documents
 from memsvc.train.families import FAMILIES, FamilyName, distractor
 from memsvc.train.family import Family, Needle
+from memsvc.train.figures import figures
 from memsvc.train.source import Fact, Tokens
 
 VOCABULARY = 1024
 _LINES = 3000
 """Needles among what the tokenizer is made from."""
+_WORDS = 3000
+"""Words that loose forms are made of."""
+_WORD = re.compile(r"\b[a-z]{2,12}\b")
+_FIGURES = 160
+"""Documents of numbers among training's texts."""
 _TURNS, _SENTENCES = 24, 3
 """Turns of two speakers before two others take over; the most sentences of a turn."""
 
@@ -28,9 +37,14 @@ class Prose:
 
     def __init__(self, kind: Literal["text", "dialogue"], tokenizer: Tokenizer | None = None) -> None:
         self.name = kind
-        self._families = FAMILIES[kind]
         chosen = {test: documents(test=test, code=kind == "text") for test in (False, True)}
+        words = frequent(chosen[False], _WORDS)
+        self._families = {
+            name: replace(family, words=words) if name == "training" else family
+            for name, family in FAMILIES[kind].items()
+        }
         texts = {test: "\n".join(map(self._text, found)) for test, found in chosen.items()}
+        texts[False] = "\n".join((texts[False], *figures(_FIGURES)))
         self.tokenizer = tokenizer or make_tokenizer([texts[False], *self._lines()], VOCABULARY)
         self._hay = {test: self._encode(text) for test, text in texts.items()}
 
@@ -51,7 +65,7 @@ class Prose:
         """Return a sentence with a name or a number that states nothing to be asked for."""
         family = self._families["disjoint" if test else "training"]
         speaker = f"{rng.choice(family.names)}: " if self.name == "dialogue" else ""
-        return self._encode(f"{family.lead}{speaker}{distractor(rng, test=test)}")
+        return self._encode(f"{family.lead}{speaker}{distractor(rng, test=test, words=family.words)}")
 
     def _text(self, document: Document) -> str:
         return document.text if self.name == "text" else "\n".join(turns(document, self._families["training"].names))
@@ -63,6 +77,13 @@ class Prose:
         rng = random.Random(0)  # noqa: S311  # a seed, no secret
         needles = self._families["training"].draw(rng, _LINES)
         return [f"{needle.before}{needle.value}{needle.after}" for needle in needles]
+
+
+def frequent(texts: Sequence[Document], count: int) -> tuple[str, ...]:
+    """Return so many words, those that are there most often first."""
+    counts = Counter(word for document in texts for word in _WORD.findall(document.text))
+    # Of equal counts in the alphabet's order, so that the files' order does not show.
+    return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:count])
 
 
 def draw_facts(rng: random.Random, count: int, family: Family, tokenizer: Tokenizer) -> list[Fact]:

@@ -90,6 +90,37 @@ async def test_what_stays_wrong_is_asked_once(status, body, error, reason, says)
         assert came.error.field == "prompt"
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"message": "only 1 is supported", "param": "temperature", "code": "unsupported_value"}, "temperature"),
+        ({"message": "at most 9", "param": "max_completion_tokens", "type": "invalid_request_error"}, "max_tokens"),
+        ({"detail": [{"loc": ["body", "top_p"], "msg": "must be above 0"}]}, "top_p"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_setting_that_is_refused_is_named(status, body, field) -> None:
+    stub = Stub(refuses(status, body), WELL)
+    error = (await ask(stub)).error
+    assert isinstance(error, InvalidArgumentError)
+    assert (error.field, error.reason) == (field, "BACKBONE_REFUSED")
+    assert body.get("message", "") in str(error)
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"param": "messages"},
+        {"param": ["seed"]},
+        {"detail": [{"loc": []}, {"loc": "seed"}, "seed"]},
+        {"detail": "seed"},
+    ],
+)
+async def test_what_is_refused_and_is_no_setting_is_not_taken_for_one(body) -> None:
+    assert isinstance((await ask(Stub(refuses(400, body)))).error, FailedPreconditionError)
+
+
 async def test_a_stream_can_say_that_the_prompt_is_too_long() -> None:
     async def behave(to: Exchange) -> None:
         await to.stream()

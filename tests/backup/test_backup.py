@@ -112,10 +112,13 @@ def test_a_damaged_file_is_found_and_costs_only_its_tenant(client, elsewhere, se
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     problems = memsvc("backup", "verify", tmp_path / "b", code=1)["problems"]
-    assert [problem["tenant"] for problem in problems] == ["ada"]
+    assert [(problem["tenant"], problem["file"]) for problem in problems] == [("ada", file.name)]
     restored = memsvc("backup", "restore", tmp_path / "b", "--target", other.target, code=1)
     assert restored["restored"] == 1
     assert [tenant.tenant for tenant in elsewhere.list_tenants()] == ["bob"]
+    file.unlink()
+    assert memsvc("backup", "create", tmp_path / "b", "--target", server.target)["written"] == 1
+    assert memsvc("backup", "verify", tmp_path / "b")["problems"] == []
 
 
 def test_what_was_forgotten_is_gone_once_older_backups_are_pruned(client, server, tmp_path):

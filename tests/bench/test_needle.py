@@ -1,12 +1,13 @@
 """The short form of the needle benchmark, on a model without training."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from memsvc_bench import markdown, needle, needle_card, needle_run
 from memsvc_bench.needle_figures import wilson
-from memsvc_bench.needle_plan import FULL, SWITCHES, Scale, passes
+from memsvc_bench.needle_plan import FULL, SWITCHES, Scale, passes, switches
 from typer.testing import CliRunner
 
 from memsvc.backbone.titans_mac import checkpoint
@@ -28,6 +29,10 @@ SMALL = Scale(
     histories=(256, 512, 768),
     rounds=1,
 )
+
+
+SWITCHED = ["gate: surprise alone", "gate: always open", "no momentum", "no decay", "first order"]
+"""Of a model that has all parts."""
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,7 @@ def result(folder, model, hay):
 
 def test_every_question_has_its_row(result):
     figures = result.figures
+    assert "--lengths 1024,1536,2048 " in result.command
     for family in ("similar", "fresh"):
         assert [figures[f"{family}, memory, {n:,}"]["n"] for n in SMALL.lengths] == [16] * 3
         assert figures[f"{family}, memory, 3,072"]["n"] == 32
@@ -83,7 +89,8 @@ def test_every_question_has_its_row(result):
     assert [figures[f"{n} facts, 2,048"]["n"] for n in (1, 8, 12)] == [2, 16, 24]
     assert [figures[f"{n} facts, 1,536"]["n"] for n in (1, 8, 12)] == [3, 16, 24]
     assert figures["wide, 12 facts, 1,536"]["n"] == 24
-    assert all(figures[name]["n"] == 16 for name in ("shipped", "wide", *SWITCHES))
+    assert all(figures[name]["n"] == 16 for name in ("shipped", "wide", *SWITCHED))
+    assert not any(name in figures for name in SWITCHES.keys() - set(SWITCHED))
 
 
 def test_a_gate_that_is_always_open_is_seen_to_be(result):
@@ -141,6 +148,9 @@ def test_a_folder_with_another_run_is_refused(result, folder, hay):
 def test_what_does_not_fit_is_refused_before_anything_is_computed(folder, model, hay):
     with pytest.raises(ValueError, match="trained on dna, not on text"):
         needle.bench("text", folder / "other", model=model, scale=SMALL)
+    for lengths in ((2_048,), (2_048, 1_024), (1_024, 1_024), (2_048, 4_096)):
+        with pytest.raises(ValueError, match="the first of them at most 1536"):
+            needle.bench("dna", folder / "other", model=model, scale=replace(SMALL, lengths=lengths))
     for beyond in (2_048, 3_000):
         with pytest.raises(ValueError, match="multiple of 16 past 2048"):
             measured(folder, model, hay, beyond=beyond)
@@ -152,9 +162,10 @@ def test_a_model_that_is_not_there_is_named_and_so_is_an_ablation_without_a_file
     result = CliRunner().invoke(make_app(), ["bench", "needle", "--preset", "dna", "--folder", str(tmp_path / "run")])
     assert result.exit_code != 0
     assert "there is no model at" in result.output
-    result = CliRunner().invoke(make_app(), ["bench", "needle", "--ablation", "wide"])
-    assert result.exit_code != 0
-    assert "--ablation" in result.output
+    for option, wrong in (("--ablation", "wide"), ("--lengths", "2048,two")):
+        result = CliRunner().invoke(make_app(), ["bench", "needle", option, wrong])
+        assert result.exit_code != 0
+        assert option in result.output
 
 
 def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model):
@@ -170,14 +181,21 @@ def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model
 
 def test_the_full_run_asks_often_enough_at_the_last_length():
     asked = {}
-    for each in passes("text", FULL, []):
+    planned = passes("text", FULL, ContextMemoryConfig(), [])
+    for each in planned:
         if each.hay == "unseen" and each.condition == "memory" and each.lengths[-1] == FULL.lengths[-1]:
             asked[each.table, each.family, each.needles] = (
                 asked.get((each.table, each.family, each.needles), 0) + each.streams * each.needles
             )
     assert asked["curve", "similar", 8] >= 200
     assert asked["capacity", "similar", 100] >= 200
-    assert len(set(passes("text", FULL, []))) == len(passes("text", FULL, []))
+    assert len(set(planned)) == len(planned)
+
+
+def test_each_part_is_switched_to_what_the_model_has_not():
+    assert switches(ContextMemoryConfig()) == SWITCHED
+    bare = ContextMemoryConfig(gate="open", momentum=False, decay=False, second_order=False)
+    assert switches(bare) == ["gate: learned", "gate: surprise alone", "with momentum", "with decay", "second order"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from memsvc_bench import overhead
 def test_every_variant_stands_beside_the_plain_server():
     result = overhead.bench(scale=overhead.QUICK)
     assert result.command == "memsvc bench overhead --starts 2 --seed 0"
-    names = [variant.name for variant in overhead.variants(1, "", Path())]
+    names = [variant.name for variant in overhead.variants("", Path())]
     rows = {name: row for name, row in result.figures.items() if isinstance(row, dict)}
     assert list(rows) == [f"{method}, {name}" for method in ("get", "write") for name in names]
     for row in rows.values():

@@ -266,11 +266,21 @@ def test_the_state_hash_is_that_of_the_stats(client, fake):
 
 
 def test_stats_say_what_is_kept(client, fake):
-    fake.stats = types_pb2.TenantStats(evicted=5, snapshots=3, snapshot_bytes=2**33, restore_pending=True, merged=4)
+    fake.stats = types_pb2.TenantStats(
+        evicted=5,
+        snapshots=3,
+        snapshot_bytes=2**33,
+        restore_pending=True,
+        merged=4,
+        residency="warm",
+        memory_bytes=2**34,
+        stored_bytes=2**35,
+    )
     stats = client.stats("ada")
     assert (stats.evicted, stats.snapshots, stats.snapshot_bytes) == (5, 3, 2**33)
     assert stats.restore_pending is True
     assert stats.merged == 4
+    assert (stats.residency, stats.memory_bytes, stats.stored_bytes) == ("warm", 2**34, 2**35)
 
 
 @pytest.mark.parametrize(("ids", "useful"), [("12", True), (["1", "12"], False), (("12",), True)])

@@ -73,6 +73,7 @@ def test_every_argument_reaches_the_server(client, fake):
             k=3,
             max_context_tokens=99,
             query="door",
+            min_seq=0,
             from_session="s",
             role="user",
             after=noon,
@@ -88,6 +89,7 @@ def test_every_argument_reaches_the_server(client, fake):
     ]
     assert (request.max_tokens, request.temperature, request.top_p, request.seed) == (9, 0.5, 0.25, -3)
     assert (list(request.stop), request.remember, request.session) == (["END"], True, "chat")
+    assert (request.HasField("min_seq"), request.min_seq) == (True, 0)
     recall = request.recall
     assert (recall.query, recall.k, recall.max_tokens, recall.off) == ("door", 3, 99, False)
     assert (recall.filter.session, recall.filter.role, recall.filter.metadata_json) == ("s", "user", '{"a":1}')
@@ -97,7 +99,9 @@ def test_every_argument_reaches_the_server(client, fake):
 def test_nothing_is_recalled_for_k_0(client, fake):
     fake.answers.append([FINISHED])
     list(client.generate("ada", "hello", k=0))
-    assert fake.asked("Generate")[0].recall.off
+    (request,) = fake.asked("Generate")
+    assert request.recall.off
+    assert not request.HasField("min_seq")
 
 
 def test_a_server_that_is_away_is_asked_again_before_anything_came(client, fake):
@@ -154,6 +158,7 @@ def test_what_the_server_refuses_is_raised(client, fake):
         ({"stop": [7]}, "stop[0]"),
         ({"remember": 1}, "remember"),
         ({"k": -1}, "k"),
+        ({"min_seq": -1}, "min_seq"),
         ({"timeout": 0}, "timeout"),
     ],
 )

@@ -62,7 +62,8 @@ SURFACE = {
     "recall": "tenant query k=10 session=None role=None after=None before=None metadata=None neighbours=0"
     " min_seq=None max_tokens=None as_of=None",
     "generate": "tenant prompt max_tokens=256 temperature=0.0 stop=() seed=None remember=False * top_p=1.0 session=None"
-    " k=10 max_context_tokens=None query=None from_session=None role=None after=None before=None metadata=None",
+    " k=10 max_context_tokens=None query=None min_seq=None from_session=None role=None after=None before=None"
+    " metadata=None",
     "get_entry": "tenant id as_of=None",
     "list_entries": "tenant session=None role=None after=None before=None metadata=None as_of=None"
     " include_evicted=False",

@@ -6,7 +6,8 @@ import pytest
 from typer.main import get_command
 
 from memsvc.cli.main import make_app
-from memsvc.server.config import Settings
+from memsvc.server.config import CONFIG_VARIABLE, Settings
+from memsvc.server.quota_config import QuotaConfig
 from tests.deploy.composition import ROOT, compose, make_secrets, memory, services
 
 SERVICES = sorted(services())
@@ -95,8 +96,19 @@ def test_a_server_has_time_to_drain():
     assert int(minutes[1]) * 60 > 2 * Settings().drain_s
 
 
+def test_nobody_may_use_all_of_it(monkeypatch):
+    """The file of quotas is in the container where the server looks for it."""
+    for name in ("memsvc", "memsvc-gpu"):
+        service = services()[name]
+        mounted = dict(reversed(volume.split(":")[:2]) for volume in service["volumes"])
+        monkeypatch.setenv(CONFIG_VARIABLE, str(ROOT / mounted[service["environment"][CONFIG_VARIABLE]]))
+        quotas = Settings().quotas
+        assert 0 < quotas.tenant.requests_per_s < QuotaConfig().tenant.requests_per_s
+        assert quotas.tenant.entries > 0
+
+
 def test_every_setting_and_command_exists():
-    known = {f"MEMSVC_{field.upper()}" for field in Settings.model_fields} | CLIENTS
+    known = {f"MEMSVC_{field.upper()}" for field in Settings.model_fields} | CLIENTS | {CONFIG_VARIABLE}
     commands = set(get_command(make_app()).commands)
     for name in ("memsvc", "memsvc-gpu"):
         service = services()[name]

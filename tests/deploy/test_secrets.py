@@ -55,7 +55,9 @@ def test_the_health_check_of_redis_needs_no_password_and_can_do_nothing_else(red
 
 def test_a_server_with_the_settings_of_the_container_serves(redis, secrets, tmp_path):
     given = {
-        variable.removeprefix("MEMSVC_").lower(): str(value).replace("/run/secrets", str(secrets))
+        variable.removeprefix("MEMSVC_").lower(): str(value)
+        .replace("/run/secrets", str(secrets))
+        .replace("/etc/memsvc", str(ROOT / "deploy"))
         for variable, value in services()["memsvc"]["environment"].items()
     }
     given["store"] = given["store"].replace("redis:6379", f"127.0.0.1:{redis.port}")

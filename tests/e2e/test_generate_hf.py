@@ -77,3 +77,20 @@ def test_a_model_that_is_not_here_is_named_at_the_start(tmp_path) -> None:
     said = refused(Server(tmp_path / "data", backbone=f"hf:{tmp_path / 'nowhere'}"))
     assert "backbone" in said
     assert "nowhere" in said
+
+
+def test_an_answer_may_slide_past_the_window_and_nothing_is_kept_where_the_settings_say_so(tmp_path) -> None:
+    save(tmp_path / "model", llama(max_position_embeddings=2048))
+    settings = {"backbone_window": 512, "backbone_slide": True, "backbone_prefix_bytes": 0, "backbone_dtype": "float32"}
+    with (
+        Server(tmp_path / "data", backbone=f"hf:{tmp_path / 'model'}", **settings) as server,
+        server.client() as client,
+    ):
+        client.create_tenant("t")
+        for _ in range(2):
+            assert answered(client, "t", LONG, k=0)[1].cached_tokens == 0
+        *_, last = client.generate("t", "hi", max_tokens=520, k=0)
+        assert last.usage.completion_tokens == 520
+        with pytest.raises(InvalidArgumentError) as failure:
+            answered(client, "t", LONG * 4, k=0)
+        assert failure.value.reason == "PROMPT_TOO_LONG"

@@ -50,9 +50,9 @@ def answered(client: MemoryClient, tenant: str, prompt=QUESTION, **options) -> t
 
 def expected(model, texts, prompt=QUESTION, **options) -> str:
     """What the model says after a stream of these texts, on its own."""
-    (stream,) = model.advance([model.start()], [model.tokens("".join(f"{text}\n" for text in texts))])
+    (told,) = model.advance([model.start()], [model.tokens("".join(f"{text}\n" for text in texts))])
     asked = Prompt(messages=(Message("user", prompt),), **{"max_tokens": 24, **options})
-    return "".join(item.text for item in answer(model, stream, asked) if isinstance(item, Piece))
+    return "".join(item.text for item in answer(model, told.stream, asked) if isinstance(item, Piece))
 
 
 def test_the_answer_follows_what_the_tenant_was_told(client, model) -> None:

@@ -1,26 +1,32 @@
 """The stream into a context memory is a part of the view: a function of the log, whatever happens around it."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from memsvc.backbone.titans_mac import checkpoint
+from memsvc.engine.contexts import Contexts
 from memsvc.engine.engine import Engine
 from memsvc.engine.imported import check_header, check_record
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.past import Moment
-from memsvc.errors import FailedPreconditionError, InvalidArgumentError
+from memsvc.engine.steps import Steps
+from memsvc.errors import FailedPreconditionError, InvalidArgumentError, OutOfRangeError
 from memsvc.memory.config import MemoryConfig
 from memsvc.store.types import Origin, Record, RecordKind
 from memsvc.tenant.archive import Header
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import decode_create, decode_payload, encode_create
-from tests.backbone.titans_mac.build import loaded, save
+from tests.backbone.titans_mac.build import bytes_tokenizer, loaded, save
+from tests.backbone.titans_mac.conftest import lively, tiny
 from tests.engine.conftest import create, payload, running, state, turns
 from tests.engine.test_erasure import erased
 from tests.engine.test_files import exported, imported
 
 TURNS = turns(12)
+TENANTS = [f"t{i}" for i in range(6)]
 SAVING = {"snapshot_min_tokens": 1, "snapshot_idle_s": 1000.0}
 
 
@@ -59,7 +65,7 @@ async def snapshot(engine: Engine, tenant: str = "t") -> None:
 def through(model, texts) -> bytes:
     """What the model itself makes of texts, each with a line's end."""
     (after,) = model.advance([model.start()], [model.tokens("".join(f"{text}\n" for text in texts))])
-    return model.pack(after)
+    return model.pack(after.stream)
 
 
 def texts(payloads) -> list[str]:
@@ -77,6 +83,25 @@ async def test_the_stream_is_the_texts_in_the_logs_order_however_they_come(tmp_p
         for at in range(0, len(TURNS), batch):
             await engine.write("t", TURNS[at : at + batch])
         assert await stream(engine) == through(model, TEXTS)
+
+
+async def test_a_fork_is_waited_for_as_far_as_it_is_asked_to_know(tmp_path, file, model) -> None:
+    async with running(tmp_path / "d", context_model=str(file)) as engine:
+
+        async def forked(min_seq: int | None = None) -> bytes:
+            return model.pack((await engine.reads.context_memory("t", min_seq)).stream)
+
+        await create_streaming(engine)
+        first = (await engine.write("t", TURNS[:6], applied=True)).seq
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine.thread.ingest, "unit", lambda *_, **__: False)
+            await engine.write("t", TURNS[6:])
+            assert await forked(0) == await forked(first) == through(model, TEXTS[:6])
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(forked(), 0.1)
+        assert await forked() == through(model, TEXTS)
+        with pytest.raises(OutOfRangeError):
+            await forked(first + 2)
 
 
 async def test_restarts_and_snapshots_do_not_show(tmp_path, file, model) -> None:
@@ -106,7 +131,7 @@ async def test_the_state_hash_is_over_the_stream_and_its_model(tmp_path, file) -
         model = engine.shelf.find("small")
         async with engine.using("t") as opened:
             (further,) = model.advance([opened.view.context.stream(model)], [[1]])
-            await engine.thread.call(lambda: opened.view.context.advanced(further, model))
+            await engine.thread.call(lambda: opened.view.context.advanced(further.stream, model))
         assert len(hashes | {await state(engine)}) == 5
 
 
@@ -128,6 +153,40 @@ async def test_a_crowd_of_tenants_equals_each_alone(tmp_path, file, model, offlo
         await engine.write("without", TURNS)
         for name, batch in tenants.items():
             assert await stream(engine, name) == through(model, texts(batch))
+
+
+@pytest.mark.parametrize(("gate", "most"), [(-1000.0, 3), (1000.0, 2)], ids=["nothing is written", "everything is"])
+async def test_a_unit_of_work_is_a_few_chunks_and_fewer_where_they_write(tmp_path, monkeypatch, gate, most) -> None:
+    network = lively(replace(tiny(), vocabulary=256))
+    network.memory.rates.bias.data[3] = gate
+    file = tmp_path / "small.safetensors"
+    checkpoint.save(file, network, bytes_tokenizer(), {})
+    unit, tell, units = Steps.unit, Contexts.tell, list[int]()
+
+    def watched_unit(self) -> None:
+        units.append(0)
+        unit(self)
+
+    def watched_tell(self, pieces):
+        told = tell(self, pieces)
+        units[-1] += sum(each.tokens for each in told) // network.config.chunk
+        return told
+
+    monkeypatch.setattr(Steps, "unit", watched_unit)
+    monkeypatch.setattr(Contexts, "tell", watched_tell)
+    text = "the code of the box is 48213; " * 30
+    async with running(tmp_path / "d", context_model=str(file)) as engine:
+        for tenant in TENANTS:
+            await create_streaming(engine, tenant)
+        await asyncio.gather(*(engine.write(tenant, [payload("e", text)]) for tenant in TENANTS))
+        for tenant in TENANTS:
+            assert await stream(engine, tenant) == through(loaded(file), [text])
+        counters = engine.thread.ingest.counters
+    chunks = len(text) // network.config.chunk
+    assert max(units) == most
+    assert sum(units) == len(TENANTS) * chunks
+    assert counters.context_tokens == len(TENANTS) * chunks * network.config.chunk
+    assert counters.context_wrote == (counters.context_tokens if gate > 0 else 0)
 
 
 @pytest.mark.parametrize("at", [0, 1])

@@ -10,6 +10,7 @@ import pytest
 from memsvc.engine import machine
 from memsvc.engine.engine import Engine
 from memsvc.engine.past import Moment
+from memsvc.engine.results import Stats
 from memsvc.errors import NotFoundError, ResourceExhaustedError
 from tests.engine.conftest import create, payload, running, state, turns
 
@@ -58,6 +59,29 @@ async def test_many_tenants_fit_in_little_memory_and_all_are_as_they_were(tmp_pa
     assert where.hot + where.warm + where.cold == TENANTS
     assert where.used_bytes <= where.limit_bytes == LIMIT
     assert where.unloads >= 2 * TENANTS
+
+
+async def test_a_tenant_says_where_it_was_and_what_it_takes(tmp_path) -> None:
+    async with running(tmp_path / "data", slots=1, snapshot_min_tokens=1) as engine:
+        for tenant in ("a", "b"):
+            await create(engine, tenant, chunk=16)
+            await engine.write(tenant, turns(20), applied=True)
+
+        async def asked(tenant: str) -> Stats:
+            found = await engine.reads.stats(tenant, state_hash=False)
+            opened = engine.find(tenant)
+            assert found.memory_bytes == engine.thread.runner.bytes_of(opened.key) > found.config.weights_bytes
+            assert found.stored_bytes == await engine.store.size(opened.uid) > sum(len(e.data) for e in turns(20))
+            return found
+
+        assert (await asked("b")).residency == "hot", "it learnt last, and there is one slot"
+        assert (await asked("a")).residency == "warm"
+        assert (await asked("a")).residency == "hot", "its weights were looked at"
+        before = await asked("a")
+        await engine.keeper.unload(engine.find("a"))
+        after = await asked("a")
+        assert after.residency == "cold"
+        assert after.stored_bytes > before.stored_bytes, "by its snapshot"
 
 
 async def test_all_at_once_wait_for_each_other_or_are_told_to_come_again(tmp_path) -> None:

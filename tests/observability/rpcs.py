@@ -6,13 +6,15 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from memsvc.v1 import auth_pb2 as auth
+from memsvc.v1 import generate_pb2 as generate
 from memsvc.v1 import memory_pb2 as memory
 from memsvc.v1 import tenants_pb2 as tenants
 from memsvc.v1 import types_pb2 as types
 
 SERVICES = {
     service.full_name: service
-    for module in (memory, tenants)
+    for module in (memory, tenants, generate, auth)
     for service in module.DESCRIPTOR.services_by_name.values()
 }
 METHODS = {f"{name}/{method.name}": method for name, service in SERVICES.items() for method in service.methods}
@@ -25,9 +27,12 @@ def entry(planted: str, id: str) -> types.Entry:
 
 
 def requests(
-    planted: str, tenant: str, operation: str, export: Sequence[bytes]
+    planted: str, tenant: str, operation: str, export: Sequence[bytes], key: str
 ) -> dict[str, list[Message | list[Any]]]:
-    """By method's name: what is served, and then what is not. A list of messages is a stream of them."""
+    """By method's name: what is served, and then what is not. A list of messages is a stream of them.
+
+    `operation` is an erasure of the tenant's, `export` a tenant's file in parts, and `key` the id of one that may go.
+    """
     filtered = types.Filter(session=planted, metadata_json=json.dumps({planted: planted}))
     broken = types.Filter(metadata_json=f'{{"{planted}": ')
     opened = memory.WriteStreamRequest(open=memory.WriteStreamOpen(tenant=tenant))
@@ -69,6 +74,30 @@ def requests(
         ],
         "DeleteEntry": [memory.DeleteEntryRequest(tenant=tenant, id="b", request_id="d")],
         "Feedback": [memory.FeedbackRequest(tenant=tenant, ids=["a"], useful=True, request_id="f")],
+        "Generate": [
+            generate.GenerateRequest(
+                tenant=tenant,
+                messages=[
+                    generate.Message(role=generate.ROLE_SYSTEM, text=planted),
+                    generate.Message(text=f"what is {planted}?"),
+                ],
+                stop=[f"{planted}."],
+                remember=True,
+                session=planted,
+                recall=generate.GenerateRecall(query=planted, filter=filtered),
+            ),
+            generate.GenerateRequest(tenant=tenant, messages=[generate.Message(text=planted)]),
+            generate.GenerateRequest(tenant=tenant, messages=[generate.Message(text=planted)], stop=[planted] * 17),
+        ],
+        "CreateKey": [
+            auth.CreateKeyRequest(name=planted, grants=[auth.Grant(tenant=tenant, rights=[auth.RIGHT_READ])]),
+            auth.CreateKeyRequest(name=f"{planted}\0", grants=[auth.Grant(tenant=tenant, rights=[auth.RIGHT_READ])]),
+            auth.CreateKeyRequest(name=planted, grants=[auth.Grant(tenant=f"{planted}*", rights=[auth.RIGHT_READ])]),
+        ],
+        "ListKeys": [auth.ListKeysRequest(), auth.ListKeysRequest(page_token=planted)],
+        "RotateKey": [auth.RotateKeyRequest(id=key), auth.RotateKeyRequest(id=planted)],
+        # Some send the whole of a key for its id.
+        "RevokeKey": [auth.RevokeKeyRequest(id=key), auth.RevokeKeyRequest(id=planted)],
         "GetTenant": [of_tenants("GetTenant")],
         "ListTenants": [tenants.ListTenantsRequest(), tenants.ListTenantsRequest(page_token=planted)],
         "UpdateTenant": [

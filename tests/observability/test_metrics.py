@@ -9,12 +9,16 @@ import grpc
 import pytest
 from memsvc_client import Entry, NotFoundError
 
+from memsvc.observability.watched_store import OPERATIONS
 from memsvc.v1.memory_pb2 import RecallRequest, WriteStreamOpen, WriteStreamRequest
 from tests.observability.eventually import eventually
 from tests.observability.scrape import Scrape, page, url_of
 from tests.serving import Server, Stubs
 
 SECRET = "xylophone"
+API = Path(__file__).parents[2] / "protos" / "memsvc" / "v1" / "types.proto"
+NOTICED = {"snapshot", "restored"}
+"""Events that are no part of a fold; they have counters of their own, or none."""
 
 
 def test_calls_are_counted_by_method_and_code(server) -> None:
@@ -80,6 +84,21 @@ def test_what_is_written_shows_as_entries_tokens_surprise_and_lag(server) -> Non
     )
 
 
+def test_what_a_context_memory_takes_in_shows(server) -> None:
+    before = Scrape(server)
+    with server.client() as client:
+        client.create_tenant("streams", context_memory="text")
+        client.write("streams", [Entry("the access code of Tamoru is 48213, by the way. " * 30)], wait="applied")
+        client.state_hash("streams")
+    after = Scrape(server)
+    grown = {name: after.total(name) - before.total(name) for name in after.names}
+    taken, written = grown["memsvc_context_tokens_total"], grown["memsvc_context_written_tokens_total"]
+    assert 0 < written < taken
+    assert taken % 64 == 0, "in whole chunks"
+    assert grown["memsvc_context_tenants"] == 1
+    assert after.value("memsvc_context_queue_records") == 0
+
+
 def test_a_recall_shows_its_phases(server) -> None:
     with server.client() as client:
         client.create_tenant("phases")
@@ -106,6 +125,17 @@ def test_restarts_and_what_waits_to_be_saved_show(server) -> None:
         after = eventually(lambda: (seen := Scrape(server)).value("memsvc_snapshots_total") > before and seen)
         assert after.value("memsvc_snapshot_failures_total") == 0
         assert after.value("memsvc_replay_bytes") < 4000, "what is saved need not be replayed"
+
+
+def test_what_has_not_happened_yet_shows_as_none(tmp_path) -> None:
+    """Prometheus sees no growth in a series that begins with 1: the first quarantine would wake nobody."""
+    with Server(tmp_path / "data", metrics_port=0) as server:
+        seen = Scrape(server)
+    events = {dict(labels)["kind"]: value for (name, labels), value in seen.samples.items() if "events_total" in name}
+    told = re.findall(r"// Something that happened.*?string kind", API.read_text(), re.DOTALL)[0]
+    assert events == dict.fromkeys(set(re.findall(r"`(\w+)`", told)) - NOTICED, 0)
+    failures = {dict(labels)["operation"] for name, labels in seen.samples if name == "memsvc_store_failures_total"}
+    assert failures == OPERATIONS
 
 
 def test_what_a_server_is_and_holds_shows(server) -> None:

@@ -14,6 +14,7 @@ from memsvc_client import (
     InvalidArgumentError,
     Message,
     NotFoundError,
+    OutOfRangeError,
     PermissionDeniedError,
     ResourceExhaustedError,
     RetryPolicy,
@@ -155,6 +156,28 @@ async def test_what_is_recalled_is_what_the_filter_and_the_query_say(tmp_path) -
     assert tokens[0].recalled[0].id == "e3"
 
 
+async def test_an_answer_knows_what_was_written_before_it_unless_it_is_told_to_wait_for_less(tmp_path) -> None:
+    async with serving(tmp_path, ScriptedBackbone("yes")) as place:
+
+        async def found(**waits) -> set[str]:
+            first, *_ = [token async for token in place.client.generate("t", "acgtacgt", **waits)]
+            return {hit.id for hit in first.recalled}
+
+        await place.engine.write("t", [payload("old", "acgtacgt")], applied=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(place.engine.thread.ingest, "unit", lambda *_, **__: False)
+            seq = (await place.engine.write("t", [payload("new", "gtacgtac")])).seq
+            assert await found(min_seq=0) == await found(min_seq=seq - 1) == {"old"}
+            assert await found(k=0) == set(), "where nothing is read there is nothing to wait for"
+            for waits in ({}, {"min_seq": seq}, {"min_seq": seq, "k": 0}):
+                with pytest.raises(DeadlineExceededError):
+                    await found(timeout=0.3, **waits)
+        assert await found() == await found(min_seq=seq) == {"old", "new"}
+        for k in (0, 10):
+            with pytest.raises(OutOfRangeError, match="min_seq"):
+                await found(min_seq=seq + 1, k=k)
+
+
 async def test_question_and_answer_are_remembered_together_or_not_at_all(tmp_path) -> None:
     async with serving(tmp_path, ScriptedBackbone("It is ", "blue")) as place:
         tokens = [token async for token in place.client.generate("t", "the door?", remember=True, session="chat")]
@@ -260,6 +283,7 @@ async def test_what_the_model_cannot_do_is_told(tmp_path, error, kind) -> None:
         ({"recall": {"k": 101}}, "recall.k"),
         ({"recall": {"max_tokens": -1}}, "recall.max_tokens"),
         ({"recall": {"query": "x" * 70_000}}, "recall.query"),
+        ({"min_seq": -1}, "min_seq"),
         ({"tenant": ""}, "tenant"),
     ],
 )

@@ -16,6 +16,7 @@ burst_s = 1
 [quotas.principals."key:*"]
 requests_per_s = 3
 streams = 1
+tokens_per_s = 1000
 """
 
 
@@ -48,6 +49,19 @@ def test_a_key_that_asks_too_often_is_refused_and_no_other(server, admin) -> Non
         assert client.write("shared", Entry("acgt", id="modest")).seq
     for i in range(10):
         admin.write("shared", Entry("acgt", id=f"admin {i}"))
+
+
+def test_tokens_are_counted_for_whoever_wrote_them(server, admin) -> None:
+    admin.create_tenant("written", exist_ok=True)
+    author, other = (admin.create_key(name, {"written": ["read", "write"]}) for name in ("author", "other"))
+    with server.client(api_key=author.secret, timeout=5) as client:
+        client.write("written", "acgtacgt" * 4_000, wait="applied")
+        with pytest.raises(ResourceExhaustedError) as refusal:
+            client.write("written", "acgt")
+    assert refusal.value.metadata == {"quota": "tokens_per_s", "scope": "principal", "limit": "1000"}
+    assert refusal.value.retry_after > 5
+    with server.client(api_key=other.secret) as client:
+        assert client.write("written", "acgt").seq
 
 
 def test_what_a_tenants_quota_lets_in_a_principals_may_still_refuse(server, admin) -> None:

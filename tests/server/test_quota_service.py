@@ -38,6 +38,9 @@ requests_per_s = 20
 [quotas.tenants."bytes a second"]
 bytes_per_s = 100
 
+[quotas.tenants."tokens"]
+tokens_per_s = 100
+
 [quotas.tenants."flow"]
 bytes_per_s = 10_000
 
@@ -123,6 +126,22 @@ def test_bytes_a_second(client) -> None:
     error = exhausted(lambda: client.write("bytes a second", "y"))
     assert error.metadata == {"quota": "bytes_per_s", "scope": "tenant", "limit": "100"}
     assert error.retry_after > 50
+
+
+def test_tokens_a_second(client) -> None:
+    client.create_tenant("tokens")
+    client.write("tokens", "acgtacgt" * 4_000, wait="applied")
+    tokens = client.stats("tokens").tokens
+    assert tokens > 20_000
+    for write in (
+        lambda: client.write("tokens", "acgt", timeout=5),
+        lambda: client.update_entry("tokens", Entry("acgt", id="none"), timeout=5),
+    ):
+        error = exhausted(write)
+        assert error.metadata == {"quota": "tokens_per_s", "scope": "tenant", "limit": "100"}
+        assert (tokens - 100) / 100 - PATIENCE_S < error.retry_after < tokens / 100
+        assert "written tokens a second" in str(error)
+    assert client.recall("tokens", "acgtacgtacgt").hits, "who reads pays for nothing"
 
 
 def test_a_stream_of_too_many_bytes_a_second_is_slowed_down_and_not_refused(server, client) -> None:

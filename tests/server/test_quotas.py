@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from memsvc.errors import ResourceExhaustedError
 from memsvc.server import quotas as quotas_module
 from memsvc.server.quota_config import QuotaConfig
-from memsvc.server.quotas import Quotas, Scope, request
+from memsvc.server.quotas import Quotas, Scope, request, written
 
 
 class Clock:
@@ -101,6 +101,26 @@ def test_what_is_refused_uses_nothing_of_what_is_left() -> None:
         assert refused(quotas, size=1).metadata["quota"] == "bytes_per_s"
     for _ in range(9):
         quotas.admit("other", "p", request(0))
+
+
+def test_tokens_that_were_written_are_paid_for_by_what_follows() -> None:
+    clock = Clock()
+    quotas = made(clock, burst_s=1, tenant={"tokens_per_s": 100}, principals={"p": {"tokens_per_s": 10}})
+    for _ in range(3):  # nothing of them is known yet
+        quotas.admit("t", "q", request(1, writes=True))
+    quotas.charge("t", "q", written(300))
+    with pytest.raises(ResourceExhaustedError) as caught:
+        quotas.admit("t", "q", request(1, writes=True))
+    assert caught.value.metadata == {"quota": "tokens_per_s", "scope": "tenant", "limit": "100"}
+    assert caught.value.retry_after == pytest.approx(2)
+    quotas.admit("t", "q", request(1))
+    quotas.admit("another", "q", request(1, writes=True))
+    clock.now += 2
+    quotas.admit("t", "q", request(1, writes=True))
+    quotas.charge("t", "p", written(20))
+    assert quotas.wait("another", "p", request(1, writes=True)) == pytest.approx(1)
+    assert quotas.limits("t", "", written(0))
+    assert not made().limits("t", "p", written(0))
 
 
 def test_nobody_and_no_tenant_have_no_quota() -> None:

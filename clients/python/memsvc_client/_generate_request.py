@@ -33,6 +33,7 @@ def generate(
     k: int,
     max_context_tokens: int | None,
     query: str | None,
+    min_seq: int | None,
     entry_filter: types_pb2.Filter | None,
 ) -> generate_pb2.GenerateRequest:
     """Return the request for an answer; with `k` 0 nothing is recalled for it."""
@@ -55,6 +56,7 @@ def generate(
         remember=_values.boolean("remember", remember),
         recall=recall,
         session=_values.string("session", session or ""),
+        min_seq=None if min_seq is None else _values.integer("min_seq", min_seq, 0, _values.MAX_INT64),
     )
 
 

@@ -240,6 +240,7 @@ class AsyncMemoryClient:
         k: int = 10,
         max_context_tokens: int | None = None,
         query: str | None = None,
+        min_seq: int | None = None,
         from_session: str | None = None,
         role: str | None = None,
         after: datetime | None = None,
@@ -265,6 +266,7 @@ class AsyncMemoryClient:
             k: at most so many entries are recalled; 0 recalls nothing.
             max_context_tokens: what they may take of the prompt; what suits the model when None.
             query: what to recall; the last message when None.
+            min_seq: wait until this record is applied; 0 waits for none, None for all committed when the call arrives.
             role: only entries of this one; the next ones too are the filter of `recall`.
             after: only entries from then on.
             before: only entries before then.
@@ -275,6 +277,7 @@ class AsyncMemoryClient:
         Raises:
             InvalidArgumentError: an argument is wrong, or the prompt too long; `field` names it.
             NotFoundError: no such tenant.
+            OutOfRangeError: `min_seq` is beyond the log's head.
             FailedPreconditionError: the server has no language model (reason NO_BACKBONE), or it does not work.
             UnavailableError: the server, or the model's, is gone.
         """
@@ -291,6 +294,7 @@ class AsyncMemoryClient:
             k=k,
             max_context_tokens=max_context_tokens,
             query=query,
+            min_seq=min_seq,
             entry_filter=_requests.entry_filter(from_session, role, after, before, metadata),
         )
         trip = self._core.trip(tenant, ANSWER_S if timeout is None else timeout)

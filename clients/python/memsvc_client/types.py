@@ -367,6 +367,12 @@ class TenantStats:
     """Restarts of the memory's learning so far, by drift or by hand."""
     restart_tokens_left: int
     """Tokens that the restart under way still lasts, 0 for none."""
+    residency: str
+    """Where it was when this was asked: `hot`, its weights in a slot; `warm`, in memory; `cold`, in the store alone."""
+    memory_bytes: int
+    """Bytes of the server's memory that it takes now, weights included."""
+    stored_bytes: int
+    """Bytes in the store that it takes, about, snapshots included."""
     evicted: int
     """Entries that left the index because there were more than the policies allow."""
     snapshots: int

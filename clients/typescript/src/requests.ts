@@ -119,6 +119,7 @@ export function generate(tenant: string, prompt: string | readonly Message[], op
       maxTokens: recalls.maxTokens === undefined ? 0 : int32("recall.maxTokens", recalls.maxTokens, 1),
       filter: filterOf(recalls),
     },
+    minSeq: given(int64, "minSeq", options.minSeq),
   });
 }
 

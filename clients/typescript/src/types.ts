@@ -124,6 +124,8 @@ export interface GenerateOptions extends CallOptions {
   session?: string;
   /** What to recall: the last message's subject, among all entries, unless it says otherwise. */
   recall?: Filter & { query?: string; k?: number; maxTokens?: number } | false;
+  /** Wait until this record is applied, 0 waits for none. All that was committed when the call arrives where it is left out. */
+  minSeq?: number;
 }
 
 /** Settings of a tenant; what is left out is the server's default. */

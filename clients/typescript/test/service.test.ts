@@ -163,6 +163,9 @@ test("an answer comes as what was recalled, pieces, and usage", async () => {
   assert.equal(said[0]!.seq, usage?.rememberedSeq);
   const bare = await all(client.generate(id, [{ role: "user", text: "and now?" }], { recall: false }));
   assert.deepEqual(bare[0]!.recalled?.hits, []);
+  const head = (await client.stats(id, { live: true })).headSeq;
+  await all(client.generate(id, "and now?", { minSeq: head }));
+  await assert.rejects(all(client.generate(id, "and now?", { minSeq: head + 1 })), OutOfRangeError);
 });
 
 test("what is wrong is named, here and by the server", async () => {

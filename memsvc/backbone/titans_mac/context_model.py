@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from memsvc.backbone.titans_mac.checkpoint import Loaded
-from memsvc.backbone.titans_mac.stream import Stream, advance, pack, start, unpack
+from memsvc.backbone.titans_mac.stream import Advanced, Stream, advance, pack, start, unpack
 from memsvc.errors import DataLossError, FailedPreconditionError
 
 HASH_DIGITS = 12
@@ -63,7 +63,7 @@ class ContextModel:
         tokens = self.tokens(text + END)
         return [tokens[at : at + self.chunk] for at in range(0, len(tokens), self.chunk)]
 
-    def advance(self, streams: Sequence[Stream], tokens: Sequence[Sequence[int]]) -> list[Stream]:
+    def advance(self, streams: Sequence[Stream], tokens: Sequence[Sequence[int]]) -> list[Advanced]:
         """Return each stream after its tokens; what becomes of one does not depend on the others."""
         return advance(self.model, streams, tokens)
 

@@ -29,7 +29,7 @@ def generate(
     sample = Sampler(temperature, top_p, seed)
     while True:
         yield (token := sample(following(model, [stream])[0]))
-        (stream,) = advance(model, [stream], [[token]])
+        stream = advance(model, [stream], [[token]])[0].stream
 
 
 def answer(model: ContextModel, stream: Stream, prompt: Prompt) -> Iterator[Piece | Usage | None]:
@@ -54,7 +54,7 @@ def answer(model: ContextModel, stream: Stream, prompt: Prompt) -> Iterator[Piec
             "prompt", f"has more than the {PROMPT_TOKENS} tokens that are accepted", reason="PROMPT_TOO_LONG"
         )
     for at in range(0, len(tokens), model.chunk):
-        (stream,) = model.advance([stream], [tokens[at : at + model.chunk]])
+        stream = model.advance([stream], [tokens[at : at + model.chunk]])[0].stream
         yield None
     if not stream.tail:
         raise InvalidArgumentError("prompt", "has no token that the model knows, and nothing was told before it")

@@ -7,6 +7,7 @@ a fork is the same object.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -36,13 +37,23 @@ class Stream:
         return int(self.state.chunks) * self.state.blocks[0].keys.shape[2] + len(self.tail)
 
 
+class Advanced(NamedTuple):
+    """What became of a stream."""
+
+    stream: Stream
+    tokens: int
+    """Of the chunks that became whole."""
+    wrote: int
+    """Those of them that the memory's gate let write."""
+
+
 def start(model: TitansMac) -> Stream:
     """Return the stream before its first token."""
     return Stream(model.initial(1))
 
 
 @torch.no_grad()
-def advance(model: TitansMac, streams: Sequence[Stream], tokens: Sequence[Sequence[int]]) -> list[Stream]:
+def advance(model: TitansMac, streams: Sequence[Stream], tokens: Sequence[Sequence[int]]) -> list[Advanced]:
     """Return each stream after its tokens. What becomes of one does not depend on the others, to the bit.
 
     Args:
@@ -53,13 +64,17 @@ def advance(model: TitansMac, streams: Sequence[Stream], tokens: Sequence[Sequen
     b = model.config.chunk
     waiting = [[*stream.tail, *new] for stream, new in zip(streams, tokens, strict=True)]
     states = [stream.state for stream in streams]
+    passed, wrote = [0] * len(streams), [0] * len(streams)
     while ready := [i for i, tail in enumerate(waiting) if len(tail) > b]:
         chunk = torch.tensor([waiting[i][:b] for i in ready], device=model.embedding.weight.device)
-        after = model.stream(chunk, stack([states[i] for i in ready], model.config)).state
-        for at, i in enumerate(ready):
-            states[i] = row(after, at, model.config)
+        after = model.stream(chunk, stack([states[i] for i in ready], model.config))
+        for at, (i, written) in enumerate(zip(ready, after.write.sum(1).tolist(), strict=True)):
+            states[i] = row(after.state, at, model.config)
+            passed[i] += b
+            wrote[i] += round(written)
             del waiting[i][:b]
-    return [Stream(state, tuple(tail)) for state, tail in zip(states, waiting, strict=True)]
+    streamed = (Stream(state, tuple(tail)) for state, tail in zip(states, waiting, strict=True))
+    return [Advanced(*each) for each in zip(streamed, passed, wrote, strict=True)]
 
 
 @torch.no_grad()

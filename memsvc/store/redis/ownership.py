@@ -110,6 +110,8 @@ class Ownership:
             await lease.release()
         except TROUBLE as error:
             log.warning("the lease of shard %d runs out by itself: %s", lease.shard, translate(error))
+        except Exception:  # whatever that is, it is this shard's alone
+            log.exception("the lease of shard %d runs out by itself", lease.shard)
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 
@@ -126,13 +128,17 @@ class Ownership:
     async def _round(self, predecessor: str = "") -> None:
         """Do all once. A predecessor is a process of that address that is gone: its port is ours."""
         due = [lease for lease in self._leases.values() if lease.is_due]
-        await asyncio.gather(*(lease.renew() for lease in due))
+        # One that cannot be renewed, on a node of a cluster that is away, must not end the care for the others.
+        renewed = await asyncio.gather(*(lease.renew() for lease in due), return_exceptions=True)
         members = await self._beat(0 if self._retiring else self._process.lease_ms)
         self._share = -(-self.shards // max(1, members))
         await self._look()
         if not self._retiring:
             await self._take(predecessor)
             self._offer()
+        for failure in renewed:
+            if failure is not None:
+                raise failure
 
     async def _beat(self, lasting_ms: int) -> int:
         return len(

@@ -21,7 +21,8 @@ def test_an_entry_is_its_text_and_a_lines_end_in_pieces_of_at_most_a_chunk(small
 
 
 def test_a_stream_takes_memory_from_its_first_chunk_on_and_none_of_its_neighbours(small):
-    few, many, more = small.advance([small.start()] * 3, [[1], [2] * 40, [3] * 40])
+    advanced = small.advance([small.start()] * 3, [[1], [2] * 40, [3] * 40])
+    few, many, more = (each.stream for each in advanced)
     assert (small.bytes_of(small.start()), small.bytes_of(few)) == (0, 0)
     for stream in (many, more):
         tensors = list(stream.state.tensors())
@@ -30,7 +31,7 @@ def test_a_stream_takes_memory_from_its_first_chunk_on_and_none_of_its_neighbour
 
 
 def test_what_is_no_stream_of_the_model_is_refused(small):
-    (stream,) = small.advance([small.start()], [[1, 2, 3]])
+    stream = small.advance([small.start()], [[1, 2, 3]])[0].stream
     assert small.pack(small.unpack(small.pack(stream))) == small.pack(stream)
     for damaged in (b"", b"no stream", small.pack(Stream(stream.state, (256,)))):
         with pytest.raises(DataLossError):

@@ -22,7 +22,7 @@ def words(length, seed=0):
 def through(model, pieces, stream=None):
     stream = stream or start(model)
     for piece in pieces:
-        (stream,) = advance(model, [stream], [piece])
+        stream = advance(model, [stream], [piece])[0].stream
     return stream
 
 
@@ -47,13 +47,28 @@ def test_a_stream_equals_one_call_of_the_model(model):
     assert 0 < float(passed.write.mean()) < 0.9
 
 
+def test_it_is_told_what_became_whole_and_what_was_written(model):
+    tokens = words(128)
+    with torch.no_grad():
+        write = model.stream(torch.tensor([tokens]), model.initial(1)).write[0]
+    first = advance(model, [start(model)], [tokens[:40]])[0]
+    second = advance(model, [first.stream], [tokens[40:97]])[0]
+    nothing = advance(model, [second.stream], [tokens[97:]])[0]
+    assert [(each.tokens, each.wrote) for each in (first, second, nothing)] == [
+        (32, int(write[:32].sum())),
+        (64, int(write[32:96].sum())),
+        (0, 0),
+    ]
+    assert 0 < second.wrote < 64
+
+
 @given(lengths=st.lists(st.integers(1, LENGTH), min_size=1, max_size=6), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=20)
 def test_a_batch_of_tenants_equals_each_alone(model, lengths, seed):
     tokens = [words(length, seed + i) for i, length in enumerate(lengths)]
     more = [words(length % 40, i) for i, length in enumerate(lengths)]
-    together = advance(model, [start(model) for _ in tokens], tokens)
-    together = advance(model, together, more)
+    together = [each.stream for each in advance(model, [start(model) for _ in tokens], tokens)]
+    together = [each.stream for each in advance(model, together, more)]
     logits = following(model, together)
     for i, (first, second) in enumerate(zip(tokens, more, strict=True)):
         alone = through(model, [first, second])
@@ -72,7 +87,7 @@ def test_a_restored_stream_goes_on_to_the_same_tokens(model, length):
         logits = following(model, [stream, restored])
         assert torch.equal(logits[0], logits[1])
         token = int(logits[0].argmax())
-        stream, restored = advance(model, [stream, restored], [[token], [token]])
+        stream, restored = (each.stream for each in advance(model, [stream, restored], [[token], [token]]))
     assert same(model, stream, restored)
 
 

@@ -3,12 +3,14 @@
 import asyncio
 
 import pytest
+from redis.exceptions import ConnectionError  # Redis's own
 
 from memsvc.errors import UnavailableError
 from memsvc.store.redis.committer import Committer
 from memsvc.store.redis.destruction import Destruction
 from memsvc.store.redis.keys import Keys
 from memsvc.store.redis.lease import Lease
+from memsvc.store.redis.ownership import Ownership
 from memsvc.store.redis.store import RedisOptions, RedisStore
 from memsvc.store.redis.url import parse
 from memsvc.store.types import ShardEvent
@@ -110,4 +112,50 @@ async def test_a_shard_whose_commit_broke_off_is_taken_afresh(server, connection
     await connection.delete(bucket)
     await taken_afresh(store, shard)
     await write(store, tenant.uid, payload("b"))
+    await store.close()
+
+
+async def test_a_shard_that_cannot_be_released_keeps_no_other(server, connection, monkeypatch, caplog) -> None:
+    release = Lease.release
+
+    async def fail_for_one(self: Lease) -> None:
+        if self.shard == 0:
+            await self.committer.close()
+            await self._log.aclose()
+            raise ZeroDivisionError
+        await release(self)
+
+    store = await open_store(server)
+    with monkeypatch.context() as broken:
+        broken.setattr(Lease, "release", fail_for_one)
+        await store.close()
+    assert "the lease of shard 0 runs out by itself" in caplog.text
+    assert [await connection.exists(Keys().shard(shard).lease) for shard in range(2)] == [1, 0]
+
+
+async def test_a_shard_that_cannot_be_renewed_keeps_the_process_from_nothing_else(
+    server, connection, monkeypatch, caplog
+) -> None:
+    renew, beats = Lease.renew, Ownership._beat
+    failed, beaten = asyncio.Event(), asyncio.Event()
+
+    async def fail_for_one(self: Lease) -> None:
+        if self.shard == 0:
+            failed.set()
+            raise ConnectionError("its node is away")
+        await renew(self)
+
+    async def tell(self: Ownership, lasting_ms: int) -> int:
+        if failed.is_set():
+            beaten.set()
+        return await beats(self, lasting_ms)
+
+    monkeypatch.setattr("memsvc.store.redis.lease.RENEW", 0.0)
+    monkeypatch.setattr(Lease, "renew", fail_for_one)
+    monkeypatch.setattr(Ownership, "_beat", tell)
+    store = await open_store(server)
+    async with asyncio.timeout(30):
+        await beaten.wait()
+        while "its node is away" not in caplog.text:  # noqa: ASYNC110  # it is seen by asking
+            await asyncio.sleep(0.02)
     await store.close()
