@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from memsvc_bench.titans_peer import TitansPeer
 
 TITANS = "titans-pytorch"
 SHARE_OF_PEAK = 0.8
-FASTER: Mapping[int, float] = {1: 5.0, 16: 8.0}
+FASTER: Mapping[int, float] = MappingProxyType({1: 5.0, 16: 8.0})
 """How many times titans-pytorch's tokens/s a write must reach, by the number of tenants, at depth 2."""
 PEAK_SIZES = (512, 1024, 2048)
 

@@ -5,12 +5,13 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from memsvc_client import AsyncMemoryClient, Entry, MemoryClient
@@ -33,7 +34,7 @@ CALLERS = 16
 SNAPSHOT_S = 120.0
 STEP_S = 0.5
 """How long a memory's step is timed alone."""
-MOST_SHARE = {2: 0.15, 8: 0.45}
+MOST_SHARE: Mapping[int, float] = MappingProxyType({2: 0.15, 8: 0.45})
 """Of an ingest's time that the memory may take, by depth."""
 
 
