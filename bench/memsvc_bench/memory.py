@@ -13,6 +13,7 @@ import numpy as np
 
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.memory.config import MemoryConfig
+from memsvc.memory.device import Device
 from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc.recall.rank import rank
 from memsvc_bench import documents, locomo
@@ -68,7 +69,9 @@ def bench(data: Path, *, variants: Mapping[str, Mapping[str, Any]] = VARIANTS, e
     at: dict[str, dict[str, Floats]] = {}
     for name, changes in told(variants.items(), "memories"):
         beside = name == "default"
-        found = {corpus: _recall(remembering, streams, changes, beside=beside) for corpus, streams in corpora.items()}
+        found = {
+            corpus: dense_recall(remembering, streams, changes, beside=beside) for corpus, streams in corpora.items()
+        }
         for way in found["locomo"]:
             label = name if way == "memory" else way
             at[label] = {corpus: rows[way] for corpus, rows in found.items()}
@@ -103,11 +106,24 @@ def merge(streams: Sequence[Stream]) -> Stream:
     return Stream("merged", entries, questions)
 
 
-def _recall(
-    encoder: Encoder, streams: Sequence[Stream], changes: Mapping[str, Any], *, beside: bool
+def dense_recall(
+    encoder: Encoder,
+    streams: Sequence[Stream],
+    changes: Mapping[str, Any],
+    *,
+    beside: bool = False,
+    device: Device | None = None,
 ) -> dict[str, Floats]:
-    """Return dense recall@10 of each question: with memory, and, if asked, with what it is held against."""
-    runner = Runner(encoder, slots=len(streams))
+    """Return dense recall@10 of each question: with memory, and, if asked, with what it is held against.
+
+    Args:
+        encoder: of texts and questions.
+        streams: a tenant each, one after the other.
+        changes: of the memory's settings.
+        beside: whether what it is held against is measured as well.
+        device: where the memories are stepped; the CPU unless told otherwise.
+    """
+    runner = Runner(encoder, slots=1, device=device)
     config = replace(MemoryConfig(width=encoder.dim), **changes)
     rows: dict[str, list[float]] = {}
     for stream in streams:

@@ -19,6 +19,7 @@ def bench_app() -> typer.Typer:
         documents,
         genomics,
         memory,
+        levers,
         importance,
         duplicates,
         forgetting,
@@ -83,6 +84,13 @@ def memory(
 ) -> None:
     """Measure the learned memory by its settings, beside cosine and the best linear memory."""
     from memsvc_bench import memory as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(data), as_json=as_json)
+
+
+def levers(*, data: LoCoMo, as_json: AsJson = False) -> None:
+    """Measure what might lift the learned memory over the best linear one."""
+    from memsvc_bench import levers as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(data), as_json=as_json)
 

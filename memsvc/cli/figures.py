@@ -27,9 +27,11 @@ class Figures:
 
     def add(self, stats: TenantStats) -> None:
         """Take the stats of this second."""
-        self._latest = stats
+        before, self._latest = self._latest, stats
         self._surprise.append(stats.surprise_recent)
-        self._gate_share.append(stats.gate_share)
+        share = _share_since(before, stats)
+        # Where nothing was stepped meanwhile, the gate stands as it stood.
+        self._gate_share.append((self._gate_share or [stats.gate_share])[-1] if share is None else share)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw what is known."""
@@ -47,5 +49,14 @@ class Figures:
         rows = Table.grid(padding=(0, 2))
         rows.add_row("surprise", Text(sparkline(list(self._surprise)[-width:]), "cyan"), show(stats.surprise_recent))
         shares = sparkline(list(self._gate_share)[-width:], 0.0, 1.0)
-        rows.add_row("gate share", Text(shares, "magenta"), f"{stats.gate_share:.0%}")
+        rows.add_row("gate share", Text(shares, "magenta"), f"{self._gate_share[-1]:.0%}")
         yield rows
+
+
+def _share_since(before: TenantStats | None, now: TenantStats) -> float | None:
+    """Return the share of the tokens stepped between two looks that wrote; None where there were none."""
+    stepped, known = now.tokens - now.tail_tokens, before.tokens - before.tail_tokens if before else 0
+    if stepped <= known:
+        return None
+    wrote = now.gate_share * stepped - (before.gate_share * known if before else 0.0)
+    return min(1.0, max(0.0, wrote / (stepped - known)))

@@ -10,7 +10,7 @@ from memsvc.engine.eraser import Receipt
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.results import Erased, Verified
 from memsvc.engine.shielded import shielded
-from memsvc.errors import FailedPreconditionError, NotFoundError
+from memsvc.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.store.base import Store
 from memsvc.store.types import Changed, Erasure, Payload, Record, RecordKind, TenantRow
@@ -203,25 +203,32 @@ class Changes:
     async def watch(self, tenant: str, from_seq: int) -> AsyncGenerator[Event, None]:
         """Yield a tenant's events after a seq, as far as they are still known, and then those that come; endless.
 
+        A seq beyond the log's head, which a restore may have taken away, is taken for the head.
+
         Raises:
             NotFoundError: no such tenant.
-            UnavailableError: the view failed; asking again folds it afresh.
+            UnavailableError: the view failed, or was put back by a restore; asking again folds it afresh.
         """
         async with self._engine.using(tenant) as opened:
-            noticed = opened.noticed
+            from_seq = min(from_seq, opened.head_seq)
+            notices, noticed = [notice for notice in opened.notices if notice.seq > from_seq], opened.noticed
             while True:
-                seq, events = await self._engine.thread.call_at_boundary(
-                    lambda: opened.key,
-                    lambda: (opened.view.applied_seq, list(opened.view.events)),
-                )
-                for event in events:
-                    if event.seq > from_seq:
-                        yield event
-                from_seq = max(from_seq, seq)
-                new, noticed = opened.noticed - noticed, opened.noticed
-                for event in list(opened.notices)[len(opened.notices) - min(new, len(opened.notices)) :]:
+                try:
+                    seq, events = await self._engine.thread.call_at_boundary(
+                        lambda: opened.key,
+                        lambda: (opened.view.applied_seq, list(opened.view.events)),
+                    )
+                except UnavailableError:
+                    for notice in notices:  # the last may say why
+                        yield notice
+                    raise
+                told = [*(event for event in events if event.seq > from_seq), *notices]
+                for event in sorted(told, key=lambda event: event.seq):
                     yield event
-                await opened.wait_change(seq, noticed)
+                from_seq = max(from_seq, seq)
+                if opened.noticed == noticed:
+                    await opened.wait_change(seq, noticed)
+                notices, noticed = opened.notices_since(noticed), opened.noticed
 
 
 async def _record_of(operation: Awaitable[Changed], out: list[Changed] | None = None) -> Record:

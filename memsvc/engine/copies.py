@@ -89,10 +89,11 @@ class Copies:
             if row.uid != staged:  # the same request was faster
                 await self._store.discard(staged)
         if not as_tenant:
-            await self._renew(tenant, opened.uid)
+            await self._renew(tenant, opened.uid, to=seq)
         async with self._engine.using(row.tenant) as restored:
             await restored.wait_applied(restored.head_seq)
-            restored.notice("restored", to=seq)
+            if as_tenant:  # in place, those who watched have heard of it, and may be back
+                restored.notice("restored", seq, to=seq)
         return row
 
     async def _check_unbound(self, uid: str) -> None:
@@ -161,13 +162,15 @@ class Copies:
             await self._renew(row.tenant, row.uid)
             raise
         if back.uid != row.uid:
-            await self._renew(row.tenant, row.uid)
+            await self._renew(row.tenant, row.uid, to=await self._store.head(back.uid))
         async with self._engine.using(row.tenant) as opened:
             await opened.wait_applied(opened.head_seq)
         return back
 
-    async def _renew(self, tenant: str, uid: str) -> None:
-        """Let go of what is open of a tenant under its old uid."""
+    async def _renew(self, tenant: str, uid: str, to: int | None = None) -> None:
+        """Let go of what is open of a tenant under its old uid; who watches it hears to which record it was put."""
+        if to is not None and (opened := self._engine.find(tenant)) is not None and opened.uid == uid:
+            opened.notice("restored", to, to=to)
         await self._engine.shut(tenant)
         await self._engine.past.drop(uid)
 

@@ -238,11 +238,16 @@ class Engine:
 
     @asynccontextmanager
     async def shadow(
-        self, tenant: OpenTenant, without: frozenset[int] = frozenset(), *, before_seq: int
+        self,
+        tenant: OpenTenant,
+        without: frozenset[int] = frozenset(),
+        *,
+        before_seq: int,
+        until: int | None = None,
     ) -> AsyncIterator[OpenTenant]:
         """Fold a tenant a second time, from a snapshot before a record; closed on the way out unless it was adopted."""
         name = f"~{next(self._shadows)}"
-        shadow = OpenTenant(tenant.row, self.store, self.thread, _nobodys, shadow=name, without=without)
+        shadow = OpenTenant(tenant.row, self.store, self.thread, _nobodys, shadow=name, without=without, until=until)
         try:
             await shadow.open(before_seq, reserve=self.residency.folding(shadow))
             yield shadow

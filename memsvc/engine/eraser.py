@@ -4,7 +4,8 @@ The entries are hidden when the FORGET record is applied. Then, all pending eras
 the tenant is folded without the entries, from the newest snapshot before them, while the tenant goes on serving; it
 takes the tenant's place; and the store destroys the payloads and the later snapshots. Tenants are folded one after
 another, but what the store does for several of them goes on at once. A crash anywhere leaves an erasure unfinished in
-the store, and the next start does all of it again.
+the store, and the next start does all of it again. When it is done, the snapshots that were kept for the past are made
+again.
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from memsvc import damage
+from memsvc.engine.renewer import Renewer
 from memsvc.errors import FailedPreconditionError, MemsvcError, NotFoundError, ResourceExhaustedError, UnavailableError
 from memsvc.store.base import Store
-from memsvc.store.types import Erasure
+from memsvc.store.types import Destroyed, Erasure
 from memsvc.tasks import end
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Eraser:
 
     def __init__(self, engine: "Engine", store: Store) -> None:
         self._engine, self._store = engine, store
+        self._renewer = Renewer(engine, store)
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -106,7 +109,8 @@ class Eraser:
         """Carry out one tenant's pending erasures, or leave them for later. Its failure is its own."""
         try:
             async with self._together:
-                await self._erase(uid, erasures)
+                destroyed = await self._erase(uid, erasures)
+            await self._renew(uid, destroyed.snapshots)
         except (FailedPreconditionError, NotFoundError, ResourceExhaustedError, UnavailableError) as error:
             log.info("tenant %s: an erasure is tried again, unless the tenant is gone: %s", uid, error)
             await asyncio.sleep(RETRY_S)
@@ -117,8 +121,15 @@ class Eraser:
             del self._under_way[uid]
             self._wanted.set()  # what came for the same tenant meanwhile
 
-    async def _erase(self, uid: str, erasures: Sequence[Erasure]) -> None:
-        """Carry out one tenant's pending erasures in one fold."""
+    async def _renew(self, uid: str, snapshots: Sequence[int]) -> None:
+        """Have the snapshots that an erasure destroyed made again; nothing that was promised hangs on it."""
+        try:
+            await self._renewer.renew(uid, snapshots)
+        except MemsvcError as error:
+            log.info("tenant %s: snapshots of its past are not made again: %s", uid, error)
+
+    async def _erase(self, uid: str, erasures: Sequence[Erasure]) -> Destroyed:
+        """Carry out one tenant's pending erasures in one fold; return what was destroyed."""
         forgotten = frozenset(await self.forgotten(uid, erasures))
         first = min(erasure.first_seq for erasure in erasures)
         async with self._engine.using(await self._engine.tenant_of(uid)) as tenant, tenant.saving:
@@ -137,6 +148,7 @@ class Eraser:
         self.progress.pop(uid, None)
         for erasure in erasures:
             await self._store.finish_erasure(erasure.operation, receipt.encode())
+        return destroyed
 
     async def forgotten(self, uid: str, erasures: Sequence[Erasure]) -> list[int]:
         """Return the numbers of the entries that some erasures of a tenant are about."""

@@ -12,7 +12,7 @@ from memsvc.engine.opened import OpenTenant
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
-from memsvc.store.types import Snapshot
+from memsvc.store.types import Retention, Snapshot
 from memsvc.tasks import end
 
 if TYPE_CHECKING:
@@ -118,8 +118,10 @@ class Keeper:
         self.unloads += 1
         return True
 
-    async def snapshot(self, tenant: OpenTenant, *, until: float | None = None) -> None:
+    async def snapshot(self, tenant: OpenTenant, *, until: float | None = None, keep: Retention | None = None) -> None:
         """Save the tenant's view as it stands after some record, if that spares a fold worth sparing.
+
+        Snapshots beside it are kept as `keep` says, None for the view's policies.
 
         Raises:
             TimeoutError: the record under way is not folded by then, on the loop's clock; nothing is saved.
@@ -127,12 +129,12 @@ class Keeper:
         """
         async with tenant.saving:
             try:
-                await self._save(tenant, until)
+                await self._save(tenant, until, keep)
             except Exception:
                 self.snapshot_failures += 1
                 raise
 
-    async def _save(self, tenant: OpenTenant, until: float | None) -> None:
+    async def _save(self, tenant: OpenTenant, until: float | None, keep: Retention | None) -> None:
         runner, view, segments = self._engine.thread.runner, tenant.view, replace(tenant.segments)
         if tenant.failure is not None or view.totals.tokens - tenant.snapshot_tokens < self._config.snapshot_min_tokens:
             return
@@ -146,7 +148,7 @@ class Keeper:
             snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
         if tenant.term != self._store.term(tenant.uid):
             return  # others owned it meanwhile, and may have erased what this view still has
-        await self._store.save(tenant.uid, snapshot, view.policies.retention)
+        await self._store.save(tenant.uid, snapshot, keep or view.policies.retention)
         tenant.saved(snapshot, segments, tokens)
         self.snapshots += 1
         written = sum(len(data) for data in snapshot.blobs.values() if data is not None)

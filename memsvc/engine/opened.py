@@ -221,11 +221,16 @@ class OpenTenant:
         """Take in a record that the store appended by itself."""
         self._committed(record)
 
-    def notice(self, kind: str, **figures: float) -> None:
-        """Tell those who watch what happened to the view."""
-        self.notices.append(Event(seq=self.applied_seq, kind=kind, figures=figures))
+    def notice(self, kind: str, seq: int | None = None, **figures: float) -> None:
+        """Tell those who watch what happened to the view, at a record, the last one applied unless it is given."""
+        self.notices.append(Event(seq=self.applied_seq if seq is None else seq, kind=kind, figures=figures))
         self.noticed += 1
         self._wake(self._changes)
+
+    def notices_since(self, noticed: int) -> list[Event]:
+        """Return what was noticed after the first so many, as far as it is kept."""
+        new = min(self.noticed - noticed, len(self.notices))
+        return list(self.notices)[len(self.notices) - new :]
 
     def _committed(self, record: Record) -> None:
         self.last_written = asyncio.get_running_loop().time()
@@ -392,6 +397,11 @@ class OpenTenant:
             self._followers.remove(shadow)
             self.settling = False
             self._released(self, 0)  # whoever waits for room may go on
+
+    def fold_to(self, seq: int) -> None:
+        """Have a shadow that ends at a record go on to a later one."""
+        self.head_seq = max(self.head_seq, seq)
+        self._start_pump()
 
     async def adopt(self, shadow: "OpenTenant") -> None:
         """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""

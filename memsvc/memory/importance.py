@@ -16,9 +16,9 @@ Floats = NDArray[np.float64]
 def importance(surprise: Floats, tokens: Floats, age: Floats, feedback: Floats) -> Floats:
     """Return the importance of n entries, [n]; above 0.
 
-    surprise · ln(1 + tokens) · 2^feedback · 2^(−age / 16,000,000). A long surprising entry is missed most: at half of a
-    LoCoMo conversation's turns this keeps four fifths of those that answer its questions, chance one half
-    (docs/memory.md). What was never stepped is taken to surprise as much as the others do.
+    surprise · ln(1 + tokens) · 2^feedback · 2^(−age / 16,000,000). A long surprising entry is missed most: with room
+    for half of a LoCoMo conversation's turns this keeps three quarters of those that answer its questions, and chance
+    less than half (docs/benchmarks.md). What was never stepped is taken to surprise as much as the others do.
 
     Args:
         surprise: mean surprise of each entry's tokens when they were stepped; not a number where none was.

@@ -17,6 +17,7 @@ from memsvc.memory.presets import preset
 from memsvc.server import convert, principal, validate
 from memsvc.server.interceptors import deadline
 from memsvc.tenant.policies import Policies
+from memsvc.tenant.record import decode_create
 from memsvc.v1 import tenants_pb2, tenants_pb2_grpc, types_pb2
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -136,6 +137,8 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         """Change how a tenant's memory learns."""
         tenant = validate.name("tenant.tenant", request.tenant.tenant)
         request_id = validate.request_id(request.request_id)
+        if not request.update_mask.paths:
+            await self._check_fixed(tenant, request.tenant)
         asked = {f"memory.{name}": value for name, value in _settings(request.tenant.memory).items()}
         asked |= {f"policies.{name}": value for name, value in _kept(request.tenant).items()}
         chosen = _masked(asked, request)
@@ -148,6 +151,20 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"tenant.{error.field}", error.description) from None
         return convert.tenant(row, self._dim)
+
+    async def _check_fixed(self, tenant: str, asked: types_pb2.Tenant) -> None:
+        """Return unless a change asks for what only a creation can have. What the tenant has already may come along.
+
+        Raises:
+            InvalidArgumentError: it does.
+        """
+        if asked.memory.HasField("preset"):
+            raise InvalidArgumentError("tenant.memory.preset", "is for creation only: name the settings to change")
+        if not asked.context_memory:
+            return
+        row = await self._engine.get_tenant(tenant)
+        if asked.context_memory != decode_create(row.config, self._dim).context_memory:
+            raise InvalidArgumentError("tenant.context_memory", "is fixed at creation: create another tenant with it")
 
     async def RestoreTenant(self, request: tenants_pb2.RestoreTenantRequest, context: Context) -> types_pb2.Tenant:
         """Bring a tenant's past back."""

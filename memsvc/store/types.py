@@ -189,6 +189,8 @@ class Destroyed:
     """Of payload."""
     files_pending: bool = False
     """Whether the store's own files still hold some of it, until it can write them anew."""
+    snapshots: tuple[int, ...] = ()
+    """The records that the snapshots were of that went with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,15 @@ def test_a_feed_raises_what_the_reading_raises():
 )
 def test_a_sparkline_has_a_bar_for_each_value(values, limits, bars):
     assert sparkline(values, *limits) == bars
+
+
+def test_the_gate_share_is_that_of_what_was_stepped_since_the_last_look(fake):
+    fake.create_tenant("ada")
+    figures, console = Figures("ada"), Console(width=80, file=io.StringIO(), highlight=False)
+    for stepped, tail, share in ((1000, 10, 1.0), (2000, 10, 0.5), (2000, 30, 0.5), (3000, 0, 2 / 3), (4000, 0, 0.625)):
+        figures.add(replace(fake.stats("ada"), tokens=stepped + tail, tail_tokens=tail, gate_share=share))
+    console.print(figures)
+    assert re.search("█▁▁█▅ +50%", console.file.getvalue())
 
 
 def test_figures_fit_a_narrow_terminal(fake):

@@ -90,6 +90,15 @@ def test_a_snapshot_that_comes_late_is_told_and_moves_nothing(client, fake):
     assert begun(fake) == [None, 4]
 
 
+def test_after_a_restore_records_are_counted_from_the_one_it_names(client, fake):
+    """What follows has numbers that were told before, and must not be taken for a repetition."""
+    fake.watches.extend(
+        [[event(4, "restart"), event(6, "drift"), event(3, "restored", to=3), CUT], [event(4, "restart"), CUT], [END]]
+    )
+    assert watched(client) == [(4, "restart"), (6, "drift"), (3, "restored"), (4, "restart")]
+    assert begun(fake) == [None, 3, 3]
+
+
 def test_closing_the_iterator_ends_the_call(client, fake):
     fake.watches.append([event(1), threading.Event()])
     events = client.watch("ada")

@@ -95,7 +95,8 @@ async def test_the_snapshots_to_keep_are_kept(store, tenant, reopen, keep, expec
         assert await loadable(store, tenant.uid, 20) == expected
         assert (await store.kept(tenant.uid))[0] == len(expected)
         store = await reopen()
-    assert (await store.erase(tenant.uid, 16)).bytes == 0
+    destroyed = await store.erase(tenant.uid, 16)
+    assert (destroyed.bytes, list(destroyed.snapshots)) == (0, [seq for seq in expected if seq >= 16])
     left = [seq for seq in expected if seq < 16]
     assert await loadable(store, tenant.uid, 20) == left
     await store.save(tenant.uid, snapshot(21, shared=b"s" * 50_000, own21=b"21" * 20_000))

@@ -286,8 +286,8 @@ class MemoryStore:
         if (tenant := self._data.tenants.get(uid)) is None:
             return Destroyed(bytes=0)
         gone = [number for number, entry in tenant.entries.items() if entry.state == EntryState.FORGOTTEN]
-        tenant.drop_snapshots(lambda seq: seq >= first_seq)
-        return Destroyed(bytes=sum(tenant.entries.pop(number).size for number in gone))
+        dropped = tenant.drop_snapshots(lambda seq: seq >= first_seq)
+        return Destroyed(bytes=sum(tenant.entries.pop(number).size for number in gone), snapshots=dropped)
 
     @operation
     def finish_erasure(self, operation: str, receipt: bytes) -> None:

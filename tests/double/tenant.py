@@ -136,10 +136,12 @@ class Tenant:
     def snapshot_bytes(self) -> int:
         return MANIFEST_BYTES * len(self.snapshots) + sum(map(len, self.blobs.values()))
 
-    def drop_snapshots(self, dropped: Callable[[int], bool]) -> None:
+    def drop_snapshots(self, dropped: Callable[[int], bool]) -> tuple[int, ...]:
+        gone = tuple(sorted(filter(dropped, self.snapshots), reverse=True))
         self.snapshots = {seq: snapshot for seq, snapshot in self.snapshots.items() if not dropped(seq)}
         named = {name for _, names in self.snapshots.values() for name in names}
         self.blobs = {name: data for name, data in self.blobs.items() if name in named}
+        return gone
 
 
 def check_follows(tenant: Tenant, record: Record, where: str) -> None:

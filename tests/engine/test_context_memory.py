@@ -175,7 +175,7 @@ async def test_a_unit_of_work_is_a_few_chunks_and_fewer_where_they_write(tmp_pat
     monkeypatch.setattr(Steps, "unit", watched_unit)
     monkeypatch.setattr(Contexts, "tell", watched_tell)
     text = "the code of the box is 48213; " * 30
-    async with running(tmp_path / "d", context_model=str(file)) as engine:
+    async with running(tmp_path / "d", context_model=str(file), unload_small_idle_s=1000.0) as engine:
         for tenant in TENANTS:
             await create_streaming(engine, tenant)
         await asyncio.gather(*(engine.write(tenant, [payload("e", text)]) for tenant in TENANTS))

@@ -150,6 +150,27 @@ async def test_one_after_another_each_takes_the_place_of_the_last(engine: Engine
     assert await state(engine) == await state(engine, "twin")
 
 
+async def test_what_waits_is_erased_in_one_fold(engine: Engine, monkeypatch) -> None:
+    for tenant in ("t", "twin"):
+        await create(engine, tenant)
+        await engine.write(tenant, [*turns(20), *(SECRET if tenant == "t" else [])], applied=True)
+    await engine.eraser.stop()
+    waiting = [(await engine.changes.forget("t", [secret.id], None, "")).erasure.operation for secret in SECRET]
+    shadow, folds = engine.shadow, []
+
+    def counted(*args, **options):
+        folds.append(args)
+        return shadow(*args, **options)
+
+    monkeypatch.setattr(engine, "shadow", counted)
+    engine.eraser.start()
+    for operation in waiting:
+        await erased(engine, operation)
+    assert len(folds) == 1
+    assert len({(await engine.changes.erasure(operation)).receipt for operation in waiting}) == 1
+    assert await state(engine) == await state(engine, "twin")
+
+
 async def test_a_receipt_says_when_the_files_are_behind(tmp_path, monkeypatch) -> None:
     async with running(tmp_path / "d") as engine:
         await create(engine)

@@ -56,6 +56,7 @@ async def test_it_is_the_same_elsewhere(tmp_path, rebuild) -> None:
             await ids(engine),
             await exported(engine),
         )
+    assert (b"turn 36:" in data, b"turn 37:" in data) == (True, False), "what is forgotten is in no file"
     async with running(tmp_path / "b") as engine:
         made = await imported(engine, data, rebuild=rebuild)
         assert (made.row.tenant, made.adopted) == ("t", False)

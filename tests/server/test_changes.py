@@ -1,13 +1,17 @@
 """Settings, revisions, deletions, erasure and events, through the client and over the wire."""
 
 import itertools
+import queue
 import threading
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
-from memsvc_client import Entry, FailedPreconditionError, InvalidArgumentError, MemoryClient, NotFoundError
+from memsvc_client import Entry, Event, FailedPreconditionError, InvalidArgumentError, MemoryClient, NotFoundError
 
 from memsvc.v1.memory_pb2 import ForgetRequest
-from memsvc.v1.tenants_pb2 import UpdateTenantRequest
+from memsvc.v1.tenants_pb2 import GetTenantRequest, UpdateTenantRequest
 from memsvc.v1.types_pb2 import MemoryConfig, Tenant
 from tests.serving import Server
 
@@ -51,8 +55,6 @@ def test_a_wrong_setting_is_named_and_changes_nothing(client: MemoryClient, sett
 
 
 def test_a_mask_that_names_nothing_it_may_is_refused(stubs, client) -> None:
-    import grpc
-
     client.create_tenant("mask", exist_ok=True)
     for paths, memory in ((["uid"], {}), (["memory.eta"], {}), ([], {}), (["memory.depth"], {"eta": 0.5})):
         request = UpdateTenantRequest(tenant=Tenant(tenant="mask", memory=MemoryConfig(**memory)))
@@ -63,6 +65,23 @@ def test_a_mask_that_names_nothing_it_may_is_refused(stubs, client) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         stubs.memory.Forget(ForgetRequest(tenant="mask"))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_what_only_a_creation_can_have_is_refused_by_name(stubs, client) -> None:
+    client.create_tenant("made", exist_ok=True)
+    before = client.stats("made").head_seq
+    for tenant, field in (
+        (Tenant(tenant="made", memory=MemoryConfig(preset="dialogue", eta=0.5)), "tenant.memory.preset"),
+        (Tenant(tenant="made", memory=MemoryConfig(eta=0.5), context_memory="text"), "tenant.context_memory"),
+    ):
+        with pytest.raises(grpc.RpcError, match=f"{field}: is f") as refused:
+            stubs.tenants.UpdateTenant(UpdateTenantRequest(tenant=tenant))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert client.stats("made").head_seq == before
+    # What a read returned may be sent back with a change in it.
+    read = stubs.tenants.GetTenant(GetTenantRequest(tenant="made"))
+    read.memory.eta = 0.5
+    assert stubs.tenants.UpdateTenant(UpdateTenantRequest(tenant=read)).memory.eta == 0.5
 
 
 def test_an_entry_is_replaced_and_hidden(client: MemoryClient) -> None:
@@ -108,6 +127,23 @@ def test_what_is_forgotten_is_as_if_it_had_never_been_written(tmp_path) -> None:
             assert b"vault" not in file.read_bytes()
 
 
+def test_what_is_forgotten_satisfies_all_that_is_given(client: MemoryClient) -> None:
+    noon, hour = datetime(2026, 1, 1, 12, tzinfo=UTC), timedelta(hours=1)
+    client.create_tenant("chosen")
+    client.write(
+        "chosen", [Entry(f"thing {i}", id=f"e{i}", session="ab"[i % 2], time=noon + i * hour) for i in range(8)]
+    )
+    for chosen, left in (
+        ({"after": noon + 2 * hour, "before": noon + 5 * hour}, "01567"),
+        ({"ids": ["e0", "e1"], "session": "b"}, "0567"),
+        ({"session": "a", "before": noon + 7 * hour}, "57"),
+    ):
+        there = sum(1 for _ in client.list_entries("chosen"))
+        assert client.forget("chosen", **chosen).entries == there - len(left)
+        assert [entry.id for entry in client.list_entries("chosen")] == [f"e{i}" for i in left]
+    assert client.verify("chosen").equal
+
+
 def test_a_kill_in_the_middle_of_an_erasure_loses_nothing_of_it(tmp_path) -> None:
     with Server(tmp_path / "data") as server:
         with server.client() as client:
@@ -138,3 +174,30 @@ def test_events_come_as_they_happen(client: MemoryClient) -> None:
     assert (event.kind, event.figures["tokens"]) == ("restart", 10_000)
     again = list(itertools.islice(client.watch("watched", from_seq=event.seq - 1), 1))
     assert again == [event]
+
+
+def test_who_watches_a_tenant_hears_of_its_restore_and_of_what_comes_after(client: MemoryClient) -> None:
+    """The log goes back behind what was told already."""
+    client.create_tenant("put back")
+    at = client.write("put back", turns(3), wait="applied").seq
+    first = client.hot_restart("put back")
+    heard: queue.Queue[Event] = queue.Queue()
+
+    def watch() -> None:
+        with suppress(NotFoundError):
+            for event in client.watch("put back"):
+                heard.put(event)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    assert heard.get(timeout=30) == Event(first, "restart", {"tokens": 10_000})
+    client.restore("put back", at)
+    assert heard.get(timeout=30) == Event(at, "restored", {"to": at})
+    again = client.hot_restart("put back")
+    assert again == at + 1 == first
+    assert heard.get(timeout=30) == Event(again, "restart", {"tokens": 10_000})
+    client.undo_restore("put back")
+    assert heard.get(timeout=30) == Event(first, "restored", {"to": first})
+    client.delete_tenant("put back")
+    watching.join(30)
+    assert heard.empty()

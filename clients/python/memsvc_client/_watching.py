@@ -11,6 +11,9 @@ from memsvc_client import _replies, _requests
 from memsvc_client._core import Core
 from memsvc_client.types import Event
 
+RESTORED = "restored"
+"""The kind of event that says that a tenant was put to a record, which may be one behind those told already."""
+
 
 class Watching:
     """One caller's watch, over as many connections as it takes.
@@ -59,7 +62,9 @@ class Watching:
     def receive(self, message: types_pb2.Event) -> Event | None:
         """Take a message; return its event unless it was handed out already."""
         key = message.SerializeToString(deterministic=True)
-        if message.seq > self._seq:
+        if message.kind == RESTORED:  # the log may be shorter now, and what follows that record is new
+            self._request.from_seq, self._seq, self._seen = message.seq, 0, Counter()
+        elif message.seq > self._seq:
             self._seq, self._seen, self._repeats = message.seq, Counter(), Counter()
         elif message.seq == self._seq and self._repeats[key]:
             self._repeats[key] -= 1

@@ -390,11 +390,11 @@ class Event:
     """Something that happened to a tenant's memory."""
 
     seq: int
-    """The log record at which it happened."""
+    """The log record at which it happened; of a restore, the one that the tenant was put to."""
     kind: str
     """`drift`, `restart`, `restart_ended`, `quarantine`, `configured`, `forgotten`, `expired`, `resampled` (entries
-    were evicted), `returned` (evicted ones came back), `restored`; and `snapshot`, which is told as it happens and not
-    again. Newer servers may send others."""
+    were evicted), `returned` (evicted ones came back); and `snapshot` and `restored`, which are told as they happen,
+    and later only as long as the view that they happened to is open. Newer servers may send others."""
     figures: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Its figures, by name."""
 

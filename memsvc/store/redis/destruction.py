@@ -61,17 +61,17 @@ class Destruction:
                 numbers = about[at : at + log_destroy.SLICE_ENTRIES]
                 erase = partial(log_destroy.erase_slice, uid=uid, numbers=numbers)
                 destroyed += await deployment.write(lease, erase)
-        await deployment.read(self._drop_snapshots(lease, uid, first_seq))
+        dropped = await deployment.read(self._drop_snapshots(lease, uid, first_seq))
         rewritten = await deployment.read(self._files.rewrite())
-        return Destroyed(bytes=destroyed, files_pending=not rewritten)
+        return Destroyed(bytes=destroyed, files_pending=not rewritten, snapshots=dropped)
 
     async def close(self) -> None:
         """Wait for no file any more."""
         await self._files.close()
 
-    async def _drop_snapshots(self, lease: Lease, uid: str, first_seq: int) -> None:
+    async def _drop_snapshots(self, lease: Lease, uid: str, first_seq: int) -> tuple[int, ...]:
         async with self._deployment.turns.of(uid):
-            await self._deployment.snapshots(lease, uid).drop_from(first_seq)
+            return await self._deployment.snapshots(lease, uid).drop_from(first_seq)
 
     async def _operations(self, lease: Lease, uid: str) -> list[str]:
         erasing = await self._deployment.reader(lease).members(lease.keys.erasing)

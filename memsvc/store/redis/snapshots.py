@@ -96,9 +96,11 @@ class TenantSnapshots:
                 damaged.add(seq)
         await self._drop(damaged)
 
-    async def drop_from(self, first_seq: int = 0) -> None:
-        """Drop every snapshot at or after that seq, and every chunk that nothing names then."""
-        await self._drop({seq for seq in await self.seqs() if seq >= first_seq})
+    async def drop_from(self, first_seq: int = 0) -> tuple[int, ...]:
+        """Drop every snapshot at or after that seq, and every chunk that nothing names then; return their seqs."""
+        dropped = tuple(seq for seq in await self.seqs() if seq >= first_seq)
+        await self._drop(set(dropped))
+        return dropped
 
     async def seqs(self) -> list[int]:
         """Return the seqs of the snapshots, the newest first."""

@@ -440,9 +440,9 @@ class SqliteStore:
         erase = partial(log_destroy.erase_slice, uid=uid)
         while (size := await self._committer.run(erase, size=log_destroy.SLICE_ROWS * PAGE_BYTES)) is not None:
             destroyed += size
-        await self._views.run(views.drop_from, uid, first_seq)
+        dropped = await self._views.run(views.drop_from, uid, first_seq)
         await self._empty_wals()
-        return Destroyed(bytes=destroyed)
+        return Destroyed(bytes=destroyed, snapshots=dropped)
 
     async def _empty_wals(self) -> None:
         await self._views.run(truncate_wal)

@@ -87,18 +87,19 @@ def drop_damaged(connection: sqlite3.Connection, uid: str) -> None:
         raise
 
 
-def drop_from(connection: sqlite3.Connection, uid: str, first_seq: int = 0) -> None:
-    """Drop every snapshot of a tenant at or after that seq, and the blobs that only they name."""
+def drop_from(connection: sqlite3.Connection, uid: str, first_seq: int = 0) -> tuple[int, ...]:
+    """Drop every snapshot of a tenant at or after that seq, and the blobs that only they name; return their seqs."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for seq in _seqs(connection, uid):
-            if seq >= first_seq:
-                _drop_generation(connection, uid, seq)
+        dropped = tuple(seq for seq in _seqs(connection, uid) if seq >= first_seq)
+        for seq in dropped:
+            _drop_generation(connection, uid, seq)
         _sweep(connection, uid)
         connection.execute("COMMIT")
     except sqlite3.Error:
         _rollback(connection)
         raise
+    return dropped
 
 
 def seqs(connection: sqlite3.Connection) -> dict[str, int]:
