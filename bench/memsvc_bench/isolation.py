@@ -291,11 +291,12 @@ class _Worker:
     async def _forget(self, tenant: _Tenant) -> None:
         if tenant.texts:
             id = self._dice.choice(list(tenant.texts))
+            # Refused, it is still there.
+            asked = await self._engine.changes.forget(tenant.name, [id], None, tenant.request_id())
             # What it was, with the text, cannot be folded again.
             tenant.recalls.clear()
             tenant.states.clear()
             del tenant.texts[id]
-            asked = await self._engine.changes.forget(tenant.name, [id], None, tenant.request_id())
             await self._erased(asked.erasure.operation)
 
     async def _erased(self, operation: str) -> None:

@@ -73,7 +73,8 @@ class SecondOrder:
         if self._chunks % self._every == 0:
             moment = self._moment / self._tokens
             damping = (self._damping * moment.diagonal(dim1=1, dim2=2).mean(1))[:, None, None]
-            self._inverse = self._gain * damping * torch.linalg.inv(moment + damping * torch.eye(moment.shape[1]))
+            damped = torch.linalg.cholesky(moment + damping * torch.eye(moment.shape[1]))
+            self._inverse = self._gain * damping * torch.cholesky_inverse(damped)
         self._chunks += 1
         return Parts(*(c + n @ self._inverse for c, n in zip(carried, new, strict=True)))
 

@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from memsvc import limits
+
 if TYPE_CHECKING:
     # Other backbones do not import the model.
     from memsvc.backbone.titans_mac.stream import Stream
@@ -43,6 +45,8 @@ class Prompt:
     """Whose it is, by uid: a backbone may keep what it computed for one tenant, and never shows it to another."""
     memory: Callable[[], Awaitable[ContextMemory | None]] = _no_memory
     """Forks the tenant's context memory, once all that is committed now is in it; gives None where there is none."""
+    window: int = limits.MAX_WINDOW_TOKENS
+    """Tokens of prompt and answer that the tenant lets a model attend to, where the model can be told."""
     max_tokens: int = 256
     """At most so many are generated."""
     temperature: float = 0.0
@@ -80,9 +84,8 @@ class Backbone(Protocol):
         """What it was configured as, without secrets."""
         ...
 
-    @property
-    def context_tokens(self) -> int:
-        """Tokens that recalled entries may take of a prompt, unless a caller says otherwise."""
+    def context_tokens(self, window: int) -> int:
+        """Return how many tokens recalled entries may take of a prompt with that window, unless a caller says so."""
         ...
 
     async def start(self) -> None:
@@ -107,7 +110,7 @@ class Backbone(Protocol):
         Closing the generator before its end stops the model. Raised when the first item is asked for, or later:
 
         Raises:
-            InvalidArgumentError: the prompt is longer than the model's window (reason PROMPT_TOO_LONG).
+            InvalidArgumentError: the prompt is longer than the window that counts (reason PROMPT_TOO_LONG).
             FailedPreconditionError: the model cannot take such messages (no chat template, no such model, a wrong key).
             ResourceExhaustedError: the model's server asks to come again later.
             UnavailableError: its server fails or cuts the answer off (reason BACKBONE_FAILED).

@@ -28,7 +28,8 @@ class HuggingFaceBackbone:
         config: `name` is `hf:` and a folder, or the name of a model that has been downloaded. Nothing is fetched, and
             no code of a model's is run but its chat template, in a sandbox. `threads` are torch's, for the whole
             process: give the encoder's number. `window` counts tokens of prompt and answer; 0 stands for all that the
-            model was made for, at most MAX_WINDOW. `context_tokens` of 0 are a quarter of the window, at most 2,048.
+            model was made for, at most MAX_WINDOW; a prompt may have a smaller one. `context_tokens` of 0 are a quarter
+            of the window, at most 2,048.
         running: answers that take turns; each holds keys and values of its window.
         waiting: prompts that wait for their turn; more are refused.
     """
@@ -40,10 +41,9 @@ class HuggingFaceBackbone:
         self._worker: Worker[Piece | Usage] = Worker(self._load, running=running, waiting=waiting)
         self._decoder: Decoder | None = None
 
-    @property
-    def context_tokens(self) -> int:
+    def context_tokens(self, window: int) -> int:
         """See `Backbone`. Before the start, no more than is sure."""
-        window = self._decoder.window if self._decoder else self._config.window
+        window = min(window, self._decoder.window if self._decoder else self._config.window)
         return self._config.context_tokens or min(CONTEXT_TOKENS, window // 4)
 
     async def start(self) -> None:

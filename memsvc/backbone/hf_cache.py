@@ -128,10 +128,10 @@ class Keeper:
     def resume(self, cache: Any, ids: Tensor, block: int) -> int:
         """Fill an empty cache with what is known of a prompt; return how many tokens that is, a multiple of `block`.
 
-        At least one token is left to compute.
+        At least one token is left to compute. Nothing is known of what was computed in a window of another length.
         """
         prefix = self._prefixes.find(self)
-        if prefix is None:
+        if prefix is None or [*map(_window, prefix.layers)] != [*map(_window, cache.layers)]:
             return 0
         shared = min(len(prefix.ids), len(ids) - 1)
         differ = torch.nonzero(prefix.ids[:shared] != ids[:shared])
@@ -148,6 +148,11 @@ class Keeper:
         """Keep a cache, as it is now, that was computed of these tokens."""
         if self.open and can_be_cut(cache):
             self._prefixes.keep(self, Prefix(ids.clone(), [copy.copy(layer) for layer in cache.layers]))
+
+
+def _window(layer: Any) -> int | None:
+    """Return how many of the newest keys a layer keeps, None for all."""
+    return layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None
 
 
 def _dropped(layer: Any) -> bool:

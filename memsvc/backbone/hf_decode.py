@@ -29,8 +29,9 @@ class Decoder:
     Args:
         name: the model's, for errors.
         model: what was loaded.
-        window: tokens that it attends to at most; 0 for what it was made for, or MAX_WINDOW if that is less.
-        slide: whether an answer may go on past the window, of which the oldest tokens then leave.
+        window: tokens that it attends to at most; 0 for what it was made for, or MAX_WINDOW if that is less. A prompt
+            may have a smaller one.
+        slide: whether an answer may go on past its window, of which the oldest tokens then leave.
         plain: see `Chat`.
 
     Raises:
@@ -41,6 +42,7 @@ class Decoder:
         if window > model.positions:
             raise refusal(name, f"was made for {model.positions} tokens, fewer than a window of {window}")
         self.window = window or min(model.positions, MAX_WINDOW)
+        self._whose = "server" if window else "model"
         self._model, self._slide = model, slide
         self._chat = Chat(name, model.tokenizer, plain=plain)
         self._vocabulary = model.module.get_input_embeddings().num_embeddings
@@ -49,7 +51,7 @@ class Decoder:
         takes = inspect.signature(model.module.forward).parameters
         # The logits of a whole block would be more than all else.
         self._options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-        if slide and not (slides(model.module.config) and can_be_cut(self._new_cache())):
+        if slide and not (slides(model.module.config) and can_be_cut(self._new_cache(self.window))):
             raise refusal(name, "cannot go on past its window: do not let it slide")
 
     def steps(self, prompt: Prompt, keeper: Keeper) -> Iterator[Piece | Usage | None]:
@@ -62,9 +64,10 @@ class Decoder:
         """
         # Cut on the thread that computes: for a long prompt it takes its time.
         ids = torch.tensor(self._chat.encode(prompt), dtype=torch.long)
-        self._check(ids, prompt.max_tokens)
+        window = min(self.window, prompt.window)
+        self._check(ids, prompt.max_tokens, window)
         yield None
-        cache = self._new_cache()
+        cache = self._new_cache(window)
         cached = keeper.resume(cache, ids, self._block)
         whole = len(ids) // self._block * self._block
         logits = torch.empty(0)
@@ -84,22 +87,23 @@ class Decoder:
             yield (token := sample(logits))
             logits = self._forward(torch.tensor([token]), cache)
 
-    def _check(self, ids: Tensor, max_tokens: int) -> None:
+    def _check(self, ids: Tensor, max_tokens: int, window: int) -> None:
         if not len(ids):
             raise InvalidArgumentError("prompt", "is empty")
-        room = self.window if self._slide else self.window - max_tokens
+        room = window if self._slide else window - max_tokens
         if len(ids) > room:
+            whose = "tenant" if window < self.window else self._whose
             beside = "" if self._slide else f", beside an answer of {max_tokens},"
             raise InvalidArgumentError(
                 "prompt",
-                f"has {len(ids)} tokens; the model's window of {self.window}{beside} takes {max(room, 0)}",
+                f"has {len(ids)} tokens; the {whose}'s window of {window}{beside} takes {max(room, 0)}",
                 reason="PROMPT_TOO_LONG",
             )
         if int(ids.max()) >= self._vocabulary:
             raise refusal(self._name, "has a tokenizer with more tokens than it knows")
 
-    def _new_cache(self) -> Any:
-        return new_cache(self._model.module.config, self.window if self._slide else None)
+    def _new_cache(self, window: int) -> Any:
+        return new_cache(self._model.module.config, window if self._slide else None)
 
     @torch.inference_mode()
     def _forward(self, ids: Tensor, cache: Any) -> Tensor:

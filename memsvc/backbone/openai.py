@@ -70,9 +70,8 @@ class OpenAIBackbone:
         """`openai:<base url>`."""
         return self._name
 
-    @property
-    def context_tokens(self) -> int:
-        """Tokens that recalled entries may take of a prompt, unless a caller says otherwise."""
+    def context_tokens(self, window: int) -> int:
+        """See `Backbone`. The window is the server's matter."""
         return self._context_tokens
 
     async def start(self) -> None:

@@ -53,6 +53,12 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType(
         "restart_tokens": Annotated[
             int | None, typer.Option(min=0, help="Tokens that a restart lasts.", show_default=False)
         ],
+        "window": Annotated[
+            int | None,
+            typer.Option(
+                min=0, help="Tokens of prompt and answer that a Hugging Face backbone attends to.", show_default=False
+            ),
+        ],
         "max_entries": Annotated[
             int | None,
             typer.Option(

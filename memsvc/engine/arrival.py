@@ -62,27 +62,23 @@ class Arrival:
         """Take note of its passages."""
         self.split, self.encoded = split, [None] * len(split.passages)
 
-    def indexed(self, dim: int) -> tuple[Indexed, Floats, int] | None:
-        """Return what the index keeps of an entry, its token states [n, d], and how many tokens were unknown."""
+    def indexed(self, dim: int) -> tuple[Indexed, list[Floats], int] | None:
+        """Return what the index keeps of an entry, its token states in pieces [n, d], and how many were unknown."""
         if self.content is None or self.taken is None:
             return None
         number = self.record.entries[self.position].number
         if self.taken.repeats is not None:
             nothing, nowhere = np.empty((0, dim), np.float32), np.empty((0, 2), np.int32)
-            return Indexed(number, self.content, self.taken, nothing, nowhere, 0), nothing, 0
+            return Indexed(number, self.content, self.taken, nothing, nowhere, 0), [], 0
         if self.split is None:
             given = np.frombuffer(self.content.vector, np.float32)[None]
             whole = np.array([[0, len(self.content.text)]], np.int32)
-            return Indexed(number, self.content, self.taken, given, whole, 1), given, 0
+            return Indexed(number, self.content, self.taken, given, whole, 1), [given], 0
         encoded = [e for e in self.encoded if e is not None]
         vectors = np.stack([e.pooled for e in encoded])
         spans = np.array([[p.start, p.end] for p in self.split.passages], np.int32)
-        states = np.concatenate([e.states for e in encoded])
-        return (
-            Indexed(number, self.content, self.taken, vectors, spans, self.split.tokens),
-            states,
-            self.split.unknown,
-        )
+        kept = Indexed(number, self.content, self.taken, vectors, spans, self.split.tokens)
+        return kept, [e.states for e in encoded], self.split.unknown
 
 
 @dataclass(slots=True)
@@ -91,6 +87,15 @@ class Batch:
 
     passages: list[Passage] = field(default_factory=list)
     places: list[tuple[Arrival, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Lot:
+    """Entries that were taken in together."""
+
+    entries: list[Arrival]
+    batches: deque[Batch]
+    """What is still to be encoded of them."""
 
 
 def batched(arrivals: Iterable[Arrival], max_tokens: int) -> deque[Batch]:

@@ -7,17 +7,18 @@ log's order.
 
 import itertools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable
 from functools import partial
 
-from memsvc.engine.arrival import Arrival, Batch, batched
+from memsvc.engine.arrival import Arrival, Batch, Lot, batched
 from memsvc.engine.counters import Counters
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner
 from memsvc.engine.scheduler import Scheduler
-from memsvc.engine.steps import Action, Finish, Steps
+from memsvc.engine.steps import BRIEF_S, Action, Finish, Steps
 from memsvc.engine.way import Way
 from memsvc.observer import SILENT, Observer
 from memsvc.store.types import Record
@@ -30,6 +31,8 @@ WINDOW_TOKENS = 4096
 """Tokens taken together: enough texts of each length for full batches, and less than a second of work."""
 BRIEF_TOKENS = 1024
 """The same while there are readers, and for work that nobody waits for: what comes meanwhile waits little."""
+LONG_BATCHES, LOTS = 32, 4
+"""A lot with more batches to encode is long: others are taken in beside it. How many lots there are at most."""
 BACKGROUND_SHARE = 1 / 4
 """Of the tokens, while there is no end of other work: what is to be erased or verified comes to an end."""
 BYTES_PER_TOKEN = 4
@@ -59,10 +62,10 @@ class Ingest:
         self._background: Scheduler[Arrival] = Scheduler()
         self._live_served = 0
         """Tokens that were served when background work last was."""
-        self._window: list[Arrival] = []
+        self._lots: deque[Lot] = deque()
+        """Those being encoded, the next first. Of no tenant are there entries in two."""
         self._later: list[Arrival] = []
         """Entries behind a change of settings; they are taken up once it is finished."""
-        self._batches: deque[Batch] = deque()
         self._fed: deque[Arrival] = deque()
         self._steps = Steps(runner, self._finish, self._run_at_boundary, clock, self.counters, offload=offload)
         self._open: dict[str, list[Indexed]] = {}
@@ -72,7 +75,7 @@ class Ingest:
 
     def due_in(self) -> float | None:
         """Return the seconds until there is something to do; None while there is nothing."""
-        if self._scheduler or self._background or self._window or self._later or self._fed:
+        if self._scheduler or self._background or self._lots or self._later or self._fed:
             return 0.0
         return self._steps.due_in()
 
@@ -120,7 +123,7 @@ class Ingest:
 
         Args:
             max_tokens: it encodes about as many at most.
-            brief: take little in at a time, so that what comes next waits little.
+            brief: do little at a time, so that what comes next waits little.
         """
         stepping = self._steps.due_in() == 0.0
         # Between steps others are taken in: a tenant with many of them does not keep those waiting that have few.
@@ -129,20 +132,31 @@ class Ingest:
             return True
         if stepping:
             self._stepped_last = True
-            self._steps.unit()
+            self._steps.unit(brief=brief)
         return stepping
 
     def _take_in(self, max_tokens: int, *, stepping: bool, brief: bool) -> bool:
         """Bring entries a phase nearer to their steps; False when there are none that may go on."""
-        if self._batches:
-            self._encode(self._batches.popleft())
+        for _ in range(len(self._lots)):
+            lot = self._lots.popleft()
+            if lot.batches:
+                self._lots.append(lot)
+            else:
+                self._fed.extend(lot.entries)
+        if self._fed and self._feed(stepping=stepping, seconds=BRIEF_S if brief else math.inf):
             return True
-        if self._window:
-            self._fed.extend(self._window)
-            self._window.clear()
-        if self._fed and self._feed(stepping=stepping):
+        if self._room and self._fill(max_tokens, stepping=stepping, brief=brief):
             return True
-        return self._fill(max_tokens, stepping=stepping, brief=brief)
+        if not self._lots:
+            return False
+        self._encode(self._lots[0].batches.popleft())
+        self._lots.rotate(-1)
+        return True
+
+    @property
+    def _room(self) -> bool:
+        """Whether more may be taken in: what is there is long, so that others would wait for all of it."""
+        return len(self._lots) < LOTS and all(len(lot.batches) > LONG_BATCHES for lot in self._lots)
 
     # --- the phases -----------------------------------------------------------------------------------------------
 
@@ -152,17 +166,21 @@ class Ingest:
         All that was taken before of their tenants is stepped by now, or waits for company; a change of settings among
         it is finished. Returns whether there were any.
         """
-        if stepping and self._later:
+        if self._later and (stepping or self._lots):
             return False
-        if not (taken := self._later or self._take(self._steps if stepping else (), brief=brief)):
+        passing_over = {arrival.lane.uid for lot in self._lots for arrival in lot.entries}
+        if stepping:
+            passing_over |= self._steps.uids
+        if not (taken := self._later or self._take(passing_over, brief=brief)):
             return False
-        self._window = self._take_up(taken)
+        entries = self._take_up(taken)
         dim = self._runner.encoder.dim
-        texts = [(arrival, text) for arrival in self._window if (text := arrival.text(dim)) is not None]
+        texts = [(arrival, text) for arrival in entries if (text := arrival.text(dim)) is not None]
         splits = self._runner.split([text for _, text in texts])
         for (arrival, _), split in zip(texts, splits, strict=True):
             arrival.split_into(split)
-        self._batches = batched(self._window, max_tokens)
+        # Its turn comes first: should it be a short one, it has waited for a long one already.
+        self._lots.appendleft(Lot(entries, batched(entries, max_tokens)))
         return True
 
     def _take(self, passing_over: Container[str], *, brief: bool) -> list[Arrival]:
@@ -197,10 +215,13 @@ class Ingest:
         for (entry, i), encoded in zip(batch.places, self._runner.encode(batch.passages), strict=True):
             entry.encoded[i] = encoded
 
-    def _feed(self, *, stepping: bool) -> bool:
-        """Feed entries to their views, in order; what they fill is stepped next. Returns whether any could be fed."""
+    def _feed(self, *, stepping: bool, seconds: float) -> bool:
+        """Feed entries to their views, in order, for some time; what they fill is stepped next.
+
+        Returns whether any could be fed.
+        """
         held: deque[Arrival] = deque()
-        waiting = len(self._fed)
+        waiting, end = len(self._fed), self._clock() + seconds
         halted: set[str] = set()
         while self._fed:
             entry = self._fed.popleft()
@@ -214,8 +235,10 @@ class Ingest:
             self._guard(lane, partial(self._feed_one, entry))
             if entry.last and lane.at_boundary:
                 halted.add(lane.uid)
-        self._fed = held
-        return len(held) < waiting
+            if self._clock() > end:
+                break
+        self._fed.extendleft(reversed(held))
+        return len(self._fed) < waiting
 
     def _feed_one(self, entry: Arrival) -> None:
         view, uid = entry.lane.view, entry.lane.uid
@@ -298,12 +321,11 @@ class Ingest:
 
     def fail_all(self, error: BaseException) -> None:
         """Detach everyone that has work under way, after a failure that is nobody's in particular."""
-        arrivals = (*self._window, *self._later, *self._fed)
+        arrivals = (*(each for lot in self._lots for each in lot.entries), *self._later, *self._fed)
         under_way = {id(lane): lane for lane in (*(each.lane for each in arrivals), *self._steps.lanes)}
-        self._window.clear()
+        self._lots.clear()
         self._later.clear()
         self._fed.clear()
-        self._batches.clear()
         self.fail(under_way.values(), error)
 
     def check_integrity(self) -> None:

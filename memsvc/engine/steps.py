@@ -6,6 +6,7 @@ theirs, or after 200 ms; then all of them are stepped, while the weights of thos
 of this shows in any tenant's state.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ CONTEXT_COST = 4
 WRITING_COST = 8
 """The same of one in which something is, which takes some five times as long as the other. Nobody knows it before, so
 that a unit goes on with these only while there is room for one."""
+BRIEF_S, BRIEF_CHUNKS = 0.005, 1
+"""A brief unit begins nothing more after so many seconds, and steps at most so many chunks at once: on a CPU they take
+as long as one by one."""
 OFFLOAD_TOKENS = 4096
 OFFLOAD_WAIT_S = 0.2
 
@@ -84,6 +88,11 @@ class Steps:
         return uid in self._queues
 
     @property
+    def uids(self) -> set[str]:
+        """Tenants that have something here."""
+        return set(self._queues)
+
+    @property
     def lanes(self) -> list[Lane]:
         """Those that have something here."""
         return [queue.lane for queue in self._queues.values()]
@@ -114,10 +123,15 @@ class Steps:
             return 0.0
         return max(0.0, queue.since + OFFLOAD_WAIT_S - now)
 
-    def unit(self) -> None:
-        """Step the head chunk of as many tenants as fit, a few times over; finish what is complete."""
-        self._finish()
+    def unit(self, *, brief: bool = False) -> None:
+        """Step the head chunk of as many tenants as fit, a few times over; finish what is complete.
+
+        Brief, it does little, so that what comes next waits little.
+        """
         now = self._clock()
+        end, width = (now + BRIEF_S, BRIEF_CHUNKS) if brief else (math.inf, STEP_CHUNKS)
+        if not self._finish(end):
+            return
         for queue in self._queues.values():
             queue.due = self._due_in(queue, now) == 0.0
         budget = STEP_CHUNKS
@@ -127,8 +141,9 @@ class Steps:
             if budget < (WRITING_COST if tells else 1):
                 break
             alike = [uid for uid in due if self._kind(uid) == kind]
-            budget -= self._tell(alike, budget) if tells else self._step(alike, budget)
-            self._finish()
+            budget -= self._tell(alike, budget) if tells else self._step(alike, min(budget, width))
+            if not self._finish(end) or self._clock() > end:
+                break
 
     def _kind(self, uid: str) -> Shape | str:
         """Return what heads that are worked off together share: the memory's shape, or the context memory's model."""
@@ -167,10 +182,12 @@ class Steps:
     def _chunk(self, uid: str, head: Chunk | Replay) -> Chunk:
         return head if isinstance(head, Chunk) else self._queues[uid].lane.view.draw(head)
 
-    def _finish(self) -> None:
-        """Finish the records whose chunks are all stepped."""
+    def _finish(self, end: float) -> bool:
+        """Finish the records whose chunks are all stepped; return whether that was done before the end."""
         for uid, queue in list(self._queues.items()):
             while queue.actions and isinstance(head := queue.actions[0], Finish):
+                if self._clock() > end:
+                    return False
                 queue.actions.popleft()
                 if not self._finish_record(queue.lane, head):
                     break
@@ -179,3 +196,4 @@ class Steps:
                     self._runner.offload(uid)
                 self._runner.measure(uid)
                 self._drained(queue.lane)
+        return True

@@ -5,9 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-import grpc
 from google.protobuf.message import Message
-from memsvc_client._status import to_error
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -51,15 +49,12 @@ class Endpoint:
             message = await self._message(request) if known else routes.new(self._route.asks)
         except ClientDisconnect:
             return
-        call = self._calls.begin(self._route, message, forwarded)
-        async with ending_with(receive, call) as leaving:
+        async with self._calls.begin(self._route, message, forwarded) as call, ending_with(receive, call) as leaving:
             try:
                 if self._route.streams:
                     await send_events(call, forwarded.request_id, self._converter, send)
                     return
-                answer = await call
-            except grpc.RpcError as failure:
-                raise to_error(failure, "the service") from failure
+                answer = await call.answer()
             except asyncio.CancelledError:
                 if leaving.done():  # nobody hears an answer
                     return

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import grpc
 import grpc.aio
 from google.protobuf.message import Message
-from memsvc_client._status import to_error
+from memsvc_client import MemsvcError
 from starlette.types import Send
 
+from memsvc.gateway.calls import Call
 from memsvc.gateway.conversion import Converter
 from memsvc.gateway.problems import Problem
 from memsvc.gateway.transcode import to_json
@@ -23,11 +23,11 @@ BEAT_S = 15.0
 HEADERS = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
 
 
-async def send_events(call: Any, request_id: str, converter: Converter, send: Send) -> None:
+async def send_events(call: Call, request_id: str, converter: Converter, send: Send) -> None:
     """Send what a call answers, event by event.
 
     Raises:
-        RpcError: it failed before anything was sent.
+        MemsvcError: it failed before anything was sent.
     """
     reading = asyncio.ensure_future(call.read())
     await asyncio.wait({reading}, timeout=FIRST_S)
@@ -41,7 +41,7 @@ async def send_events(call: Any, request_id: str, converter: Converter, send: Se
 
 
 async def _chunks(
-    call: Any, reading: "asyncio.Future[Any]", request_id: str, converter: Converter
+    call: Call, reading: "asyncio.Future[Any]", request_id: str, converter: Converter
 ) -> AsyncGenerator[bytes, None]:
     try:
         while True:
@@ -52,8 +52,8 @@ async def _chunks(
                 return
             yield _event(_name(message), await converter.run(message.ByteSize(), to_json, message))
             reading = asyncio.ensure_future(call.read())
-    except grpc.RpcError as failure:
-        problem = Problem.of(to_error(failure, "the service"))
+    except MemsvcError as error:
+        problem = Problem.of(error)
         yield _event("error", json.dumps(problem.members(request_id)).encode())
     finally:
         reading.cancel()

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from contextlib import nullcontext, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from memsvc.gateway.calls import Calls
 from memsvc.gateway.connection import BoundedConnection
 from memsvc.gateway.conversion import Converter
 from memsvc.gateway.endpoint import Knows
+from memsvc.gateway.owners import Owners
 
 MOST_CONNECTIONS = 1024
 BACKLOG = 128
@@ -41,19 +42,20 @@ class GatewayConfig:
 
 
 class Gateway:
-    """Has its port from the start on; serves within `async with`.
+    """Has its port from the start on until it is closed; serves within `async with`, and closes itself after it.
 
     Args:
         config: what it is told.
         target: where the service listens, in gRPC's words.
         knows: says of a call's metadata whether they are worth reading a request for.
+        owners: reaches the other processes of the deployment.
 
     Raises:
         UnavailableError: the port cannot be had.
     """
 
-    def __init__(self, config: GatewayConfig, target: str, knows: Knows) -> None:
-        self._config, self._target, self._knows = config, target, knows
+    def __init__(self, config: GatewayConfig, target: str, knows: Knows, owners: Owners) -> None:
+        self._config, self._target, self._knows, self._owners = config, target, knows, owners
         self._socket = _listening(config)
 
     @property
@@ -63,29 +65,35 @@ class Gateway:
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if self._config.tls else 'http'}://{shown}:{port}"
 
+    def close(self) -> None:
+        """Let the port go."""
+        self._socket.close()
+
     async def __aenter__(self) -> Self:
         """Serve."""
-        self._calls, self._converter = Calls(self._target), Converter()
-        hosts = (self._config.host, *self._config.hosts)
-        app = make_app(
-            self._calls,
-            self._knows,
-            self._converter,
-            hosts,
-            self._config.origins,
-            with_console=self._config.console,
-        )
-        self._server = _Server(_uvicorn(app, self._config.tls))
-        self._serving = asyncio.create_task(self._server.serve([self._socket]))
+        config = self._config
+        async with AsyncExitStack() as held:
+            held.callback(self.close)
+            converter = Converter()
+            held.callback(converter.close)
+            calls = Calls(self._target, self._owners)
+            held.push_async_callback(calls.close)
+            hosts = (config.host, *config.hosts)
+            app = make_app(calls, self._knows, converter, hosts, config.origins, with_console=config.console)
+            server = _Server(_uvicorn(app, config.tls))
+            held.push_async_callback(_end, server, asyncio.create_task(server.serve([self._socket])))
+            self._held = held.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End, with what is still under way."""
-        self._server.should_exit = True
-        with suppress(asyncio.CancelledError):
-            await self._serving
-        await self._calls.close()
-        self._converter.close()
+        await self._held.aclose()
+
+
+async def _end(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
+    server.should_exit = True
+    with suppress(asyncio.CancelledError):
+        await serving
 
 
 class _Server(uvicorn.Server):

@@ -34,6 +34,8 @@ STATUSES: Mapping[StatusCode, HTTPStatus] = MappingProxyType(
     }
 )
 """As `google.rpc.Code` has them; whatever is not here is our fault, and 500."""
+PASSING: Mapping[str, float] = MappingProxyType({"NOT_OWNER": 1.0, "UNREACHABLE": 1.0})
+"""Reasons of what passes by itself, and seconds after which to try again: a tenant changes hands, or its owner died."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Problem:
             code=error.code,
             reason=error.reason,
             field=None if error.field is None else json_path(error.field),
-            retry_after=error.retry_after if known else None,
+            retry_after=error.retry_after if known else PASSING.get(error.reason),
             metadata={name: value for name, value in error.metadata.items() if name != "field"},
         )
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from memsvc import limits
 from memsvc.errors import InvalidArgumentError
 
 MIN_LAYERS, MAX_LAYERS = 2, 12
@@ -18,6 +19,8 @@ Gate = Literal["off", "fixed", "quantile"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryConfig:
     """One tenant's memory: its architecture, how it learns, and the bounds that keep it stable (NUMERICS.md).
+
+    And the window of a model that answers from it, which nothing that is folded depends on.
 
     Raises:
         InvalidArgumentError: a value is out of its range; names the field.
@@ -59,6 +62,8 @@ class MemoryConfig:
     """Largest norm of one chunk's summed step over all layers, before momentum."""
     seed: int = 0
     """Seeds the initial weights, which are shared by all tenants of one shape."""
+    window: int = 131_072
+    """Tokens of prompt and answer that a Hugging Face model attends to when it answers."""
 
     def __post_init__(self) -> None:
         def check(field: str, *, ok: bool, message: str) -> None:
@@ -78,6 +83,8 @@ class MemoryConfig:
         check("drift_windows", ok=1 <= self.drift_windows <= MAX_WINDOWS, message=f"must be 1 to {MAX_WINDOWS}")
         check("restart_tokens", ok=1 <= self.restart_tokens <= MAX_TOKENS, message=f"must be 1 to {MAX_TOKENS}")
         check("seed", ok=0 <= self.seed < 1 << 32, message="must be 0 to 4,294,967,295")
+        least, most = limits.MIN_WINDOW_TOKENS, limits.MAX_WINDOW_TOKENS
+        check("window", ok=least <= self.window <= most, message=f"must be {least} to {most}")
         for field in ("replay_gain", "drift_sigma", "curvature", "radius", "clip"):
             value = getattr(self, field)
             check(field, ok=math.isfinite(value) and value > 0, message="must be a number above 0")

@@ -10,9 +10,9 @@ from memsvc.memory.config import MemoryConfig
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {},
-        "long-doc": {"layers": 8, "eta": 0.995, "theta": 1e-3},
-        "genomics": {"layers": 12, "eta": 0.992, "theta": 5e-4},
-        "dialogue": {"layers": 6, "eta": 0.996, "theta": 2e-3},
+        "long-doc": {"layers": 8, "eta": 0.995, "theta": 1e-3, "window": 131_072},
+        "genomics": {"layers": 12, "eta": 0.992, "theta": 5e-4, "window": 65_536},
+        "dialogue": {"layers": 6, "eta": 0.996, "theta": 2e-3, "window": 131_072},
     }
 )
 """What each changes of the default, which is what recalled best on LoCoMo and Python's manual (docs/memory.md)."""

@@ -51,7 +51,7 @@ from memsvc.v1 import (
 
 log = structlog.get_logger("memsvc.server")
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 """A thread that computes gives way to one that waits after so long; Python's 5 ms fall due at every step of the event
 loop that lets go of the interpreter, and a call has many."""
 SERVED = (memory_pb2, tenants_pb2, generate_pb2, auth_pb2, health_pb2)
@@ -99,26 +99,26 @@ async def serve(settings: Settings) -> None:
     server = listener.server([calls, auth, QuotaInterceptor(quotas)], OPTIONS)
     # Before the store is opened: a process is known to others by its port, and a port of ours is nobody else's.
     address = addresses.listen(server, settings)
-    gateway = open_gateway(settings, server, auth.knows)
-    if settings.while_held is not None:
-        users.watch(settings.while_held, stop)
-    store = watch.store(await open_store(settings, address))
-    try:
-        async with followed_keys(settings, store) as keys:
-            auth.open(None if keys is None else await make_authenticator(settings, keys))
-            engine, health = Engine(store, settings.engine(), watch.telemetry), Health(calls, watch.telemetry)
-            engine.thread.meter = WritingQuotas(quotas).meter
-            holdings = StorageQuotas(quotas, engine.reads)
-            memory = MemoryService(engine, holdings)
-            async with watch.over(engine), answering(settings) as backbone:
-                if backbone is not None:
-                    engine.caches.append(backbone.forget)
-                generate = GenerateService(engine, backbone, holdings, GenerationQuotas(quotas))
-                generate_pb2_grpc.add_GenerateServiceServicer_to_server(generate, server)
-                async with gateway:
-                    await _serve(settings, server, engine, health, memory, stop=stop, keys=keys, address=address)
-    finally:
-        await store.close()
+    with open_gateway(settings, server, auth.knows) as gateway:
+        if settings.while_held is not None:
+            users.watch(settings.while_held, stop)
+        store = watch.store(await open_store(settings, address))
+        try:
+            async with followed_keys(settings, store) as keys:
+                auth.open(None if keys is None else await make_authenticator(settings, keys))
+                engine, health = Engine(store, settings.engine(), watch.telemetry), Health(calls, watch.telemetry)
+                engine.thread.meter = WritingQuotas(quotas).meter
+                holdings = StorageQuotas(quotas, engine.reads)
+                memory = MemoryService(engine, holdings)
+                async with watch.over(engine), answering(settings) as backbone:
+                    if backbone is not None:
+                        engine.caches.append(backbone.forget)
+                    generate = GenerateService(engine, backbone, holdings, GenerationQuotas(quotas))
+                    generate_pb2_grpc.add_GenerateServiceServicer_to_server(generate, server)
+                    async with gateway:
+                        await _serve(settings, server, engine, health, memory, stop=stop, keys=keys, address=address)
+        finally:
+            await store.close()
 
 
 async def _serve(

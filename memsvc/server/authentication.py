@@ -111,9 +111,9 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
     def _refusing(self, method: str, error: MemsvcError) -> Handler:
         async def refuse(_: Any, context: Context) -> Any:
             self._audit.unknown(method, code(error).name, error.reason, context.peer())
-            if not method.startswith(OURS):  # nobody else turns the error into a status
-                await abort(context, error)
-            raise error
+            if method.startswith(OURS):
+                raise error
+            await abort(context, error)  # nobody else turns it into a status
 
         # Whatever shape the method has: of this one gRPC reads no request before it asks for the answer.
         return grpc.stream_unary_rpc_method_handler(refuse)

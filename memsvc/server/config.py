@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from memsvc import limits
 from memsvc.backbone.load import PREFIX_BYTES, BackboneConfig, Dtype, TokensField, read_key, told_model
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
@@ -66,6 +67,8 @@ class Settings(BaseSettings):
     """Names by which HTTP clients may call this server, beside `host` and those of loopback."""
     http_origins: list[Annotated[str, Field(pattern=_ORIGIN)]] = []
     """Origins of web pages that may call it from a browser; none unless they are set."""
+    http_owner_ca: Path | None = None
+    """Authorities of the other servers on one Redis, to which HTTP follows tenants; the world's unless it is set."""
     console: bool = False
     """Whether HTTP has the console at /console, a page to look at tenants with."""
     listen: str = Field("", pattern=r"^(unix:.+)?$")
@@ -91,8 +94,8 @@ class Settings(BaseSettings):
     """What it calls the most tokens of an answer."""
     backbone_key_file: Path | None = None
     """File with the key that it asks for."""
-    backbone_window: int = Field(0, ge=0, le=1 << 20)
-    """Tokens that a Hugging Face model attends to at once; all that it can when 0."""
+    backbone_window: int = Field(0, ge=0, le=limits.MAX_WINDOW_TOKENS)
+    """Tokens that a Hugging Face model attends to at once, for any tenant; all that it can when 0."""
     backbone_context_tokens: int = Field(0, ge=0, le=128 * 1024)
     """Tokens that recalled entries may take of a prompt unless a caller says so; 0 is what suits the model."""
     backbone_first_timeout_s: float = Field(60.0, gt=0)

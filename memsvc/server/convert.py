@@ -99,6 +99,7 @@ def memory(config: MemoryConfig) -> types_pb2.MemoryConfig:
         drift_sigma=config.drift_sigma,
         drift_windows=config.drift_windows,
         restart_tokens=config.restart_tokens,
+        window=config.window,
     )
 
 

@@ -27,7 +27,7 @@ from memsvc.server.interceptors import deadline, not_applied
 from memsvc.server.principal import current
 from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.store.types import Payload
-from memsvc.tenant.record import Content, encode_payload
+from memsvc.tenant.record import Content, decode_create, encode_payload
 from memsvc.v1 import generate_pb2, generate_pb2_grpc
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -59,17 +59,18 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
         if asked.remember and not current().may(Right.WRITE, asked.tenant):
             raise denied()
         row = await self._engine.get_tenant(asked.tenant)
+        window = decode_create(row.config, width=1).memory.window
         backbone = self._chosen()
         self._quotas.begin(asked.tenant)
         try:
             async with await deadline(context):
-                found = await self._recall(asked, backbone)
+                found = await self._recall(asked, asked.context_tokens or backbone.context_tokens(window))
         except TimeoutError:
             raise not_applied(self._engine.reads.applied_seq(asked.tenant)) from None
         clock.recalled()
         yield _recalled(asked.tenant, found)
         memory = partial(self._engine.reads.context_memory, asked.tenant, asked.min_seq)
-        prompt = replace(asked.prompt, context=found.context, tenant=row.uid, memory=memory)
+        prompt = replace(asked.prompt, context=found.context, tenant=row.uid, memory=memory, window=window)
         answer, counted = list[str](), 0
         async with aclosing(backbone.generate(prompt)) as events:
             async for event in events:
@@ -98,7 +99,7 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
             )
         return self._backbone
 
-    async def _recall(self, asked: Asked, backbone: Backbone) -> Recalled:
+    async def _recall(self, asked: Asked, max_tokens: int) -> Recalled:
         if asked.k == 0:
             if asked.min_seq:
                 await self._engine.reads.wait(asked.tenant, asked.min_seq)
@@ -109,7 +110,7 @@ class GenerateService(generate_pb2_grpc.GenerateServiceServicer):
             k=asked.k,
             filter=asked.filter,
             min_seq=asked.min_seq,
-            max_tokens=asked.context_tokens or backbone.context_tokens,
+            max_tokens=max_tokens,
         )
 
     async def _remember(self, asked: Asked, answer: str) -> int:

@@ -36,6 +36,7 @@ SETTINGS = (
     "drift_sigma",
     "drift_windows",
     "restart_tokens",
+    "window",
 )
 """The fields of a MemoryConfig message that are a memory's settings as they are."""
 RETENTIONS = {number: retention for retention, number in convert.RETENTIONS.items()}

@@ -38,25 +38,32 @@ class Stream:
         self._learnt.extend(learnt)
         self._rows = len(learnt)
 
-    def feed(self, number: int, states: Floats, vectors: Floats, config: MemoryConfig) -> list[Chunk | Replay]:
-        """Append one entry's token states [n, d]; return the chunks that are full now, and replays.
+    def feed(
+        self, number: int, states: Sequence[Floats], vectors: Floats, config: MemoryConfig
+    ) -> list[Chunk | Replay]:
+        """Append one entry's token states, in pieces [n, d]; return the chunks that are full now, and replays.
 
         `vectors` [p, d] are its passages'.
         """
-        waiting = np.concatenate([self.tail, states])
-        owners = np.concatenate([self.owners, np.full(len(states), number, np.int64)])
+        out: list[Chunk | Replay] = []
+        # Piece by piece: the states of a long text are many megabytes, which nobody should copy at once.
+        for piece in states:
+            self._cut_off(number, piece, config, out)
+        self._open.append(vectors)
+        self._rows += len(vectors)
+        return out
+
+    def _cut_off(self, number: int, piece: Floats, config: MemoryConfig, out: list[Chunk | Replay]) -> None:
+        waiting = np.concatenate([self.tail, piece])
+        owners = np.concatenate([self.owners, np.full(len(piece), number, np.int64)])
         b, every = config.chunk, config.replay
         full = len(waiting) // b * b
         self.tail, self.owners = waiting[full:].copy(), owners[full:].copy()
-        out: list[Chunk | Replay] = []
         for i in range(0, full, b):
             out.append(Chunk(waiting[i : i + b], owners[i : i + b]))
             self._cut += 1
             if every and self._cut % every == 0 and self._rows:
                 out.append(Replay(self._cut // every, self._rows))
-        self._open.append(vectors)
-        self._rows += len(vectors)
-        return out
 
     def draw(self, replay: Replay, config: MemoryConfig, vectors: Vectors) -> Chunk:
         """Return a replay's chunk: b vectors of passages fed before it, drawn by a hash of their places.

@@ -134,8 +134,10 @@ class View:
         merges = self.policies.duplicates == Duplicates.MERGE
         self._living = LivingTexts(self.index.living_texts()) if merges else None
 
-    def feed(self, number: int, states: Floats, vectors: Floats, tokens: int, unknown: int) -> list[Chunk | Replay]:
-        """Stream one entry's token states [n, d] into the tail; return the chunks that are full now, and replays.
+    def feed(
+        self, number: int, states: Sequence[Floats], vectors: Floats, tokens: int, unknown: int
+    ) -> list[Chunk | Replay]:
+        """Stream one entry's token states, in pieces [n, d]; return the chunks that are full now, and replays.
 
         `vectors` [p, d] are its passages'; `tokens` and `unknown` count the text's tokens, and those that the encoder
         does not know.

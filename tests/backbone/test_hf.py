@@ -133,12 +133,13 @@ async def test_plain_text(tmp_path) -> None:
 
 async def test_how_many_tokens_recalled_entries_may_take(tiny) -> None:
     backbone = build(f"hf:{tiny}")
-    assert backbone.context_tokens == 0
+    assert backbone.context_tokens(131_072) == 0
     async with opened(tiny) as backbone:
         assert backbone.name == f"hf:{tiny}"
-        assert backbone.context_tokens == 256
+        assert backbone.context_tokens(131_072) == 256
+        assert backbone.context_tokens(400) == 100
     async with opened(tiny, context_tokens=7) as backbone:
-        assert backbone.context_tokens == 7
+        assert backbone.context_tokens(131_072) == 7
 
 
 async def test_pieces_come_one_by_one(tiny) -> None:

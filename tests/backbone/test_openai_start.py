@@ -49,7 +49,7 @@ async def test_with_a_model_named_the_server_need_not_be_up_at_the_start(set_to,
     backbone = load_backbone(BackboneConfig(name=name, model="m", context_tokens=set_to))
     await backbone.start()
     backbone.forget("t")
-    assert (backbone.name, backbone.context_tokens) == (name, has)
+    assert (backbone.name, backbone.context_tokens(window=1024)) == (name, has)
     await backbone.close()
 
 

@@ -229,7 +229,7 @@ class FakeClient:
 
     def _described(self, tenant: str) -> Tenant:
         values = {"layers": 2, "theta": 0.1, "eta": 0.9, "half_life": 0.0, "gate": "off", "gate_value": 0.0}
-        values |= {"drift": True, "drift_sigma": 3.0, "drift_windows": 3, "restart_tokens": None}
+        values |= {"drift": True, "drift_sigma": 3.0, "drift_windows": 3, "restart_tokens": None, "window": 131_072}
         kept = {"max_entries": 1_000_000, "ttl": None, "snapshots": "none", "duplicates": "keep"}
         given = dict(self.settings.get(tenant, {}))
         model = given.pop("context_memory", None)

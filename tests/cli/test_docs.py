@@ -1,13 +1,17 @@
 """What the documentation says of the code, where a machine can tell."""
 
 import re
+import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from memsvc import limits
 from memsvc.cli import output
+from memsvc.cli.main import make_app
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +47,27 @@ def test_every_command_that_the_readme_shows_exists(memsvc):
     shown = set(re.findall(r"^    (?:\.venv/bin/)?memsvc (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert {"serve", "ingest", "recall", "stats", "tenants", "demo", "bench"} <= shown
     assert all(memsvc(command, "--help").code == 0 for command in shown)
+
+
+def shown() -> Iterator[tuple[str, list[str]]]:
+    """Yield every command in the documentation: where it stands, and its words."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            found = re.match(r"(?:    |)(?:MEMSVC_\S+ )?(?:\.venv/bin/)?memsvc (.+)", line)
+            if found:
+                yield f"{page.name}:{number}", shlex.split(re.sub(r"[\[\]…]", " ", found[1]), comments=True)
+
+
+def test_every_command_takes_the_options_that_the_documentation_gives_it():
+    lines = list(shown())
+    for where, words in lines:
+        command, rest = typer.main.get_command(make_app()), words
+        while rest and rest[0] in (below := getattr(command, "commands", {})):
+            command, rest = below[rest[0]], rest[1:]
+        named = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+        given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        assert given <= named, (where, given - named)
+    assert len(lines) > 50
 
 
 def test_every_dependency_is_explained_and_pinned_where_the_tests_need_it():

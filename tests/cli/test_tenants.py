@@ -6,7 +6,7 @@ import pytest
 from memsvc_client import InvalidArgumentError
 
 OPTIONS = ["--theta", "0.25", "--eta", "0.5", "--half-life", "0", "--gate", "quantile", "--gate-value", "0.75"]
-OPTIONS += ["--no-drift", "--drift-sigma", "4", "--drift-windows", "2", "--restart-tokens", "2048"]
+OPTIONS += ["--no-drift", "--drift-sigma", "4", "--drift-windows", "2", "--restart-tokens", "2048", "--window", "4096"]
 POLICY_OPTIONS = ["--max-entries", "5000", "--ttl", "30d", "--snapshots", "log_spaced", "--duplicates", "merge"]
 POLICIES = {"max_entries": 5000, "ttl": timedelta(days=30), "snapshots": "log_spaced", "duplicates": "merge"}
 SETTINGS = {
@@ -19,6 +19,7 @@ SETTINGS = {
     "drift_sigma": 4.0,
     "drift_windows": 2,
     "restart_tokens": 2048,
+    "window": 4096,
 }
 
 

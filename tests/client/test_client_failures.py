@@ -160,6 +160,7 @@ def test_a_wrong_entry_is_refused_before_anything_is_sent(client, fake, entry, f
         ("create_tenant", ("new",), {"drift_windows": -1}, "drift_windows"),
         ("create_tenant", ("new",), {"drift_windows": 2**31}, "drift_windows"),
         ("create_tenant", ("new",), {"restart_tokens": 2**63}, "restart_tokens"),
+        ("create_tenant", ("new",), {"window": 2**31}, "window"),
         ("create_tenant", ("new",), {"max_entries": 1.5}, "max_entries"),
         ("create_tenant", ("new",), {"ttl": "30d"}, "ttl"),
         ("create_tenant", ("new",), {"ttl": True}, "ttl"),

@@ -17,6 +17,7 @@ SETTINGS = {
     "drift_sigma": 4,
     "drift_windows": 2,
     "restart_tokens": 2**40,
+    "window": 65_536,
 }
 POLICIES = {
     "max_entries": 10**7,
@@ -49,6 +50,7 @@ def test_create_tenant_sends_its_settings(client, fake):
                 "drift_sigma": 4.0,
                 "drift_windows": 2,
                 "restart_tokens": str(2**40),
+                "window": 65_536,
             },
             "policies": {
                 "max_entries": str(10**7),

@@ -14,10 +14,10 @@ class ScriptedBackbone:
         prompts: what was asked.
         ended: how many answers were closed, at their end or before.
         forgotten: whose cache was dropped.
+        windows: for which it was asked how many tokens recalled entries may take.
     """
 
     name = "scripted"
-    context_tokens = 200
 
     def __init__(self, *script: str | MemsvcError | None, finish: Finish = "stop", tokens: int | None = None) -> None:
         self.script: Sequence[str | MemsvcError | None] = script
@@ -25,12 +25,17 @@ class ScriptedBackbone:
         self.prompts: list[Prompt] = []
         self.ended = 0
         self.forgotten: list[str] = []
+        self.windows: list[int] = []
 
     async def start(self) -> None:
         pass
 
     async def close(self) -> None:
         pass
+
+    def context_tokens(self, window: int) -> int:
+        self.windows.append(window)
+        return 200
 
     def forget(self, tenant: str) -> None:
         self.forgotten.append(tenant)

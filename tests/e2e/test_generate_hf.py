@@ -64,6 +64,24 @@ def test_a_prompt_that_does_not_fit_is_refused_by_name_and_the_next_is_answered(
     assert answered(client, "long", "hi", k=0)[0]
 
 
+def test_a_tenants_window_may_be_smaller_than_the_models(client, tmp_path) -> None:
+    client.create_tenant("narrow", window=1024)
+    client.create_tenant("wide", preset="genomics")
+    said, usage, _ = answered(client, "wide", LONG * 4, k=0)
+    assert usage.prompt_tokens > 1024
+    client.export_tenant("narrow", tmp_path / "narrow.memsvc")
+    assert client.import_tenant(tmp_path / "narrow.memsvc", "brought back").tenant.memory.window == 1024
+    for tenant in ("narrow", "brought back"):
+        with pytest.raises(InvalidArgumentError, match="the tenant's window of 1024,") as failure:
+            answered(client, tenant, LONG * 4, k=0)
+        assert (failure.value.field, failure.value.reason) == ("prompt", "PROMPT_TOO_LONG")
+    client.update_tenant("narrow", window=2048)
+    client.update_tenant("wide", window=1024)
+    assert answered(client, "narrow", LONG * 4, k=0)[0] == said
+    with pytest.raises(InvalidArgumentError, match="the tenant's window of 1024,"):
+        answered(client, "wide", LONG * 4, k=0)
+
+
 def test_a_model_without_a_chat_template_says_so(tmp_path) -> None:
     save(tmp_path / "model", template=None)
     with Server(tmp_path / "data", backbone=f"hf:{tmp_path / 'model'}") as server, server.client() as client:

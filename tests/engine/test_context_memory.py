@@ -163,9 +163,9 @@ async def test_a_unit_of_work_is_a_few_chunks_and_fewer_where_they_write(tmp_pat
     checkpoint.save(file, network, bytes_tokenizer(), {})
     unit, tell, units = Steps.unit, Contexts.tell, list[int]()
 
-    def watched_unit(self) -> None:
+    def watched_unit(self, *, brief=False) -> None:
         units.append(0)
-        unit(self)
+        unit(self, brief=brief)
 
     def watched_tell(self, pieces):
         told = tell(self, pieces)

@@ -28,6 +28,20 @@ async def test_few_words_do_not_wait_for_anothers_many(tmp_path, layers) -> None
             assert many.applied_seq < many.head_seq
 
 
+async def test_few_words_do_not_wait_until_anothers_many_are_encoded(tmp_path) -> None:
+    async with running(tmp_path / "data") as engine:
+        for tenant in ("many", "few"):
+            await create(engine, tenant)
+            await engine.write(tenant, [payload("first", "so that it is open")], applied=True)
+        engine.thread._rate = 1000.0  # as with an encoder that takes a minute for so much
+        await engine.write("many", [payload("m", LONG)])
+        lots = engine.thread.ingest._lots
+        while not await engine.thread.call(lambda: len(lots)):
+            pass
+        await engine.write("few", [payload("f", "a few words")], applied=True)
+        assert await engine.thread.call(lambda: sum(len(lot.batches) for lot in lots))
+
+
 async def test_long_questions_take_turns_with_what_is_to_be_applied(tmp_path) -> None:
     async with running(tmp_path / "data") as engine:
         await create(engine)

@@ -28,11 +28,14 @@ async def test_a_job_runs_before_what_is_written_after_it_however_many_questions
 async def test_questions_that_take_long_let_ingest_have_its_turn(engine) -> None:
     await create(engine)
     async with engine.using("t") as opened:
-        done: list[int] = []
+        held, done = threading.Event(), list[int]()
+        hold = engine.thread.call(held.wait)
         questions = [
             engine.thread.call(lambda: (time.sleep(2 * UNIT_READ_S), done.append(1)), read=True) for _ in range(20)
         ]
+        # However long the disk takes: the questions begin when the record is there.
         seq = (await engine.write("t", [payload("a", "text")])).seq
+        held.set()
         await opened.wait_applied(seq)
         assert len(done) < len(questions)
-        await asyncio.gather(*questions)
+        await asyncio.gather(hold, *questions)

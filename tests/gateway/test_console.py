@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from memsvc_client import Entry, NotFoundError
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pydantic import ValidationError
 
 from memsvc.server.config import Settings
@@ -87,6 +87,7 @@ def test_a_wrong_key_is_refused_and_a_right_one_is_kept_nowhere(page, tenant) ->
 
 
 def test_the_keyboard_alone_finds_an_entry(page, tenant) -> None:
+    expect(page.get_by_label("API key")).to_be_focused()
     page.keyboard.type(ADMIN)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Tenants")).to_be_focused()
@@ -100,6 +101,26 @@ def test_the_keyboard_alone_finds_an_entry(page, tenant) -> None:
     first = page.get_by_role("row").nth(1)
     expect(page.get_by_role("status")).to_contain_text("4 best for “spare key”")
     expect(first).to_contain_text(TEXTS["key-1"])
+
+
+def test_what_was_asked_last_is_shown_whichever_answer_comes_last(page, tenant) -> None:
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/entries?*", hold)
+    look(page, tenant)
+    page.get_by_label("Search").fill("spare key")
+    page.keyboard.press("Enter")
+    status = page.get_by_role("status")
+    expect(status).to_contain_text("4 best for “spare key”")
+    with page.expect_response("**/entries?*") as listing:
+        late[0].continue_()
+    listing.value.finished()
+    # Time for the page to have shown it, if it would: its answers are dealt with before that of a later request.
+    page.evaluate("fetch('/console/icon.svg').then(answer => answer.text())")
+    assert "4 best for “spare key”" in status.inner_text()
 
 
 def test_markup_in_a_text_is_shown_as_text(page, tenant) -> None:

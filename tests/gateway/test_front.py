@@ -70,8 +70,9 @@ def test_the_flag_takes_the_port_before_anything_else(tmp_path, server) -> None:
 
 def test_an_extra_that_is_missing_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "memsvc.gateway.gateway", None)
-    with pytest.raises(FailedPreconditionError, match=r"memsvc\[http\]") as caught:
-        open_gateway(Settings(http_port=0), None, None)
+    given = Settings(http_port=0)
+    with pytest.raises(FailedPreconditionError, match=r"memsvc\[http\]") as caught, open_gateway(given, None, None):
+        pass
     assert caught.value.reason == "EXTRA_MISSING"
 
 

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from memsvc.errors import UnavailableError
 from memsvc.gateway import bodies, connection, gateway
 from memsvc.gateway.gateway import Gateway, GatewayConfig
+from memsvc.gateway.owners import Owners
 
 HEAD = b"POST /v1/tenants/t/recall HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 LARGE = 8 << 20
@@ -30,10 +31,16 @@ async def connection_to(host: str, port: int) -> AsyncIterator[tuple[asyncio.Str
         writer.close()
 
 
+def gateway_on(port: int) -> Gateway:
+    """Return a gateway whose service is nowhere."""
+    config = GatewayConfig(host="127.0.0.1", port=port)
+    return Gateway(config, "unix:/nowhere/at/all", anybody, Owners(None, plaintext=False))
+
+
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Hold a connection to a gateway, whose service is nowhere."""
-    async with Gateway(GatewayConfig(host="127.0.0.1", port=0), "unix:/nowhere/at/all", anybody) as served:
+    async with gateway_on(0) as served:
         host, _, port = served.url.removeprefix("http://").partition(":")
         async with asyncio.timeout(PATIENCE_S):
             async with connection_to(host, int(port)) as streams:
@@ -172,8 +179,20 @@ async def test_a_service_that_is_not_there_is_said_to_be() -> None:
 
 
 async def test_a_port_that_is_taken_is_named() -> None:
-    first = Gateway(GatewayConfig(host="127.0.0.1", port=0), "unix:/nowhere/at/all", anybody)
-    async with first:
+    async with gateway_on(0) as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(UnavailableError, match=f"http_port {port}"):
-            Gateway(GatewayConfig(host="127.0.0.1", port=port), "unix:/nowhere/at/all", anybody)
+            gateway_on(port)
+    gateway_on(port).close()
+
+
+async def test_one_that_cannot_begin_to_serve_lets_its_port_go(monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no application")
+
+    monkeypatch.setattr(gateway, "make_app", broken)
+    begun = gateway_on(0)
+    port = int(begun.url.rpartition(":")[2])
+    with pytest.raises(RuntimeError, match="no application"):
+        await begun.__aenter__()
+    gateway_on(port).close()

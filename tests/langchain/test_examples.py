@@ -53,8 +53,8 @@ def test_a_folder(server, tmp_path):
     (tmp_path / "keys.md").write_text("# Keys\n\nThe key is under the mat.\n")
     (tmp_path / "tea.md").write_text("# Tea\n\nNo milk.\n")
     for _ in range(2):
-        first, *_ = run("folder", server.target, tmp_path, "where is the key, under a mat?")
-        assert first == "keys.md: The key is under the mat."
+        said = run("folder", server.target, tmp_path, "where is the key, under a mat?")
+        assert said == ["I read in keys.md: The key is under the mat."]
 
 
 def test_saving(server):

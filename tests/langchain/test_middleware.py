@@ -146,14 +146,16 @@ def test_messages_without_text_are_no_entries(client, tenant):
 NAMES = ["ada@example.org", "bob/../ada@example.org"]
 
 
-async def test_two_users_of_one_agent_never_see_each_other(client, tenant):
+@pytest.mark.parametrize("way", ["asyncio", "threads"])
+async def test_two_users_of_one_agent_never_see_each_other(server, client, tenant, way):
     """200 turns at once, each of which is told something and asked about it."""
     users = [f"{name} {tenant}" for name in NAMES]
 
     def answer(messages) -> str:
         return "recalled " + " ".join(sorted(set(re.findall(r"secret-of-\w+", messages[0].text))))
 
-    agent = agent_of(answer, middleware=[MemsvcMiddleware(client=client, k=50)], checkpointer=InMemorySaver())
+    where = {"target": server.target} if way == "asyncio" else {"client": client}
+    agent = agent_of(answer, middleware=[MemsvcMiddleware(**where, k=50)], checkpointer=InMemorySaver())
 
     async def turn(i: int) -> list[str]:
         who = i % 2

@@ -1,6 +1,8 @@
 """The same cases on LangGraph's own store and on ours."""
 
+import asyncio
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -17,11 +19,25 @@ from langgraph.store.memory import InMemoryStore
 from memsvc_langchain import MemsvcStore
 
 
-@pytest.fixture(params=["in memory", "memsvc"])
-def store(request, server, client) -> BaseStore:
+class OnALoop(MemsvcStore):
+    """Ours by way of its coroutines."""
+
+    runner: asyncio.Runner
+
+    def batch(self, ops):
+        return self.runner.run(self.abatch(ops))
+
+
+@pytest.fixture(params=["in memory", "memsvc", "memsvc on a loop"])
+def store(request, server, client) -> Iterator[BaseStore]:
     if request.param == "in memory":
-        return InMemoryStore()
-    return MemsvcStore(client=client, tenant=str(uuid.uuid4()))
+        yield InMemoryStore()
+    elif request.param == "memsvc":
+        yield MemsvcStore(client=client, tenant=str(uuid.uuid4()))
+    else:
+        ours = OnALoop(server.target, tenant=str(uuid.uuid4()))
+        with asyncio.Runner() as ours.runner:
+            yield ours
 
 
 def keys(items) -> list[str]:

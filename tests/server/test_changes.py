@@ -42,7 +42,13 @@ def test_a_tenant_is_made_from_a_preset_and_changed_while_it_lives(client: Memor
 
 @pytest.mark.parametrize(
     ("settings", "field"),
-    [({"layers": 3}, "layers"), ({"eta": 2.0}, "eta"), ({"restart_tokens": 0}, "restart_tokens")],
+    [
+        ({"layers": 3}, "layers"),
+        ({"eta": 2.0}, "eta"),
+        ({"restart_tokens": 0}, "restart_tokens"),
+        ({"window": 1_023}, "memory.window"),
+        ({"window": (1 << 20) + 1}, "memory.window"),
+    ],
 )
 def test_a_wrong_setting_is_named_and_changes_nothing(client: MemoryClient, settings, field) -> None:
     client.create_tenant("wrong", exist_ok=True)
@@ -52,6 +58,23 @@ def test_a_wrong_setting_is_named_and_changes_nothing(client: MemoryClient, sett
     assert client.stats("wrong").head_seq == before
     with pytest.raises(InvalidArgumentError, match="preset"):
         client.create_tenant("nothing", preset="novel")
+
+
+def test_a_window_is_the_presets_or_ones_own_and_no_part_of_the_state(client: MemoryClient) -> None:
+    for preset, window in (("default", 131_072), ("long-doc", 131_072), ("genomics", 65_536), ("dialogue", 131_072)):
+        client.create_tenant(f"window {preset}", preset=preset)
+        client.create_tenant(f"own {preset}", preset=preset, window=4096)
+        shown = {each.tenant: each.memory.window for each in client.list_tenants()}
+        assert (shown[f"window {preset}"], shown[f"own {preset}"]) == (window, 4096)
+    with pytest.raises(InvalidArgumentError, match=r"memory\.window"):
+        client.create_tenant("too wide", window=(1 << 20) + 1)
+    for tenant in ("window default", "own default"):
+        client.write(tenant, turns(60))
+    assert client.update_tenant("own default", window=2048).memory.window == 2048
+    for tenant in ("window default", "own default"):
+        client.write(tenant, turns(60, start=60))
+    assert client.state_hash("own default") == client.state_hash("window default")
+    assert client.verify("own default").equal
 
 
 def test_a_mask_that_names_nothing_it_may_is_refused(stubs, client) -> None:

@@ -146,6 +146,17 @@ async def test_the_settings_reach_the_model(tmp_path) -> None:
     assert tokens[-1].usage.finish == "length"
 
 
+async def test_the_tenants_window_reaches_the_model(tmp_path) -> None:
+    backbone = ScriptedBackbone("yes")
+    async with serving(tmp_path, backbone) as place:
+        for window in (None, 2048):
+            if window:
+                await place.engine.changes.update_tenant("t", {"window": window}, "")
+            async for _ in place.client.generate("t", "hello", k=1):
+                pass
+    assert [prompt.window for prompt in backbone.prompts] == backbone.windows == [131_072, 2048]
+
+
 async def test_what_is_recalled_is_what_the_filter_and_the_query_say(tmp_path) -> None:
     backbone = ScriptedBackbone("yes")
     async with serving(tmp_path, backbone) as place:

@@ -1,5 +1,8 @@
 """Records: what goes in comes out, equal content has equal hashes, damage is noticed."""
 
+from dataclasses import asdict
+
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from memsvc.memory.config import MemoryConfig
 from memsvc.store.types import Payload
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import (
+    FORMAT,
     Content,
     decode_create,
     decode_numerics,
@@ -16,6 +20,7 @@ from memsvc.tenant.record import (
     encode_create,
     encode_numerics,
     encode_payload,
+    reconfigured,
 )
 
 CONTENTS = st.builds(
@@ -56,6 +61,14 @@ def test_bodies_round_trip() -> None:
     assert decode_create(encode_create(config, "f", policies), 384) == (config, "f", policies, "")
     assert decode_create(encode_create(config, "f"), 96)[0].width == 96, "the width is the encoder's"
     assert decode_numerics(encode_numerics("g", 7)) == ("g", 7)
+
+
+def test_a_tenant_made_before_windows_could_be_set_has_the_default() -> None:
+    settings = {name: value for name, value in asdict(MemoryConfig()).items() if name not in {"width", "window"}}
+    body = bytes([FORMAT]) + msgpack.packb([settings, "f", asdict(Policies())])
+    assert decode_create(body, 384).memory == MemoryConfig(window=131_072)
+    changed = reconfigured(body, {"window": 4096}, {})
+    assert decode_create(changed, 384).memory == MemoryConfig(window=4096)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x02\x91\x01", b"\x01", b"\x01\x91\x01", b"\x01\xc1", b"\x01\xa1"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from memsvc_client import MemoryClient
 
 from tests.backbone.stub_openai import answers
 from tests.backbone.stub_thread import serving
@@ -61,7 +62,7 @@ def test_it_speaks_with_a_server(built, server, tmp_path) -> None:
         run(
             "node",
             "--test",
-            built / "test" / "service.test.js",
+            *(built / "test" / f"{name}.test.js" for name in ("service", "administration")),
             MEMSVC_TARGET=server.target,
             MEMSVC_SECURE_TARGET=secure.target,
             MEMSVC_CA=authority.ca,
@@ -69,15 +70,31 @@ def test_it_speaks_with_a_server(built, server, tmp_path) -> None:
         )
 
 
-def test_it_tries_again(built) -> None:
-    run("node", "--test", built / "test" / "retries.test.js")
+@pytest.mark.parametrize("name", ["retries", "streams"])
+def test_it_tries_again(built, name) -> None:
+    run("node", "--test", built / "test" / f"{name}.test.js")
 
 
-def test_the_page_runs(built, server) -> None:
-    (code,) = re.findall(r"```typescript\n(.*?)```", (ROOT / "docs" / "typescript.md").read_text(), re.DOTALL)
+def test_it_has_what_the_python_client_has(built) -> None:
+    """Of a server of one's own too: nobody starts one from here."""
+    listing = "console.log(Object.getOwnPropertyNames(m.MemoryClient.prototype).join(' '))"
+    named = run("node", "-e", f"import('{built}/src/index.js').then((m) => {listing})").split()
+    snake = {re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name) for name in named}
+    python = {name for name in vars(MemoryClient) if not name.startswith("_")}
+    assert snake - {"constructor"} == python - {"embedded"}
+
+
+@pytest.mark.parametrize(("part", "last"), [(0, "It is blue."), (1, "restart")])
+def test_the_page_runs(built, server, part, last) -> None:
+    code = re.findall(r"```typescript\n(.*?)```", (ROOT / "docs" / "typescript.md").read_text(), re.DOTALL)[part]
     # Inside the package its own name is known, to the compiler as to Node.
-    page = built / "page.mts"
+    page = built / f"page{part}.mts"
     page.write_text(code.replace("127.0.0.1:50051", server.target))
     options = ["--strict", "--module", "nodenext", "--target", "es2022", "--types", "node", "--skipLibCheck"]
     run("node_modules/.bin/tsc", "--ignoreConfig", *options, page)
-    assert run("node", built / "page.mjs").splitlines() == ["The key is under the mat.", "It is blue."]
+    said = run("node", built / f"page{part}.mjs").splitlines()
+    assert (len(said), said[-1]) == (2, last)
+
+
+def test_every_part_of_the_page_is_run() -> None:
+    assert (ROOT / "docs" / "typescript.md").read_text().count("```typescript") == 2

@@ -78,6 +78,7 @@ def memory(message: types_pb2.MemoryConfig) -> MemoryConfig:
         drift_sigma=given("drift_sigma"),
         drift_windows=given("drift_windows"),
         restart_tokens=given("restart_tokens"),
+        window=given("window"),
     )
 
 
@@ -110,6 +111,7 @@ _MEMORY: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "drift_sigma": _values.number,
         "drift_windows": _int32,
         "restart_tokens": _int64,
+        "window": _int32,
     }
 )
 

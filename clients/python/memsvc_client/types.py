@@ -240,6 +240,9 @@ class MemoryConfig:
     """Windows running that must count before the memory is restarted."""
     restart_tokens: int | None
     """Tokens that a restart lasts."""
+    window: int | None
+    """Tokens of prompt and answer that a Hugging Face backbone attends to, unless the server or the model has a smaller
+    window."""
 
 
 class MemorySettings(TypedDict, total=False):
@@ -255,6 +258,7 @@ class MemorySettings(TypedDict, total=False):
     drift_sigma: float
     drift_windows: int
     restart_tokens: int
+    window: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,12 +371,6 @@ class TenantStats:
     """Restarts of the memory's learning so far, by drift or by hand."""
     restart_tokens_left: int
     """Tokens that the restart under way still lasts, 0 for none."""
-    residency: str
-    """Where it was when this was asked: `hot`, its weights in a slot; `warm`, in memory; `cold`, in the store alone."""
-    memory_bytes: int
-    """Bytes of the server's memory that it takes now, weights included."""
-    stored_bytes: int
-    """Bytes in the store that it takes, about, snapshots included."""
     evicted: int
     """Entries that left the index because there were more than the policies allow."""
     snapshots: int
@@ -383,6 +381,12 @@ class TenantStats:
     """A restore of this tenant waits for `confirm_restore` or `undo_restore`."""
     merged: int
     """Of the entries that recall can return, those whose text is that of another one: its tenant merges duplicates."""
+    residency: str
+    """Where it was when this was asked: `hot`, its weights in a slot; `warm`, in memory; `cold`, in the store alone."""
+    memory_bytes: int
+    """Bytes of the server's memory that it takes now, weights included."""
+    stored_bytes: int
+    """Bytes in the store that it takes, about, snapshots included."""
 
 
 @dataclass(frozen=True, slots=True)

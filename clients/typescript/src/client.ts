@@ -1,43 +1,36 @@
 /** The client. */
 
-import { setTimeout as sleep } from "node:timers/promises";
-
-import type { CallOptions as WireOptions } from "@connectrpc/connect";
-
-import { targetsOf } from "./addresses.js";
-import { AlreadyExistsError, DeadlineExceededError, errorOf, MemsvcError, wrong } from "./errors.js";
-import type { GenerateResponse } from "./gen/memsvc/v1/generate_pb.js";
-import { type Access, type Peer, Peers } from "./peers.js";
+import { Caller } from "./caller.js";
+import * as erasures from "./erasure.js";
+import { AlreadyExistsError, wrong } from "./errors.js";
+import { generate } from "./generate.js";
+import type { CreateKeyOptions, Grants, Key, NewKey } from "./key-types.js";
+import * as keys from "./keys.js";
+import type { Access } from "./peers.js";
 import { plain } from "./plain.js";
 import * as replies from "./replies.js";
 import * as requests from "./requests.js";
-import { Routes } from "./routes.js";
-import { toError } from "./status.js";
-import { Trip } from "./trip.js";
+import { writeStream } from "./stream.js";
+import type * as tenantTypes from "./tenant-types.js";
+import * as tenants from "./tenants.js";
+import * as transfer from "./transfer.js";
 import type * as types from "./types.js";
-import { boolean, milliseconds, string } from "./values.js";
+import { boolean, string } from "./values.js";
+import { watch } from "./watch.js";
 
 export interface ClientOptions extends Access {
   /** Milliseconds that a call may take, all its tries together; 30,000 where it is left out. */
   timeoutMs?: number;
 }
 
-const TIMEOUT_MS = 30_000;
-/** Milliseconds that a whole answer may take, unless a caller says otherwise. */
-const ANSWER_MS = 600_000;
-const FIRST_POLL_MS = 200;
-const MOST_POLL_MS = 2_000;
-
 /**
  * Writes text into tenants' memories and recalls it.
  *
  * Every call may be tried again within its timeout, and none takes effect twice: entries get their ids here, and what
- * changes anything else carries a request id. Every call throws a `MemsvcError`.
+ * changes anything else carries a request id; what makes a secret is asked for once. Every call throws a `MemsvcError`.
  */
 export class MemoryClient {
-  readonly #routes: Routes;
-  readonly #peers: Peers;
-  readonly #timeoutMs: number;
+  readonly #caller: Caller;
 
   /**
    * @param target the server's address, or several: an array, or between commas. The first that answers is asked, and
@@ -45,41 +38,15 @@ export class MemoryClient {
    */
   constructor(target: string | readonly string[], options: ClientOptions = {}) {
     const { timeoutMs, ...access } = options;
-    const targets = targetsOf(target);
-    this.#peers = new Peers(access);
-    for (const address of targets) this.#peers.check(address);
-    this.#routes = new Routes(targets);
-    this.#timeoutMs = milliseconds("timeoutMs", timeoutMs ?? TIMEOUT_MS);
+    this.#caller = new Caller(target, access, timeoutMs);
   }
 
   /** Close all connections, without which a process does not end. Calls under way fail. */
   close(): void {
-    this.#peers.close();
+    this.#caller.close();
   }
 
-  /** Create a tenant. */
-  async createTenant(tenant: string, options: types.CreateTenantOptions = {}): Promise<void> {
-    const request = requests.createTenant(tenant, options);
-    try {
-      await this.#call(tenant, options, (at, wire) => at.tenants.createTenant(request, wire));
-    } catch (error) {
-      if (!(options.existOk && error instanceof AlreadyExistsError)) throw error;
-    }
-  }
-
-  /** Delete a tenant with its log, memory and index. */
-  async deleteTenant(tenant: string, options: types.CallOptions = {}): Promise<void> {
-    const request = { tenant: string("tenant", tenant), requestId: requests.newId() };
-    await this.#call(tenant, options, (at, wire) => at.tenants.deleteTenant(request, wire));
-  }
-
-  /** Return a tenant's live figures. */
-  async stats(tenant: string, options: types.StatsOptions = {}): Promise<types.TenantStats> {
-    const paths = requests.statsPaths(boolean("live", options.live ?? false));
-    const request = { tenant: string("tenant", tenant), readMask: { paths } };
-    const found = await this.#call(tenant, options, (at, wire) => at.tenants.getTenant(request, wire));
-    return plain(found.stats!);
-  }
+  // --- entries --------------------------------------------------------------------------------------------------------
 
   /** Write a batch of at most 1,000 entries and 4 MiB: all of them or none. A string is an entry of that text. */
   async write(
@@ -88,46 +55,67 @@ export class MemoryClient {
     options: types.WriteOptions = {},
   ): Promise<types.Receipt> {
     const request = requests.write(tenant, entries, options);
-    return plain(await this.#call(tenant, options, (at, wire) => at.memory.write(request, wire)));
+    return plain(await this.#caller.call(tenant, options, (at, wire) => at.memory.write(request, wire)));
+  }
+
+  /**
+   * Write many batches over one stream; yields a receipt for each batch, in order, as it becomes durable.
+   *
+   * Entries are gathered into batches of 64; an array among them is a batch of its own. They are taken from the iterable
+   * a bounded way ahead of the receipts. A stream that breaks is resumed. Leaving the loop ends it; what has no receipt
+   * then may or may not be written. `timeoutMs` is how long the server may leave a batch without an answer.
+   */
+  writeStream(
+    tenant: string,
+    items: Iterable<types.Item> | AsyncIterable<types.Item>,
+    options: types.CallOptions = {},
+  ): AsyncGenerator<types.Receipt, void, void> {
+    return writeStream(this.#caller, tenant, items, options);
   }
 
   /** Return the entries that a query asks for, best first. */
   async recall(tenant: string, query: string, options: types.RecallOptions = {}): Promise<types.Recall> {
     const request = requests.recall(tenant, query, options);
-    return replies.recall(await this.#call(tenant, options, (at, wire) => at.memory.recall(request, wire)));
+    return replies.recall(await this.#caller.call(tenant, options, (at, wire) => at.memory.recall(request, wire)));
+  }
+
+  /**
+   * Answer from a tenant's memory: yields what was recalled, then the answer piece by piece, last its usage.
+   *
+   * A call is tried again until its first event came, and never after. Leaving the loop ends it, and the model's work.
+   */
+  generate(
+    tenant: string,
+    prompt: string | readonly types.Message[],
+    options: types.GenerateOptions = {},
+  ): AsyncGenerator<types.Token, void, void> {
+    return generate(this.#caller, tenant, prompt, options);
   }
 
   /** Return one entry. */
   async getEntry(tenant: string, id: string, options: types.GetOptions = {}): Promise<types.StoredEntry> {
     const request = { tenant: string("tenant", tenant), id: string("id", id), asOf: requests.momentOf(options.asOf) };
-    return replies.entry(await this.#call(tenant, options, (at, wire) => at.memory.getEntry(request, wire)));
+    return replies.entry(await this.#caller.call(tenant, options, (at, wire) => at.memory.getEntry(request, wire)));
   }
 
   /** Yield the entries that match, in seq order. `timeoutMs` is for each page. */
   async *listEntries(tenant: string, options: types.ListOptions = {}): AsyncGenerator<types.StoredEntry, void, void> {
-    const request = requests.listEntries(tenant, options);
-    do {
-      const page = await this.#call(tenant, options, (at, wire) => at.memory.listEntries(request, wire));
-      yield* page.entries.map(replies.entry);
-      request.pageToken = page.nextPageToken;
-    } while (request.pageToken);
+    const first = requests.listEntries(tenant, options);
+    const pages = this.#caller.pages(tenant, options, first, (at, each, wire) => at.memory.listEntries(each, wire));
+    for await (const page of pages) yield* page.entries.map(replies.entry);
   }
 
   /** Replace an entry by a new revision under the same id, and return the record that holds it. */
   async updateEntry(tenant: string, entry: types.Entry & { id: string }, options: types.CallOptions = {}): Promise<number> {
     if (!entry.id) throw wrong("entry.id", "must name the entry to update");
-    const request = {
-      tenant: string("tenant", tenant),
-      entry: requests.entryOf(entry, "entry"),
-      requestId: requests.newId(),
-    };
-    return Number((await this.#call(tenant, options, (at, wire) => at.memory.updateEntry(request, wire))).seq);
+    const request = { ...requests.about(tenant), entry: requests.entryOf(entry, "entry") };
+    return Number((await this.#caller.call(tenant, options, (at, wire) => at.memory.updateEntry(request, wire))).seq);
   }
 
   /** Hide an entry at once. The memory keeps what it learnt of it: `forget` erases. */
   async deleteEntry(tenant: string, id: string, options: types.CallOptions = {}): Promise<types.Deletion> {
-    const request = { tenant: string("tenant", tenant), id: string("id", id), requestId: requests.newId() };
-    return plain(await this.#call(tenant, options, (at, wire) => at.memory.deleteEntry(request, wire)));
+    const request = { ...requests.about(tenant), id: string("id", id) };
+    return plain(await this.#caller.call(tenant, options, (at, wire) => at.memory.deleteEntry(request, wire)));
   }
 
   /** Say of entries that they were useful, or not; return the record that holds it. */
@@ -137,13 +125,9 @@ export class MemoryClient {
     useful = true,
     options: types.CallOptions = {},
   ): Promise<number> {
-    const request = {
-      tenant: string("tenant", tenant),
-      ids: requests.idsOf(ids, "name the entries"),
-      useful: boolean("useful", useful),
-      requestId: requests.newId(),
-    };
-    return Number((await this.#call(tenant, options, (at, wire) => at.memory.feedback(request, wire))).seq);
+    const named = { ids: requests.idsOf(ids, "name the entries"), useful: boolean("useful", useful) };
+    const request = { ...requests.about(tenant), ...named };
+    return Number((await this.#caller.call(tenant, options, (at, wire) => at.memory.feedback(request, wire))).seq);
   }
 
   /**
@@ -153,90 +137,158 @@ export class MemoryClient {
    * An erasure that is not done in time goes on: the error names it in `metadata.operation`, for `getErasure`.
    */
   async forget(tenant: string, options: types.ForgetOptions = {}): Promise<types.Erasure> {
-    const request = requests.forget(tenant, options);
-    const deadline = performance.now() + this.#timeout(options);
-    let erasure = replies.erasure(await this.#call(tenant, options, (at, wire) => at.memory.forget(request, wire)));
-    const { operation } = erasure;
-    for (let poll = FIRST_POLL_MS; options.wait !== false && !erasure.done; poll = Math.min(2 * poll, MOST_POLL_MS)) {
-      const left = deadline - performance.now();
-      if (left <= 0) throw late(operation);
-      await sleep(Math.min(poll, left), undefined, { signal: options.signal }).catch(() => options.signal?.throwIfAborted());
-      const timeoutMs = Math.max(1, deadline - performance.now());
-      erasure = await this.getErasure(operation, tenant, { ...options, timeoutMs }).catch((error: unknown) => {
-        if (error instanceof DeadlineExceededError) throw late(operation);
-        if (error instanceof MemsvcError) error.metadata["operation"] = operation;
-        throw error;
-      });
-    }
-    return erasure;
+    return erasures.forget(this.#caller, tenant, options);
   }
 
-  /** Return how far an erasure of a tenant is. */
-  async getErasure(operation: string, tenant: string, options: types.CallOptions = {}): Promise<types.Erasure> {
-    const request = { operation: string("operation", operation), tenant: string("tenant", tenant) };
-    return replies.erasure(await this.#call(tenant, options, (at, wire) => at.memory.getErasure(request, wire)));
+  /** Return how far an erasure is. A credential that does not reach all tenants has to say of which one it is. */
+  async getErasure(operation: string, tenant?: string, options: types.CallOptions = {}): Promise<types.Erasure> {
+    return erasures.getErasure(this.#caller, operation, tenant, options);
+  }
+
+  // --- tenants --------------------------------------------------------------------------------------------------------
+
+  /** Create a tenant. */
+  async createTenant(tenant: string, options: tenantTypes.CreateTenantOptions = {}): Promise<void> {
+    const request = requests.createTenant(tenant, options);
+    try {
+      await this.#caller.call(tenant, options, (at, wire) => at.tenants.createTenant(request, wire));
+    } catch (error) {
+      if (!(options.existOk && error instanceof AlreadyExistsError)) throw error;
+    }
+  }
+
+  /** Change how a tenant's memory learns from now on, and what it keeps; `layers` cannot be changed. */
+  async updateTenant(tenant: string, options: tenantTypes.UpdateTenantOptions): Promise<tenantTypes.Tenant> {
+    const request = requests.updateTenant(tenant, options);
+    return tenants.tenant(await this.#caller.call(tenant, options, (at, wire) => at.tenants.updateTenant(request, wire)));
+  }
+
+  /** Yield all tenants in the byte order of their ids. `timeoutMs` is for each page. */
+  async *listTenants(options: types.CallOptions = {}): AsyncGenerator<tenantTypes.Tenant, void, void> {
+    const first = requests.listTenants();
+    const pages = this.#caller.pages(undefined, options, first, (at, each, wire) => at.tenants.listTenants(each, wire));
+    for await (const page of pages) yield* page.tenants.map(tenants.tenant);
+  }
+
+  /** Delete a tenant with its log, memory and index. */
+  async deleteTenant(tenant: string, options: types.CallOptions = {}): Promise<void> {
+    const request = requests.about(tenant);
+    await this.#caller.call(tenant, options, (at, wire) => at.tenants.deleteTenant(request, wire));
+  }
+
+  /** Return a tenant's figures, once all that is committed when the call arrives is applied. */
+  async stats(tenant: string, options: tenantTypes.StatsOptions = {}): Promise<tenantTypes.TenantStats> {
+    return this.#stats(tenant, requests.statsPaths(boolean("live", options.live ?? false)), options);
+  }
+
+  /** Return the last record of a tenant's log, without bringing the tenant into memory. */
+  async headSeq(tenant: string, options: types.CallOptions = {}): Promise<number> {
+    return (await this.#stats(tenant, ["stats.head_seq"], options)).headSeq;
+  }
+
+  /** Return the hash of a tenant's state, that of `stats`. */
+  async stateHash(tenant: string, options: types.CallOptions = {}): Promise<string> {
+    return (await this.stats(tenant, options)).stateHash;
+  }
+
+  /** Restart the memory's learning by hand, as a drift does by itself; return the record of the restart. */
+  async hotRestart(tenant: string, options: types.CallOptions = {}): Promise<number> {
+    const request = requests.about(tenant);
+    return Number((await this.#caller.call(tenant, options, (at, wire) => at.tenants.hotRestart(request, wire))).seq);
+  }
+
+  /** Fold the tenant's log afresh, beside the live memory, and compare the hashes. It takes as long as the log is. */
+  async verify(tenant: string, options: types.CallOptions = {}): Promise<tenantTypes.Verification> {
+    const request = { tenant: string("tenant", tenant) };
+    return plain(await this.#caller.call(tenant, options, (at, wire) => at.tenants.verifyTenant(request, wire)));
   }
 
   /**
-   * Answer from a tenant's memory: yields what was recalled, then the answer piece by piece, last its usage.
+   * Yield what happens to a tenant's memory, without end; first the past events that the server still knows.
    *
-   * A call is tried again until its first event came, and never after. Leaving the loop ends it, and the model's work.
+   * A stream that breaks is resumed, and no event is yielded twice. Leaving the loop ends it. `timeoutMs` is how long the
+   * server may be away.
    */
-  async *generate(
-    tenant: string,
-    prompt: string | readonly types.Message[],
-    options: types.GenerateOptions = {},
-  ): AsyncGenerator<types.Token, void, void> {
-    const request = requests.generate(tenant, prompt, options);
-    const trip = new Trip(this.#routes, tenant, this.#timeout(options, ANSWER_MS));
-    for (let begun = false; ; ) {
-      const address = trip.begin();
-      const left = new AbortController();
-      let messages: AsyncIterator<GenerateResponse> | undefined;
-      const signal = options.signal ? AbortSignal.any([left.signal, options.signal]) : left.signal;
-      try {
-        const stream = this.#peers.at(address).generate.generate(request, { timeoutMs: trip.remainingMs, signal });
-        messages = stream[Symbol.asyncIterator]();
-        for (let next = await messages.next(); !next.done; next = await messages.next()) {
-          begun = true;
-          yield replies.token(next.value);
-        }
-        return;
-      } catch (failure) {
-        const error = toError(failure, address);
-        options.signal?.throwIfAborted();
-        if (begun) throw error;
-        await trip.pause(error, options.signal);
-      } finally {
-        left.abort();
-        // Only a step that fails ends the transport's timer, which would keep the process alive.
-        await messages?.next().catch(() => undefined);
-      }
-    }
+  watch(tenant: string, options: tenantTypes.WatchOptions = {}): AsyncGenerator<tenantTypes.Event, void, void> {
+    return watch(this.#caller, tenant, options);
   }
 
-  #timeout(options: types.CallOptions, otherwise = this.#timeoutMs): number {
-    return milliseconds("timeoutMs", options.timeoutMs ?? otherwise);
+  /**
+   * Bring a tenant's past back, and return the tenant that it is now. It takes as long as the log is.
+   *
+   * In its own place, what it was until now is kept until `confirmRestore` or `undoRestore`, and nothing can be forgotten
+   * meanwhile. What was forgotten before stays forgotten.
+   */
+  async restore(tenant: string, to: types.Moment, options: tenantTypes.RestoreOptions = {}): Promise<tenantTypes.Tenant> {
+    const request = requests.restore(tenant, to, options);
+    return tenants.tenant(await this.#caller.call(tenant, options, (at, wire) => at.tenants.restoreTenant(request, wire)));
   }
 
-  async #call<Reply>(
-    tenant: string,
-    options: types.CallOptions,
-    send: (at: Peer, wire: WireOptions) => Promise<Reply>,
-  ): Promise<Reply> {
-    const trip = new Trip(this.#routes, tenant, this.#timeout(options));
-    for (;;) {
-      const address = trip.begin();
-      try {
-        return await send(this.#peers.at(address), { timeoutMs: trip.remainingMs, signal: options.signal });
-      } catch (failure) {
-        await trip.pause(toError(failure, address), options.signal);
-      }
-    }
+  /** Destroy what a tenant was before it was restored in its own place. */
+  async confirmRestore(tenant: string, options: types.CallOptions = {}): Promise<void> {
+    const request = requests.about(tenant);
+    await this.#caller.call(tenant, options, (at, wire) => at.tenants.confirmRestore(request, wire));
   }
-}
 
-function late(operation: string): MemsvcError {
-  const message = `the erasure ${operation} is not done in time; it goes on, and getErasure says how far`;
-  return errorOf("DEADLINE_EXCEEDED", message, { metadata: { operation } });
+  /** Put a restored tenant back to what it was before, and return it. What was written since is destroyed. */
+  async undoRestore(tenant: string, options: types.CallOptions = {}): Promise<tenantTypes.Tenant> {
+    const request = requests.about(tenant);
+    return tenants.tenant(await this.#caller.call(tenant, options, (at, wire) => at.tenants.undoRestore(request, wire)));
+  }
+
+  /**
+   * Write a tenant to one file, and return its size in bytes. Also throws what `node:fs` does.
+   *
+   * The file is there when it is whole, and only its owner may read it; on an error nothing is left. A stream that breaks
+   * begins anew.
+   */
+  async exportTenant(tenant: string, path: string, options: tenantTypes.ExportOptions = {}): Promise<number> {
+    return transfer.exportTenant(this.#caller, tenant, path, options);
+  }
+
+  /**
+   * Make a tenant of an exported file. It takes as long as the file, and with `rebuild` the log, is. Also throws what
+   * `node:fs` does.
+   *
+   * A call that breaks begins anew. After an error without an answer (`UnavailableError`, `DeadlineExceededError`) the
+   * tenant may be there.
+   */
+  async importTenant(path: string, options: tenantTypes.ImportOptions = {}): Promise<tenantTypes.Imported> {
+    return transfer.importTenant(this.#caller, path, options);
+  }
+
+  // --- keys -----------------------------------------------------------------------------------------------------------
+
+  /** Make an API key. It is asked for once: after an error without an answer there may be a key that nobody has. */
+  async createKey(name: string, grants: Grants, options: CreateKeyOptions = {}): Promise<NewKey> {
+    const request = keys.createKey(name, grants, options);
+    const once = { once: true };
+    return keys.newKey(await this.#caller.call(undefined, options, (at, wire) => at.auth.createKey(request, wire), once));
+  }
+
+  /** Yield the keys that the caller may administer, by their ids; ended ones for 30 days. `timeoutMs` is for each page. */
+  async *listKeys(options: types.CallOptions = {}): AsyncGenerator<Key, void, void> {
+    const first = requests.listKeys();
+    const pages = this.#caller.pages(undefined, options, first, (at, each, wire) => at.auth.listKeys(each, wire));
+    for await (const page of pages) yield* page.keys.map(keys.key);
+  }
+
+  /** Give a key another secret; older ones stay valid for `overlapMs`, 0 ends them at once. Asked for once, as `createKey`. */
+  async rotateKey(id: string, overlapMs: number, options: types.CallOptions = {}): Promise<NewKey> {
+    const request = keys.rotateKey(id, overlapMs);
+    const once = { once: true };
+    return keys.newKey(await this.#caller.call(undefined, options, (at, wire) => at.auth.rotateKey(request, wire), once));
+  }
+
+  /** Make a key worthless, in every process within two seconds, and return it. */
+  async revokeKey(id: string, options: types.CallOptions = {}): Promise<Key> {
+    const request = { id: string("id", id) };
+    return keys.key(await this.#caller.call(undefined, options, (at, wire) => at.auth.revokeKey(request, wire)));
+  }
+
+  async #stats(tenant: string, paths: string[], options: types.CallOptions): Promise<tenantTypes.TenantStats> {
+    const request = { tenant: string("tenant", tenant), readMask: { paths } };
+    const found = await this.#caller.call(tenant, options, (at, wire) => at.tenants.getTenant(request, wire));
+    return plain(found.stats!);
+  }
 }

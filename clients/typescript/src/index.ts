@@ -2,6 +2,8 @@
 
 export { type ClientOptions, MemoryClient } from "./client.js";
 export type { Access, TLS } from "./peers.js";
+export type * from "./key-types.js";
+export type * from "./tenant-types.js";
 export type * from "./types.js";
 export {
   AlreadyExistsError,

@@ -7,6 +7,7 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 
 import { isLoopback } from "./addresses.js";
 import { MemsvcError, wrong } from "./errors.js";
+import { AuthService } from "./gen/memsvc/v1/auth_pb.js";
 import { GenerateService } from "./gen/memsvc/v1/generate_pb.js";
 import { MemoryService } from "./gen/memsvc/v1/memory_pb.js";
 import { TenantService } from "./gen/memsvc/v1/tenants_pb.js";
@@ -48,6 +49,7 @@ export interface Peer {
   readonly memory: Client<typeof MemoryService>;
   readonly tenants: Client<typeof TenantService>;
   readonly generate: Client<typeof GenerateService>;
+  readonly auth: Client<typeof AuthService>;
   readonly session: Http2SessionManager;
 }
 
@@ -105,6 +107,7 @@ export class Peers {
       memory: createClient(MemoryService, transport),
       tenants: createClient(TenantService, transport),
       generate: createClient(GenerateService, transport),
+      auth: createClient(AuthService, transport),
       session,
     };
   }

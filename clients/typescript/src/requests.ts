@@ -2,9 +2,10 @@
 
 import { randomUUID } from "node:crypto";
 
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 
 import { wrong } from "./errors.js";
+import { ListKeysRequestSchema } from "./gen/memsvc/v1/auth_pb.js";
 import { GenerateRequestSchema, Role } from "./gen/memsvc/v1/generate_pb.js";
 import {
   ForgetRequestSchema,
@@ -13,11 +14,17 @@ import {
   WriteRequestSchema,
   WriteWait,
 } from "./gen/memsvc/v1/memory_pb.js";
-import { CreateTenantRequestSchema } from "./gen/memsvc/v1/tenants_pb.js";
+import {
+  CreateTenantRequestSchema,
+  type ImportTenantRequestSchema,
+  ListTenantsRequestSchema,
+  RestoreTenantRequestSchema,
+  UpdateTenantRequestSchema,
+} from "./gen/memsvc/v1/tenants_pb.js";
 import { type AsOfSchema, type EntrySchema, type FilterSchema, TenantStatsSchema } from "./gen/memsvc/v1/types_pb.js";
-import { memoryOf, policiesOf } from "./settings.js";
+import { memoryOf, pathsOf, policiesOf } from "./settings.js";
+import type { CreateTenantOptions, ImportOptions, RestoreOptions, UpdateTenantOptions } from "./tenant-types.js";
 import type {
-  CreateTenantOptions,
   Entry,
   Filter,
   ForgetOptions,
@@ -31,6 +38,8 @@ import type {
 import { boolean, choice, given, int32, int64, json, number, string, timestamp } from "./values.js";
 
 const PAGE_SIZE = 1_000;
+/** Bytes of a message; the limit of the contract. */
+const MOST_BYTES = 4 * 1024 * 1024;
 const WAITS = { durable: WriteWait.DURABLE, applied: WriteWait.APPLIED };
 const ROLES = { user: Role.USER, assistant: Role.ASSISTANT, system: Role.SYSTEM };
 
@@ -56,13 +65,25 @@ export function entryOf(value: Entry | string, path: string): MessageInitShape<t
 }
 
 export function write(tenant: string, entries: Entry | string | readonly (Entry | string)[], options: WriteOptions) {
-  const batch = Array.isArray(entries) ? entries : [entries as Entry | string];
-  if (!batch.length) throw wrong("entries", "needs at least one entry");
-  return create(WriteRequestSchema, {
+  const request = create(WriteRequestSchema, {
     tenant: string("tenant", tenant),
-    entries: batch.map((entry, i) => entryOf(entry, `entries[${i}]`)),
+    entries: batchOf(Array.isArray(entries) ? entries : [entries as Entry | string]),
     wait: choice("wait", options.wait ?? "durable", WAITS),
   });
+  fitting("entries", toBinary(WriteRequestSchema, request).length);
+  return request;
+}
+
+/** Return the messages of the entries of one record, each with an id. */
+export function batchOf(entries: readonly (Entry | string)[]): MessageInitShape<typeof EntrySchema>[] {
+  if (!entries.length) throw wrong("entries", "needs at least one entry");
+  return entries.map((entry, i) => entryOf(entry, `entries[${i}]`));
+}
+
+/** Return a size in bytes if one message can hold it. */
+export function fitting(field: string, size: number): number {
+  if (size > MOST_BYTES) throw wrong(field, `takes ${size} bytes of at most ${MOST_BYTES}`);
+  return size;
 }
 
 export function recall(tenant: string, query: string, options: RecallOptions) {
@@ -128,11 +149,56 @@ export function createTenant(tenant: string, options: CreateTenantOptions) {
     tenant: {
       tenant: string("tenant", tenant),
       contextMemory: given(string, "contextMemory", options.contextMemory),
-      memory: memoryOf(options),
+      memory: { ...memoryOf(options), preset: given(string, "preset", options.preset) },
       policies: policiesOf(options),
     },
     requestId: newId(),
   });
+}
+
+export function updateTenant(tenant: string, options: UpdateTenantOptions) {
+  const paths = pathsOf(options);
+  if (!paths.length) throw wrong("settings", "give at least one to change");
+  return create(UpdateTenantRequestSchema, {
+    tenant: { tenant: string("tenant", tenant), memory: memoryOf(options), policies: policiesOf(options) },
+    updateMask: { paths },
+    requestId: newId(),
+  });
+}
+
+export function restore(tenant: string, to: Moment, options: RestoreOptions) {
+  return create(RestoreTenantRequestSchema, {
+    tenant: string("tenant", tenant),
+    to: momentOf(to, "to"),
+    asTenant: otherTenant(options.asTenant, "leave it out to restore the tenant in its own place"),
+    requestId: newId(),
+  });
+}
+
+/** Return the first message of a file, without bytes. */
+export function importTenant(options: ImportOptions): MessageInitShape<typeof ImportTenantRequestSchema> {
+  return {
+    asTenant: otherTenant(options.asTenant, "leave it out to import the tenant under its own id"),
+    rebuild: given(boolean, "rebuild", options.rebuild),
+    requestId: newId(),
+  };
+}
+
+/** Return the request that changes a tenant and says no more than which one. */
+export function about(tenant: string): { tenant: string; requestId: string } {
+  return { tenant: string("tenant", tenant), requestId: newId() };
+}
+
+export function listTenants() {
+  return create(ListTenantsRequestSchema, { pageSize: PAGE_SIZE });
+}
+
+export function listKeys() {
+  return create(ListKeysRequestSchema, { pageSize: PAGE_SIZE });
+}
+
+export function getErasure(operation: string, tenant: string | undefined) {
+  return { operation: string("operation", operation), tenant: given(string, "tenant", tenant) };
 }
 
 /** Return which figures to ask for; `live` ones have no hash, for which the server would wait. */
@@ -148,14 +214,23 @@ export function idsOf(values: string | readonly string[], otherwise: string): st
   return ids.map((id, i) => string(`ids[${i}]`, id));
 }
 
-export function momentOf(value: Moment | undefined): MessageInitShape<typeof AsOfSchema> | undefined {
+export function momentOf(
+  value: Moment | undefined,
+  field = "asOf",
+): MessageInitShape<typeof AsOfSchema> | undefined {
   if (value === undefined) return undefined;
   return {
     moment:
       value instanceof Date
-        ? { case: "time", value: timestamp("asOf", value) }
-        : { case: "seq", value: int64("asOf", value) },
+        ? { case: "time", value: timestamp(field, value) }
+        : { case: "seq", value: int64(field, value) },
   };
+}
+
+/** Return the id of a tenant to make; an empty one would be taken for none. */
+function otherTenant(value: string | undefined, otherwise: string): string | undefined {
+  if (value === "") throw wrong("asTenant", `must not be empty; ${otherwise}`);
+  return given(string, "asTenant", value);
 }
 
 /** Return the filter, undefined when it has no condition. */

@@ -12,21 +12,22 @@ export class Routes {
     this.#targets = targets;
   }
 
-  /** Return the address to ask for a tenant. */
-  of(tenant: string): string {
-    return this.#owners.get(tenant) ?? this.#targets[this.#current]!;
+  /** Return the address to ask for a tenant, or for what is no tenant's. */
+  of(tenant: string | undefined): string {
+    return (tenant === undefined ? undefined : this.#owners.get(tenant)) ?? this.#targets[this.#current]!;
   }
 
   /** Take note of who owns a tenant, the latest word counting. */
-  learn(tenant: string, owner: string): void {
+  learn(tenant: string | undefined, owner: string): void {
+    if (tenant === undefined) return;
     this.#owners.delete(tenant);
     this.#owners.set(tenant, owner);
     if (this.#owners.size > MOST_TENANTS) this.#owners.delete(this.#owners.keys().next().value!);
   }
 
   /** Ask another server next: this one did not serve a call. */
-  leave(tenant: string, address: string): void {
-    if (this.#owners.get(tenant) === address) this.#owners.delete(tenant);
+  leave(tenant: string | undefined, address: string): void {
+    if (tenant !== undefined && this.#owners.get(tenant) === address) this.#owners.delete(tenant);
     if (this.#targets[this.#current] === address) this.#current = (this.#current + 1) % this.#targets.length;
   }
 }

@@ -2,7 +2,6 @@
 
 import type * as generate from "./gen/memsvc/v1/generate_pb.js";
 import type * as memory from "./gen/memsvc/v1/memory_pb.js";
-import type * as types from "./gen/memsvc/v1/types_pb.js";
 import type { Plain } from "./plain.js";
 
 export type Metadata = Record<string, unknown>;
@@ -60,6 +59,9 @@ export interface Filter {
   metadata?: Metadata;
 }
 
+/** What a write stream is fed with: entries, strings that are entries of that text, and arrays that are one batch each. */
+export type Item = Entry | string | readonly (Entry | string)[];
+
 export interface WriteOptions extends CallOptions {
   /** Until the batch is on disk, or until it is recallable too: surprise and gate share are then known. */
   wait?: "durable" | "applied";
@@ -97,11 +99,6 @@ export interface ForgetOptions extends CallOptions, Filter {
   wait?: boolean;
 }
 
-export interface StatsOptions extends CallOptions {
-  /** Do not wait for what is committed to be applied: without the state's hash. */
-  live?: boolean;
-}
-
 /** One turn of a conversation. */
 export interface Message {
   role: "system" | "user" | "assistant";
@@ -128,44 +125,11 @@ export interface GenerateOptions extends CallOptions {
   minSeq?: number;
 }
 
-/** Settings of a tenant; what is left out is the server's default. */
-export interface TenantSettings {
-  layers?: number;
-  theta?: number;
-  eta?: number;
-  /** Tokens written until half of what was learnt is forgotten; 0 means never. */
-  halfLife?: number;
-  gate?: "off" | "fixed" | "quantile";
-  gateValue?: number;
-  drift?: boolean;
-  driftSigma?: number;
-  driftWindows?: number;
-  restartTokens?: number;
-  /** Entries that recall chooses from. */
-  maxEntries?: number;
-  /** Milliseconds that an entry lives; 0 is for ever. */
-  ttlMs?: number;
-  snapshots?: "none" | "log_spaced" | "all";
-  duplicates?: "keep" | "merge";
-}
-
-export interface CreateTenantOptions extends CallOptions, TenantSettings {
-  /** Succeed if there is one of this id, and leave that one as it is. */
-  existOk?: boolean;
-  /** A set of defaults: `default`, `long-doc`, `genomics` or `dialogue`. */
-  preset?: string;
-  /** The model that its text streams into as well, by its name at the server. */
-  contextMemory?: string;
-}
-
 /** What became of a batch, entry by entry. All of it is durable. */
 export type Receipt = Plain<memory.WriteResponse>;
 
 /** An entry was hidden. */
 export type Deletion = Plain<memory.DeleteEntryResponse>;
-
-/** Live figures of one tenant. */
-export type TenantStats = Plain<types.TenantStats>;
 
 /** How far an erasure is. Its entries are hidden from the start; the hashes are empty until they are known. */
 export type Erasure = Omit<Plain<memory.Erasure>, "state"> & { done: boolean };

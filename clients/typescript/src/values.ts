@@ -1,6 +1,6 @@
 /** From one value of a caller's to what a message can carry. What it cannot is refused, naming the field; limits are the server's. */
 
-import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationFromMs, type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
 
 import { wrong } from "./errors.js";
 
@@ -37,6 +37,11 @@ export function timestamp(field: string, value: Date): Timestamp {
   const time = value.getTime();
   if (!(time >= FIRST_DATE && time <= LAST_DATE)) throw wrong(field, "must be in the years 1 to 9999");
   return timestampFromDate(value);
+}
+
+/** Return a length of time that is given in milliseconds, 0 or more. */
+export function duration(field: string, value: number): Duration {
+  return durationFromMs(whole(field, value, 0, Number.MAX_SAFE_INTEGER));
 }
 
 export function milliseconds(field: string, value: number): number {

@@ -2,11 +2,13 @@
 
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
+import type { TestContext } from "node:test";
 
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 
 import { ErrorInfoSchema, RetryInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
+import { type ClientOptions, MemoryClient } from "../src/index.js";
 
 export interface Fake {
   readonly address: string;
@@ -27,6 +29,20 @@ export async function serve(routes: (router: ConnectRouter) => void): Promise<Fa
         server.close(() => resolve());
       }),
   };
+}
+
+/** Serve these routes for one test; return the address. */
+export async function fake(t: TestContext, routes: (router: ConnectRouter) => void): Promise<string> {
+  const server = await serve(routes);
+  t.after(() => server.close());
+  return server.address;
+}
+
+/** Return a client for one test. */
+export function connect(t: TestContext, target: string | string[], options?: ClientOptions): MemoryClient {
+  const client = new MemoryClient(target, options);
+  t.after(() => client.close());
+  return client;
 }
 
 /** Return an error as the service sends it. */

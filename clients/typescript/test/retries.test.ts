@@ -2,31 +2,18 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { inspect } from "node:util";
 
-import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 
 import { GenerateService } from "../src/gen/memsvc/v1/generate_pb.js";
 import { MemoryService, type WriteRequest } from "../src/gen/memsvc/v1/memory_pb.js";
 import {
-  type ClientOptions,
   DeadlineExceededError,
   InvalidArgumentError,
   MemoryClient,
   ResourceExhaustedError,
   UnavailableError,
 } from "../src/index.js";
-import { refusal, serve } from "./fake.js";
-
-async function fake(t: TestContext, routes: (router: ConnectRouter) => void): Promise<string> {
-  const server = await serve(routes);
-  t.after(() => server.close());
-  return server.address;
-}
-
-function connect(t: TestContext, target: string | string[], options?: ClientOptions): MemoryClient {
-  const client = new MemoryClient(target, options);
-  t.after(() => client.close());
-  return client;
-}
+import { connect, fake, refusal, serve } from "./fake.js";
 
 /** A server whose writes fail in this order, then succeed; with what it was asked. */
 async function failing(t: TestContext, ...failures: Error[]): Promise<{ address: string; asked: WriteRequest[] }> {

@@ -1,8 +1,7 @@
-/** Against a real server, whose address the environment names. */
+/** Entries and answers, against a real server. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 
 import {
   AlreadyExistsError,
@@ -17,41 +16,9 @@ import {
   UnauthenticatedError,
   UnavailableError,
 } from "../src/index.js";
-
-function environment(name: string): string {
-  const value = process.env[name];
-  assert.ok(value, `${name} is not set; run these tests by tests/typescript`);
-  return value;
-}
-
-const client = new MemoryClient(environment("MEMSVC_TARGET"));
-after(() => client.close());
-
-/** A tenant of one's own. */
-let made = 0;
-async function tenant(): Promise<string> {
-  const id = `ada@example.org/${process.pid}.${made++} 🦜`;
-  await client.createTenant(id);
-  return id;
-}
-
-async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const found: T[] = [];
-  for await (const item of items) found.push(item);
-  return found;
-}
+import { all, client, credentials, environment, tenant } from "./served.js";
 
 before(async () => client.createTenant("warm"));
-
-test("tenants are made once, have settings, and end", async () => {
-  const id = await tenant();
-  await assert.rejects(client.createTenant(id), AlreadyExistsError);
-  await client.createTenant(id, { existOk: true });
-  await assert.rejects(client.createTenant("wrong", { layers: 99 }), InvalidArgumentError);
-  await client.createTenant(`${id}+`, { halfLife: 5_000, gate: "off", ttlMs: 1_500, duplicates: "merge", maxEntries: 10 });
-  await client.deleteTenant(id);
-  await assert.rejects(client.stats(id), NotFoundError);
-});
 
 test("what is written is read as it was given", async () => {
   const id = await tenant();
@@ -140,16 +107,6 @@ test("to forget waits until the memory is as if it had never read the text", asy
   await assert.rejects(client.forget(id, { ids: [] }), { field: "ids" });
 });
 
-test("stats are numbers and strings", async () => {
-  const id = await tenant();
-  await client.write(id, "gattaca");
-  const stats = await client.stats(id);
-  assert.deepEqual([stats.entries, stats.headSeq, stats.restorePending], [1, stats.appliedSeq, false]);
-  assert.match(stats.stateHash, /^[0-9a-f]{64}$/);
-  assert.equal((await client.stats(id, { live: true })).stateHash, "");
-  JSON.stringify(stats);
-});
-
 test("an answer comes as what was recalled, pieces, and usage", async () => {
   const id = await tenant();
   await client.write(id, { id: "door", text: "the door is blue" });
@@ -191,8 +148,7 @@ test("what is wrong is named, here and by the server", async () => {
 
 test("over TLS, with a key", async () => {
   const target = environment("MEMSVC_SECURE_TARGET");
-  const tls = { ca: readFileSync(environment("MEMSVC_CA")) };
-  const apiKey = environment("MEMSVC_KEY");
+  const { tls, apiKey } = credentials();
   const secure = new MemoryClient(target, { tls, apiKey: async () => apiKey });
   await secure.createTenant("mine/a", { existOk: true });
   await secure.write("mine/a", "gattaca");
@@ -217,10 +173,7 @@ test("over TLS, with a key", async () => {
 });
 
 test("a server without a model says so", async () => {
-  const secure = new MemoryClient(environment("MEMSVC_SECURE_TARGET"), {
-    tls: { ca: readFileSync(environment("MEMSVC_CA")) },
-    apiKey: environment("MEMSVC_KEY"),
-  });
+  const secure = new MemoryClient(environment("MEMSVC_SECURE_TARGET"), credentials());
   await secure.createTenant("mine/b", { existOk: true });
   await assert.rejects(all(secure.generate("mine/b", "which?")), (error) => {
     return error instanceof FailedPreconditionError && error.reason === "NO_BACKBONE";

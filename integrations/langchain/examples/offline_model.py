@@ -22,6 +22,8 @@ class OfflineModel(SimpleChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        lines = [line for message in messages for line in message.text.splitlines() if line.startswith('{"time"')]
-        told = [entry["text"] for entry in map(json.loads, lines) if entry.get("role") == "user"]
-        return f"You told me: {told[0]}" if told else "I know nothing of that yet."
+        lines = [line for message in messages for line in message.text.splitlines()]
+        memories = [json.loads(line) for line in lines if line.startswith('{"time"')]
+        told = [f"You told me: {entry['text']}" for entry in memories if entry.get("role") == "user"]
+        read = [f"I read in {line.removeprefix('> ')}" for line in lines if line.startswith("> ")]
+        return next(iter(told + read), "I know nothing of that yet.")

@@ -10,7 +10,7 @@ from memsvc_langchain._memory import Memory
 
 
 class Connected(BaseModel):
-    """A server, and whose memory there. Async methods do what the others do, in a thread."""
+    """A server, and whose memory there. With `client` async methods call it in a thread."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 

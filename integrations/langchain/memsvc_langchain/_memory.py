@@ -1,58 +1,81 @@
-"""What every adapter is built on: a client, and tenants that are made when they are first used."""
+"""What every adapter is built on: the calls of one server, with a client for threads and one for each event loop."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, closing
+from threading import Lock
 from typing import Any, TypeVar
 
-from memsvc_client import MemoryClient, Message, NotFoundError, StoredEntry, Token
+from langchain_core.runnables import run_in_executor
+from memsvc_client import AsyncMemoryClient, MemoryClient, Message, Token
+
+from memsvc_langchain._calls import Blocking, InLoop, Work, finish
 
 _Value = TypeVar("_Value")
 
 
 class Memory:
-    """A blocking client, which belongs to no event loop and which threads may share.
+    """Threads and event loops may share it.
 
     Args:
         target: the server's address, or several; not with `client`.
-        client: a client that its maker closes.
+        client: a client that its maker closes. It is a blocking one, which coroutines call in a thread.
         create: whether a tenant that is not there is created.
 
     Raises:
         ValueError: neither a target nor a client is given, or both are.
+
+    Attributes:
+        in_loop: whether coroutines have clients of their own.
     """
 
     def __init__(self, target: str | None, client: MemoryClient | None, *, create: bool = True) -> None:
         if (target is None) == (client is None):
             raise ValueError('give either target, for example "127.0.0.1:50051", or client')
-        self.client = client or MemoryClient(target or "")
-        self._create = create
+        self.in_loop = client is None
+        self._target, self._create = target or "", create
+        self._blocking = Blocking(client or MemoryClient(self._target), create=create)
+        self._by_loop: dict[asyncio.AbstractEventLoop, InLoop] = {}
+        self._lock = Lock()
 
-    def call(self, method: Callable[..., _Value], tenant: str, *arguments: Any, **options: Any) -> _Value:
-        """Return what a method of the client's says of a tenant, which is created if it has to be.
+    def run(self, work: Work[_Value]) -> _Value:
+        """Return what work comes to, in this thread.
 
         Raises:
-            MemsvcError: as the method says.
+            MemsvcError: as its calls say.
         """
-        try:
-            return method(tenant, *arguments, **options)
-        except NotFoundError as error:
-            if not self._create or error.reason != "TENANT_NOT_FOUND":
-                raise
-        self.client.create_tenant(tenant, exist_ok=True)
-        return method(tenant, *arguments, **options)
+        return finish(work(self._blocking))
+
+    async def arun(self, work: Work[_Value]) -> _Value:
+        """Return what work comes to, in the running event loop, or in a thread where there is but a blocking client.
+
+        Raises:
+            MemsvcError: as its calls say.
+        """
+        if self.in_loop:
+            return await work(self._here())
+        return await run_in_executor(None, self.run, work)
 
     def answer(self, tenant: str, prompt: Sequence[Message], **options: Any) -> Iterator[Token]:
         """Yield an answer of the server's language model, as `generate` does. Closing it ends the model's work."""
-
-        def begin(tenant: str) -> tuple[Token, Generator[Token, None, None]]:
-            tokens = self.client.generate(tenant, prompt, **options)
-            return next(tokens), tokens  # whether there is such a tenant is known when the first is there
-
-        first, rest = self.call(begin, tenant)
+        first, rest = finish(self._blocking.begun(tenant, prompt, **options))
         with closing(rest):
             yield first
             yield from rest
 
-    def listed(self, tenant: str, **conditions: Any) -> list[StoredEntry]:
-        """Return a tenant's entries that match, in seq order; the conditions are those of `list_entries`."""
-        return self.call(lambda tenant: list(self.client.list_entries(tenant, **conditions)), tenant)
+    async def aanswer(self, tenant: str, prompt: Sequence[Message], **options: Any) -> AsyncGenerator[Token, None]:
+        """Yield an answer in the running event loop, as `answer` does; not where there is but a blocking client."""
+        first, rest = await self._here().begun(tenant, prompt, **options)
+        async with aclosing(rest):
+            yield first
+            async for token in rest:
+                yield token
+
+    def _here(self) -> InLoop:
+        """Return the calls of the running event loop: an asyncio client belongs to one."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._by_loop:
+                self._by_loop = {each: calls for each, calls in self._by_loop.items() if not each.is_closed()}
+                self._by_loop[loop] = InLoop(AsyncMemoryClient(self._target), create=self._create)
+            return self._by_loop[loop]

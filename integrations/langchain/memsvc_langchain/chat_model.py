@@ -1,12 +1,13 @@
 """Answers from a tenant's memory as LangChain's chat model: the server recalls, and its language model answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, Literal
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
-from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -86,15 +87,47 @@ class ChatMemsvc(Connected, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        if "model" in kwargs:
-            raise ValueError("model: the server has one model, and takes no other for a call")
-        options = {name: kwargs.get(name, getattr(self, name)) for name in _OPTIONS}
-        answer = self._memory.answer(self._tenant(), _prompt(messages), stop=stop or self.stop or (), **options)
-        for token in answer:
+        for token in self._memory.answer(self._tenant(), **self._asked(messages, stop, kwargs)):
             chunk = ChatGenerationChunk(message=_chunk(token))
             if run_manager is not None and token.text:
                 run_manager.on_llm_new_token(token.text, chunk=chunk)
             yield chunk
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return await agenerate_from_stream(self._astream(messages, stop, run_manager, **kwargs))
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        if not self._memory.in_loop:
+            async for chunk in super()._astream(messages, stop, run_manager, **kwargs):  # in a thread
+                yield chunk
+            return
+        answer = self._memory.aanswer(self._tenant(), **self._asked(messages, stop, kwargs))
+        async with aclosing(answer):
+            async for token in answer:
+                chunk = ChatGenerationChunk(message=_chunk(token))
+                if run_manager is not None and token.text:
+                    await run_manager.on_llm_new_token(token.text, chunk=chunk)
+                yield chunk
+
+    def _asked(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if "model" in kwargs:
+            raise ValueError("model: the server has one model, and takes no other for a call")
+        options = {name: kwargs.get(name, getattr(self, name)) for name in _OPTIONS}
+        return {"prompt": _prompt(messages), "stop": stop or self.stop or (), **options}
 
 
 def _prompt(messages: Sequence[BaseMessage]) -> list[Message]:

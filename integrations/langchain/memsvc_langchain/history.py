@@ -8,6 +8,7 @@ from langchain_core.messages import BaseMessage, message_to_dict, messages_from_
 from memsvc_client import Entry, MemoryClient, StoredEntry
 from typing_extensions import deprecated
 
+from memsvc_langchain._calls import Calls, Work
 from memsvc_langchain._memory import Memory
 
 _ROLES = {"human": "user", "ai": "assistant"}
@@ -45,8 +46,11 @@ class MemsvcChatMessageHistory(BaseChatMessageHistory):
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # the base declares an attribute, and documents this
         """The messages so far. What others wrote into the session is no message."""
-        stored = self._memory.listed(self._tenant, session=self._session)
-        return messages_from_dict([_as_dict(entry) for entry in stored if "message" in entry.metadata])
+        return self._memory.run(self._read)
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        """Return the messages so far."""
+        return await self._memory.arun(self._read)
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Write messages, as one record.
@@ -54,13 +58,36 @@ class MemsvcChatMessageHistory(BaseChatMessageHistory):
         Raises:
             InvalidArgumentError: one has no text, or too much beside it; nothing is written.
         """
-        if messages:
-            self._memory.call(self._memory.client.write, self._tenant, [self._entry(each) for each in messages])
+        self._memory.run(self._writing(messages))
+
+    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Write messages, as `add_messages` does."""
+        await self._memory.arun(self._writing(messages))
 
     def clear(self) -> None:
         """Erase the session from the memory. It is hidden at once, and destroyed behind this call."""
-        if self.messages:
-            self._memory.client.forget(self._tenant, session=self._session, wait=False)
+        self._memory.run(self._clear)
+
+    async def aclear(self) -> None:
+        """Erase the session, as `clear` does."""
+        await self._memory.arun(self._clear)
+
+    async def _read(self, calls: Calls) -> list[BaseMessage]:
+        stored = await calls.listed(self._tenant, session=self._session)
+        return messages_from_dict([_as_dict(entry) for entry in stored if "message" in entry.metadata])
+
+    def _writing(self, messages: Sequence[BaseMessage]) -> Work[None]:
+        entries = [self._entry(each) for each in messages]
+
+        async def work(calls: Calls) -> None:
+            if entries:
+                await calls.call("write", self._tenant, entries)
+
+        return work
+
+    async def _clear(self, calls: Calls) -> None:
+        if await self._read(calls):
+            await calls.call("forget", self._tenant, session=self._session, wait=False)
 
     def _entry(self, message: BaseMessage) -> Entry:
         kept = message_to_dict(message)

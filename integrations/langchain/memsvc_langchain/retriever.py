@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import run_in_executor
+from memsvc_client import Recall
 
+from memsvc_langchain._calls import Calls, Work
 from memsvc_langchain._connected import Connected
 from memsvc_langchain._documents import document
 
@@ -35,20 +35,27 @@ class MemsvcRetriever(Connected, BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        recall = self._memory.call(
-            self._memory.client.recall,
-            self._tenant(),
-            query,
-            k=self.k if k is None else k,
-            session=self.session,
-            role=self.role,
-            metadata=self.filter,
-            as_of=self.as_of,
-        )
-        return [document(hit) for hit in recall]
+        return self._memory.run(self._finding(query, k))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        read = partial(self._get_relevant_documents, query, run_manager=run_manager.get_sync(), k=k)
-        return await run_in_executor(None, read)
+        return await self._memory.arun(self._finding(query, k))
+
+    def _finding(self, query: str, k: int | None) -> Work[list[Document]]:
+        tenant = self._tenant()
+
+        async def work(calls: Calls) -> list[Document]:
+            recall: Recall = await calls.call(
+                "recall",
+                tenant,
+                query,
+                k=self.k if k is None else k,
+                session=self.session,
+                role=self.role,
+                metadata=self.filter,
+                as_of=self.as_of,
+            )
+            return [document(hit) for hit in recall]
+
+        return work

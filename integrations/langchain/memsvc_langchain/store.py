@@ -6,7 +6,6 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
-from langchain_core.runnables import run_in_executor
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -19,9 +18,10 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from memsvc_client import AlreadyExistsError, MemoryClient, NotFoundError, StoredEntry
+from memsvc_client import AlreadyExistsError, MemoryClient, NotFoundError, Recall, StoredEntry
 
 from memsvc_langchain import _conditions, _items
+from memsvc_langchain._calls import Calls, Work
 from memsvc_langchain._memory import Memory
 
 MAX_HITS = 1000
@@ -72,7 +72,6 @@ class MemsvcStore(BaseStore):
         default_ttl: float | None = None,
     ) -> None:
         self._memory = Memory(target, client, create=create)
-        self._client = self._memory.client
         self._tenant, self._learn, self._fields = tenant, learn, fields
         self.ttl_config = TTLConfig(refresh_on_read=False, omit_expired=True, default_ttl=default_ttl)
 
@@ -82,89 +81,96 @@ class MemsvcStore(BaseStore):
         Raises:
             MemsvcError: the server refuses one, or cannot be reached; puts before it are made.
         """
-        results: list[Result] = []
-        puts: dict[tuple[tuple[str, ...], str], PutOp] = {}
-        for op in ops:
-            results.append(None if isinstance(op, PutOp) else self._read(op))
-            if isinstance(op, PutOp):
-                puts[op.namespace, op.key] = op
-        for op in puts.values():
-            self._delete(op) if op.value is None else self._put(op)
-        return results
+        return self._memory.run(self._all(list(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Return what `batch` does, which runs in a thread."""
-        return await run_in_executor(None, self.batch, list(ops))
+        """Return what `batch` does."""
+        return await self._memory.arun(self._all(list(ops)))
 
-    def _read(self, op: GetOp | SearchOp | ListNamespacesOp) -> Result:
+    def _all(self, ops: Sequence[Op]) -> Work[list[Result]]:
+        async def work(calls: Calls) -> list[Result]:
+            results: list[Result] = []
+            puts: dict[tuple[tuple[str, ...], str], PutOp] = {}
+            for op in ops:
+                results.append(None if isinstance(op, PutOp) else await self._read(calls, op))
+                if isinstance(op, PutOp):
+                    puts[op.namespace, op.key] = op
+            for op in puts.values():
+                await (self._delete(calls, op) if op.value is None else self._put(calls, op))
+            return results
+
+        return work
+
+    async def _read(self, calls: Calls, op: GetOp | SearchOp | ListNamespacesOp) -> Result:
         match op:
             case GetOp():
-                return self._get(op)
+                return await self._get(calls, op)
             case SearchOp():
-                return self._search(op)
+                return await self._search(calls, op)
             case ListNamespacesOp():
-                return self._list_namespaces(op)
+                return await self._list_namespaces(calls, op)
         raise ValueError(f"there is no operation {type(op).__name__}")
 
-    def _get(self, op: GetOp) -> Item | None:
-        _, stored = self._find(op.namespace, op.key)
+    async def _get(self, calls: Calls, op: GetOp) -> Item | None:
+        _, stored = await self._find(calls, op.namespace, op.key)
         return _items.item(stored) if stored is not None and _items.lives(stored) else None
 
-    def _find(self, namespace: tuple[str, ...], key: str) -> tuple[str, StoredEntry | None]:
+    async def _find(self, calls: Calls, namespace: tuple[str, ...], key: str) -> tuple[str, StoredEntry | None]:
         """Return the id that an item has, and its entry; or the id that it will have, where it is not there.
 
         An id is never used again once its entry is gone, so an item that comes back has the next of a row of ids. Those
         that are gone come first in it: the first that is not is found in steps that double, and then halve.
         """
         gone, place = -1, 0
-        while (stored := self._look(_items.id(namespace, key, place))) is _GONE:
+        while (stored := await self._look(calls, _items.id(namespace, key, place))) is _GONE:
             gone, place = place, 2 * place + 1
         while place - gone > 1:
             middle = (gone + place) // 2
-            if (found := self._look(_items.id(namespace, key, middle))) is _GONE:
+            if (found := await self._look(calls, _items.id(namespace, key, middle))) is _GONE:
                 gone = middle
             else:
                 place, stored = middle, found
         return _items.id(namespace, key, place), stored if isinstance(stored, StoredEntry) else None
 
-    def _look(self, id: str) -> StoredEntry | _Gone | None:
+    async def _look(self, calls: Calls, id: str) -> StoredEntry | _Gone | None:
         """Return what is under an id: an entry, None where there never was one."""
         try:
-            return self._memory.call(self._client.get_entry, self._tenant, id)
+            stored: StoredEntry = await calls.call("get_entry", self._tenant, id)
         except NotFoundError as error:
             if error.reason == "ENTRY_NOT_FOUND":
                 return None
             if error.reason in GONE:
                 return _GONE
             raise
+        return stored
 
-    def _put(self, op: PutOp) -> None:
+    async def _put(self, calls: Calls, op: PutOp) -> None:
         entry = _items.entry(op, self._fields, learn=self._learn)
         while True:
-            id, stored = self._find(op.namespace, op.key)
+            id, stored = await self._find(calls, op.namespace, op.key)
             with suppress(AlreadyExistsError, NotFoundError):  # somebody else put or deleted it meanwhile: look again
                 if stored is None:
-                    self._client.write(self._tenant, replace(entry, id=id))
+                    await calls.call("write", self._tenant, replace(entry, id=id))
                 else:
                     time = stored.time if _items.lives(stored) else entry.time
-                    self._client.update_entry(self._tenant, replace(entry, id=id, time=time))
+                    await calls.call("update_entry", self._tenant, replace(entry, id=id, time=time))
                 return
 
-    def _delete(self, op: PutOp) -> None:
-        id, stored = self._find(op.namespace, op.key)
+    async def _delete(self, calls: Calls, op: PutOp) -> None:
+        id, stored = await self._find(calls, op.namespace, op.key)
         if stored is not None:
             with suppress(NotFoundError):  # somebody else did
-                self._client.delete_entry(self._tenant, id)
+                await calls.call("delete_entry", self._tenant, id)
 
-    def _listed(self, **conditions: Any) -> list[StoredEntry]:
-        return self._memory.listed(self._tenant, role=_items.ROLE, **conditions)
+    async def _listed(self, calls: Calls, **conditions: Any) -> list[StoredEntry]:
+        return await calls.listed(self._tenant, role=_items.ROLE, **conditions)
 
-    def _search(self, op: SearchOp) -> list[SearchItem]:
+    async def _search(self, calls: Calls, op: SearchOp) -> list[SearchItem]:
         if not op.query:
-            return self._matching(op)[op.offset : op.offset + op.limit]
+            return (await self._matching(calls, op))[op.offset : op.offset + op.limit]
         end = op.offset + op.limit
-        recall = self._memory.call(
-            self._client.recall,
+        recall: Recall = await calls.call(
+            "recall",
             self._tenant,
             op.query,
             k=max(1, MAX_HITS if op.filter else min(end, MAX_HITS)),
@@ -177,19 +183,20 @@ class MemsvcStore(BaseStore):
             if _items.lives(hit.entry) and _conditions.matches(_items.value(hit.entry), op.filter)
         ][op.offset : end]
         if len(hits) < op.limit:  # what no query finds comes last, as in LangGraph's own stores
-            hits += self._matching(op, searched=False)[: op.limit - len(hits)]
+            hits += (await self._matching(calls, op, searched=False))[: op.limit - len(hits)]
         return hits
 
-    def _matching(self, op: SearchOp, **conditions: Any) -> list[SearchItem]:
+    async def _matching(self, calls: Calls, op: SearchOp, **conditions: Any) -> list[SearchItem]:
         """Return all items under the prefix that match, a namespace's together, the earliest first."""
         metadata = {**_items.under(op.namespace_prefix), **conditions}
-        living = sorted(filter(_items.lives, self._listed(metadata=metadata or None)), key=lambda each: each.time)
+        stored = await self._listed(calls, metadata=metadata or None)
+        living = sorted(filter(_items.lives, stored), key=lambda each: each.time)
         places = {namespace: i for i, namespace in enumerate(dict.fromkeys(map(_items.namespace, living)))}
         living.sort(key=lambda each: places[_items.namespace(each)])
         return [_items.found(each, None) for each in living if _conditions.matches(_items.value(each), op.filter)]
 
-    def _list_namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
-        found = {_items.namespace(each) for each in filter(_items.lives, self._listed())}
+    async def _list_namespaces(self, calls: Calls, op: ListNamespacesOp) -> list[tuple[str, ...]]:
+        found = {_items.namespace(each) for each in filter(_items.lives, await self._listed(calls))}
         kept = {
             namespace[: op.max_depth]
             for namespace in found

@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from langchain_core.callbacks import CallbackManagerForToolRun
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.documents import Document
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
-from memsvc_client import Entry, InvalidArgumentError
+from memsvc_client import Entry, InvalidArgumentError, Recall
 from pydantic import BaseModel, Field
 
+from memsvc_langchain._calls import Calls, Work
 from memsvc_langchain._connected import Connected
 from memsvc_langchain._documents import document
 
@@ -38,12 +39,22 @@ class SaveMemory(Connected, BaseTool):
     """Whether the memory's weights learn them."""
 
     def _run(self, text: str, run_manager: CallbackManagerForToolRun | None = None) -> str:
-        try:
-            entry = Entry(text, session=self.session, role="memory", learn=self.learn)
-            self._memory.call(self._memory.client.write, self._tenant(), entry)
-        except InvalidArgumentError as error:
-            raise ToolException(f"not saved: {error}") from error
-        return "Saved."
+        return self._memory.run(self._saving(text))
+
+    async def _arun(self, text: str, run_manager: AsyncCallbackManagerForToolRun | None = None) -> str:
+        return await self._memory.arun(self._saving(text))
+
+    def _saving(self, text: str) -> Work[str]:
+        tenant = self._tenant()
+
+        async def work(calls: Calls) -> str:
+            try:
+                await calls.call("write", tenant, Entry(text, session=self.session, role="memory", learn=self.learn))
+            except InvalidArgumentError as error:
+                raise ToolException(f"not saved: {error}") from error
+            return "Saved."
+
+        return work
 
 
 class RecallMemory(Connected, BaseTool):
@@ -60,10 +71,21 @@ class RecallMemory(Connected, BaseTool):
     """What they may take of the answer."""
 
     def _run(self, query: str, run_manager: CallbackManagerForToolRun | None = None) -> tuple[str, list[Document]]:
-        try:
-            recall = self._memory.call(
-                self._memory.client.recall, self._tenant(), query, k=self.k, max_tokens=self.max_tokens
-            )
-        except InvalidArgumentError as error:
-            raise ToolException(f"not looked up: {error}") from error
-        return recall.context or "Nothing is remembered.", [document(hit) for hit in recall]
+        return self._memory.run(self._looking(query))
+
+    async def _arun(
+        self, query: str, run_manager: AsyncCallbackManagerForToolRun | None = None
+    ) -> tuple[str, list[Document]]:
+        return await self._memory.arun(self._looking(query))
+
+    def _looking(self, query: str) -> Work[tuple[str, list[Document]]]:
+        tenant = self._tenant()
+
+        async def work(calls: Calls) -> tuple[str, list[Document]]:
+            try:
+                recall: Recall = await calls.call("recall", tenant, query, k=self.k, max_tokens=self.max_tokens)
+            except InvalidArgumentError as error:
+                raise ToolException(f"not looked up: {error}") from error
+            return recall.context or "Nothing is remembered.", [document(hit) for hit in recall]
+
+        return work

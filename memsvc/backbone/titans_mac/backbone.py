@@ -29,10 +29,14 @@ class TitansMacBackbone:
     """
 
     def __init__(self, config: BackboneConfig, told: str) -> None:
-        self.name, self.context_tokens = config.name, config.context_tokens
+        self.name, self._context_tokens = config.name, config.context_tokens
         self._threads, self._told = config.threads, told
         self._worker: Worker[Piece | Usage] = Worker(self._load, running=RUNNING, waiting=WAITING)
         self._model: ContextModel | None = None
+
+    def context_tokens(self, window: int) -> int:
+        """See `Backbone`. The window is the model's own."""
+        return self._context_tokens
 
     async def start(self) -> None:
         """Load the model.

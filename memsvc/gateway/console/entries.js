@@ -16,9 +16,11 @@ export async function showEntries(place, past, signal, again) {
   let show = listed;
   const pager = new Pager(async (token) => {
     const { entries, next, words } = await show(token);
-    list.replaceChildren(entries.length ? table(words, columns(), entries.map(row)) : el("p", {}, "There are none."));
-    say(`${entries.length} ${words}`);
-    return next;
+    const draw = () => {
+      list.replaceChildren(entries.length ? table(words, columns(), entries.map(row)) : el("p", {}, "There are none."));
+      say(`${entries.length} ${words}`);
+    };
+    return { next, draw };
   });
 
   async function listed(pageToken) {

@@ -1,11 +1,12 @@
 // From page to page: forward by the server's tokens, back by those that were seen.
 
 import { complain, el } from "./dom.js";
+import { newest } from "./newest.js";
 
 export class Pager {
-  /** `show` takes a page's token, empty for the first, shows the page and resolves to the next token, empty on the last. */
-  constructor(show) {
-    this.show = show;
+  /** `load` takes a page's token, empty for the first, and resolves to `next`, its next token, empty on the last, and to `draw`, which shows it. */
+  constructor(load) {
+    this.loaded = newest(load);
     this.seen = [""];
     this.back = el("button", { type: "button", click: () => this.move(-1) }, "Previous page");
     this.on = el("button", { type: "button", click: () => this.move(1) }, "Next page");
@@ -25,7 +26,10 @@ export class Pager {
   }
 
   async turn(seen) {
-    this.next = await this.show(seen.at(-1));
+    const page = await this.loaded(seen.at(-1));
+    if (page === null) return;
+    page.draw();
+    this.next = page.next;
     this.seen = seen;
     // A button that goes dead would take the focus with it.
     const had = [this.back, this.on].includes(document.activeElement) ? document.activeElement : null;

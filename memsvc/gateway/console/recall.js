@@ -2,6 +2,7 @@
 
 import { post, tenantPath } from "./api.js";
 import { complain, el, field, say, table } from "./dom.js";
+import { newest } from "./newest.js";
 
 const SHOWN = 10;
 const ASKED = 100;
@@ -10,15 +11,17 @@ const PARTS = ["surprise", "cosine", "lexical", "context"];
 export async function showRecall(place, past, signal) {
   const query = field("Question", { name: "query", type: "search", required: true });
   const results = el("div", { class: "beside" });
+  const answered = newest((asked) => post(tenantPath(past.tenant, "recall"), asked, signal));
   const ask = async (event) => {
     event?.preventDefault();
     const text = query.querySelector("input").value.trim();
     if (!text) return;
     const asked = { query: text, k: ASKED, ...(past.seq && { asOf: { seq: past.seq } }) };
     try {
-      const { hits } = await post(tenantPath(past.tenant, "recall"), asked, signal);
-      results.replaceChildren(...compared(hits));
-      say(`${Math.min(SHOWN, hits.length)} hits, ${past.words}`);
+      const answer = await answered(asked);
+      if (answer === null) return;
+      results.replaceChildren(...compared(answer.hits));
+      say(`${Math.min(SHOWN, answer.hits.length)} hits, ${past.words}`);
     } catch (error) {
       complain(error);
     }

@@ -16,9 +16,11 @@ export async function showTenants(place, signal) {
   );
   const pager = new Pager(async (pageToken) => {
     const { tenants, nextPageToken } = await get("/v1/tenants", { pageSize: 50, pageToken }, signal);
-    list.replaceChildren(table("Tenants", ["Tenant", "Created"], tenants.map(row)));
-    say(tenants.length ? `${tenants.length} tenants on this page` : "There are no tenants that you may see");
-    return nextPageToken;
+    const draw = () => {
+      list.replaceChildren(table("Tenants", ["Tenant", "Created"], tenants.map(row)));
+      say(tenants.length ? `${tenants.length} tenants on this page` : "There are no tenants that you may see");
+    };
+    return { next: nextPageToken, draw };
   });
   place.append(pager.buttons);
   try {
