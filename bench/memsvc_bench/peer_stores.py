@@ -1,6 +1,7 @@
 """What a user would pick instead of memsvc, each used as its documentation says. None need be installed but FAISS."""
 
 import os
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -150,7 +151,14 @@ class LangGraphStore:
 
     def add(self, first: int, texts: Sequence[str]) -> None:
         """Add entries."""
-        self._store.batch([self._put((PLACE,), str(first + i), {"text": text}) for i, text in enumerate(texts)])
+        # Of one batch no two may have the same text: it embeds each once, and then misses one.
+        batches: dict[int, list[Any]] = defaultdict(list)
+        seen = Counter[str]()
+        for i, text in enumerate(texts, first):
+            batches[seen[text]].append(self._put((PLACE,), str(i), {"text": text}))
+            seen[text] += 1
+        for batch in batches.values():
+            self._store.batch(batch)
 
     def ready(self) -> None:
         """They are."""

@@ -1,4 +1,4 @@
-"""`memsvc bench peers`, `scale` and `kernels`: what stands beside memsvc, and what grows."""
+"""`memsvc bench peers`, `scale`, `kernels` and `guard`: what stands beside memsvc, what grows, what must not."""
 
 from typing import Annotated, Literal
 
@@ -79,6 +79,17 @@ def kernels(
 
     chosen = benchmark.Scale(depths=_numbers(depths, "--depths"), chunk=chunk, threads=threads, rounds=rounds)
     publish(lambda: benchmark.bench(scale=chosen), as_json=as_json)
+
+
+def guard(
+    *,
+    turns: Annotated[int, typer.Option(min=1, help="Of each pair; the fastest counts.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Check that no path of ours takes longer, beside the bare work inside it, than it may."""
+    from memsvc_bench import guard as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(scale=benchmark.Scale(turns=turns)), as_json=as_json)
 
 
 def _numbers(value: str, option: str) -> tuple[int, ...]:

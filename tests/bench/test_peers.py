@@ -78,6 +78,14 @@ def test_a_store_finds_what_was_added_last(name, tmp_path: Path):
     assert sorted(store.find("the boat", 3)) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ALWAYS)
+def test_a_store_takes_one_text_twice_at_once(name, tmp_path: Path):
+    store = PEERS[name].store(OurEmbedding("kmer", 1), tmp_path)
+    store.add(0, ["the boat is on the lake", "the horse is in the stable", "the boat is on the lake"])
+    store.ready()
+    assert sorted(store.find("the boat is on the lake", 2)) == [0, 2]
+
+
 def test_fewer_entries_are_the_first_and_ask_what_they_answer():
     stream = corpus(STREAMS, 2)
     assert [entry.text for entry in stream.entries] == ["a1", "a2"]
