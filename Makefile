@@ -11,6 +11,7 @@ demo: .venv/installed
 	$(BIN)/memsvc demo
 
 test: lint redis clients/typescript/dist/built
+	$(QUIET) $(BIN)/memsvc bench guard
 	$(QUIET) $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed node_modules/installed

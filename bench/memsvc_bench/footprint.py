@@ -10,6 +10,7 @@ from typing import Any
 from memsvc_client import MemoryClient
 
 from memsvc_bench import service_load as load
+from memsvc_bench.process_memory import resident
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.server_process import ServerProcess
 from memsvc_bench.service_texts import Synthetic, dialogue
@@ -23,7 +24,6 @@ IDLE_S = 15.0
 SNAPSHOT_S = 120.0
 UNSAVED_TURNS = 24
 """About the longest text, some 900 tokens, that is folded again at a restart rather than saved."""
-STATUS = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +181,7 @@ def memory_bytes(server: ServerProcess) -> int:
     Raises:
         RuntimeError: the system does not say.
     """
-    try:
-        lines = (STATUS / str(server.pid) / "status").read_text().splitlines()
-    except OSError as error:
-        raise RuntimeError("this system does not tell a process's memory in /proc") from error
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+    return sum(resident(server.pid))
 
 
 def _row(*, disk: float, memory: float, cold_ms: float | None = None) -> dict[str, Any]:

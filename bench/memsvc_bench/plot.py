@@ -165,8 +165,47 @@ def needle(figures: Figures, folder: Path) -> None:
         lines(path, title, label, "exact", series, log_x=True, top=1.05, bands=bands)
 
 
+def peers(figures: Figures, folder: Path) -> None:
+    """Draw recall, ingest and the time of a recall of each, a group for each of them and a bar for each size."""
+    rows = {name: row for name, row in figures.items() if isinstance(row, Mapping) and "recall_p50_ms" in row}
+    kinds = (
+        ("recall_at_10", "Evidence found", "recall@10"),
+        ("entries_per_s", "Ingest", "entries per second"),
+        ("recall_p50_ms", "Recall", "ms, median"),
+    )
+    for kind, title, label in kinds:
+        series: dict[str, dict[str, float]] = {}
+        for name, row in rows.items():
+            size, _, contender = name.partition(": ")
+            if kind in row:
+                series.setdefault(size, {})[contender] = row[kind]
+        if series:
+            # Not all of them go on to the largest size.
+            most = max(series.values(), key=len)
+            whole = {size: {name: heights.get(name, 0.0) for name in most} for size, heights in series.items()}
+            bars(folder / f"peers-{kind.replace('_', '-')}.svg", title, label, whole)
+
+
+def scale(figures: Figures, folder: Path) -> None:
+    """Draw throughput, the time of a recall, and memory, by what grows."""
+    axes = (
+        ("history", "tokens of the tenant"),
+        ("tenants", "tenants"),
+        ("chunk", "tokens of a chunk"),
+        ("depth", "layers"),
+    )
+    kinds = (("tokens_per_s", "tokens per second"), ("recall_p50_ms", "recall, ms, median"), ("memory_mb", "MB"))
+    for axis, x_label in axes:
+        rows = [row for row in figures.values() if isinstance(row, Mapping) and axis in row]
+        for kind, y_label in kinds:
+            points = [(float(row[axis]), row[kind]) for row in rows if kind in row]
+            if points:
+                path = folder / f"scale-{axis}-{kind.replace('_', '-')}.svg"
+                lines(path, f"By {x_label}", x_label, y_label, {"memsvc": points}, log_x=axis != "depth")
+
+
 PLOTS: Mapping[str, Callable[[Figures, Path], None]] = MappingProxyType(
-    {draw.__name__: draw for draw in (forgetting, importance, memory, drift, genomics, needle)}
+    {draw.__name__: draw for draw in (forgetting, importance, memory, drift, genomics, needle, peers, scale)}
 )
 """What can be drawn, by the name of the benchmark."""
 

@@ -34,11 +34,15 @@ def entries(texts: Sequence[str]) -> list[Entry]:
 def ingest(client: MemoryClient, tenant: str, texts: Sequence[str]) -> float:
     """Stream texts into an empty tenant; return the seconds from the first send until the last one is recallable."""
     client.create_tenant(tenant, exist_ok=True)
-    items = entries(texts)
+    return send(client, tenant, entries(texts))
+
+
+def send(client: MemoryClient, tenant: str, items: Sequence[Entry]) -> float:
+    """Stream entries into a tenant; return the seconds from the first send until the last one is recallable."""
     start = time.perf_counter()
     for _ in client.write_stream(tenant, items, timeout=TIMEOUT_S):
         pass
-    client.recall(tenant, texts[-1][:100], k=1, timeout=TIMEOUT_S)
+    client.recall(tenant, items[-1].text[:100], k=1, timeout=TIMEOUT_S)
     return time.perf_counter() - start
 
 

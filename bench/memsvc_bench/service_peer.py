@@ -4,7 +4,6 @@ The encoder is Hugging Face's, used the usual way: texts sorted by length, batch
 mean pooling. `python -m memsvc_bench.service_peer NAME THREADS` answers one JSON object a line with another.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
 from memsvc.recall.encoder import load_encoder
+from memsvc_bench.asked import answer
 from memsvc_bench.service_texts import Synthetic
 
 BATCH = 32
@@ -145,10 +145,7 @@ def main(name: str, threads: int) -> None:
         "encode": service.encode,
         "search": service.search,
     }
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = operations[request.pop("op")](**request)
-        print(json.dumps(answer), flush=True)
+    answer(operations)
 
 
 def _timed(work: Callable[[], object]) -> float:

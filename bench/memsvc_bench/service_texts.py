@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memsvc.train import corpus
 from memsvc_bench import documents, locomo
+from memsvc_bench.corpus import Passage
 
 PASSAGE_CHARS = 650
 """Shortest passage of a document that is written; the longest has about 1,000 characters."""
@@ -42,9 +44,17 @@ def dialogue(data: Path | None) -> list[str]:
     """
     if data is not None:
         return [entry.text for stream in locomo.load(data) for entry in stream.entries]
-    sentences = [" ".join(sentence.split()) for text in passages() for sentence in _SENTENCE.split(text)]
-    spoken = [sentence for sentence in sentences if len(sentence) in SPOKEN_CHARS]
-    return [f"{SPEAKERS[i % len(SPEAKERS)]}: {sentence}" for i, sentence in enumerate(spoken)]
+    return _spoken(passages())
+
+
+def library() -> Iterator[Passage]:
+    """Yield the sentences of Python's manual and of its library's docstrings as turns, each document a session.
+
+    Some half a million tokens.
+    """
+    for document in (*corpus.documents(test=True), *corpus.documents(test=False)):
+        for turn in _spoken([document.text]):
+            yield Passage(document.name, turn)
 
 
 def passages() -> list[str]:
@@ -112,6 +122,13 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """Return p50, p99 and the largest, in milliseconds."""
     ms = 1000 * np.asarray(seconds)
     return {"p50_ms": float(np.quantile(ms, 0.5)), "p99_ms": float(np.quantile(ms, 0.99)), "max_ms": float(ms.max())}
+
+
+def _spoken(texts: Sequence[str]) -> list[str]:
+    """The texts' sentences as turns."""
+    sentences = [" ".join(sentence.split()) for text in texts for sentence in _SENTENCE.split(text)]
+    spoken = [sentence for sentence in sentences if len(sentence) in SPOKEN_CHARS]
+    return [f"{SPEAKERS[i % len(SPEAKERS)]}: {sentence}" for i, sentence in enumerate(spoken)]
 
 
 def _vocabulary(rng: np.random.Generator) -> list[str]:

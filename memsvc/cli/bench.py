@@ -6,12 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from memsvc.cli.bench_needle import needle
-from memsvc.cli.options import AsJson
+from memsvc.cli.bench_peers import guard, kernels, peers, scale
+from memsvc.cli.options import AsJson, LoCoMo
 from memsvc.cli.publish import publish
-
-LoCoMo = Annotated[
-    Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
-]
 
 
 def bench_app() -> typer.Typer:
@@ -42,6 +39,10 @@ def bench_app() -> typer.Typer:
         overhead,
         context,
         needle,
+        peers,
+        scale,
+        kernels,
+        guard,
     ):
         app.command()(command)
     return app

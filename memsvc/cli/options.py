@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,9 @@ Target = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
 TenantId = Annotated[str, typer.Argument(help="The tenant's id.", metavar="TENANT", show_default=False)]
 EntryId = Annotated[str, typer.Argument(help="The entry's id.", metavar="ID", show_default=False)]
+LoCoMo = Annotated[
+    Path, typer.Option(exists=True, dir_okay=False, help="The LoCoMo file.", metavar="FILE", show_default=False)
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

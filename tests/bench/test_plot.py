@@ -41,6 +41,19 @@ FIGURES = {
         "8 facts, 8,192": {"facts": 8, "tokens": 8192, "n": 8, "exact": 0.8, "at_least": 0.6, "at_most": 0.9},
         "wide, 8 facts, 8,192": {"facts": 8, "tokens": 8192, "n": 8, "exact": 0.8, "at_least": 0.6, "at_most": 0.9},
     },
+    "peers": {
+        "mem0": "not installed",
+        "1,000 entries: memsvc": {"entries_per_s": 9.0, "recall_p50_ms": 5.0, "recall_at_10": 0.8},
+        "1,000 entries: Chroma": {"entries_per_s": 8.0, "recall_p50_ms": 6.0, "recall_at_10": 0.5},
+        "1,000 entries: the encoder alone": {"entries_per_s": 9.5},
+        "100,000 entries: memsvc": {"entries_per_s": 99.0, "recall_p50_ms": 7.0},
+    },
+    "scale": {
+        "words_repeat_after_tokens": 9,
+        "history 10": {"history": 10, "tokens_per_s": 9.0, "recall_p50_ms": 5.0, "memory_mb": 7.0},
+        "history 100": {"history": 100, "tokens_per_s": 8.0, "recall_p50_ms": 6.0, "memory_mb": 8.0},
+        "depth 2": {"depth": 2, "tokens_per_s": 9.0, "recall_p50_ms": 5.0},
+    },
 }
 
 

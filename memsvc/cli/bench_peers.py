@@ -1,0 +1,105 @@
+"""`memsvc bench peers`, `scale`, `kernels` and `guard`: what stands beside memsvc, what grows, what must not."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from memsvc.cli.options import AsJson, LoCoMo
+from memsvc.cli.publish import publish
+
+NONE = "none"
+
+
+def peers(
+    *,
+    data: LoCoMo,
+    entries: Annotated[
+        str, typer.Option(help="Sizes; from 100,000 on, vectors are given.", metavar="N,N…")
+    ] = "1000,10000",
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Only this one; may be repeated.", metavar="NAME", show_default=False)
+    ] = None,
+    peer_encoder: Annotated[
+        Literal["memsvc", "sentence-transformers"], typer.Option(help="How the others run the encoder.")
+    ] = "memsvc",
+    rounds: Annotated[int, typer.Option(min=1, help="Ingests of each.")] = 3,
+    queries: Annotated[int, typer.Option(min=1, help="Timed queries to each, at most.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Measure memsvc beside LangGraph's store, Chroma, FAISS with BM25, mem0 and cosine, with one encoder."""
+    from memsvc_bench import peers as benchmark  # noqa: PLC0415
+    from memsvc_bench.peer_stores import PEERS  # noqa: PLC0415
+
+    scale = benchmark.Scale(entries=_numbers(entries, "--entries"), rounds=rounds, queries=queries)
+    names = tuple(peer or PEERS)
+    publish(lambda: benchmark.bench(data, names=names, way=peer_encoder, scale=scale), as_json=as_json)
+
+
+def scale(
+    *,
+    history: Annotated[
+        str, typer.Option(help="Tokens of one tenant, growing; none leaves it out.", metavar="N,N…")
+    ] = "10000,100000,1000000",
+    tenants: Annotated[
+        str, typer.Option(help="Numbers of tenants; none leaves it out.", metavar="N,N…")
+    ] = "1,10,100,1000",
+    chunks: Annotated[
+        str, typer.Option(help="Tokens of a memory's chunk; none leaves it out.", metavar="N,N…")
+    ] = "16,32,64,128,256,512,1024,2048",
+    depths: Annotated[
+        str, typer.Option(help="Layers of a memory; none leaves it out.", metavar="N,N…")
+    ] = "2,4,6,8,10,12",
+    tokens: Annotated[int, typer.Option(min=100, help="Of all tenants together.")] = 50_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Of chunks and depths.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what the service costs as histories, tenants, chunks and depths grow."""
+    from memsvc_bench import scale as benchmark  # noqa: PLC0415
+
+    chosen = benchmark.Scale(
+        history=sorted(_numbers(history, "--history")),
+        tenants=_numbers(tenants, "--tenants"),
+        chunks=_numbers(chunks, "--chunks"),
+        depths=_numbers(depths, "--depths"),
+        tokens=tokens,
+        rounds=rounds,
+    )
+    publish(lambda: benchmark.bench(scale=chosen), as_json=as_json)
+
+
+def kernels(
+    *,
+    depths: Annotated[str, typer.Option(help="Layers.", metavar="N,N…")] = "2,4,8,12",
+    chunk: Annotated[int, typer.Option(min=2, help="Tokens of a step.")] = 64,
+    threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Of all, by turns.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the memory's kernels beside titans-pytorch and the machine's peak in matrix products."""
+    from memsvc_bench import kernels as benchmark  # noqa: PLC0415
+
+    chosen = benchmark.Scale(depths=_numbers(depths, "--depths"), chunk=chunk, threads=threads, rounds=rounds)
+    publish(lambda: benchmark.bench(scale=chosen), as_json=as_json)
+
+
+def guard(
+    *,
+    turns: Annotated[int, typer.Option(min=1, help="Of each pair; the fastest counts.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Check that no path of ours takes longer, beside the bare work inside it, than it may."""
+    from memsvc_bench import guard as benchmark  # noqa: PLC0415
+
+    publish(lambda: benchmark.bench(scale=benchmark.Scale(turns=turns)), as_json=as_json)
+
+
+def _numbers(value: str, option: str) -> tuple[int, ...]:
+    """Read whole numbers above 0 with commas between.
+
+    Raises:
+        typer.BadParameter: it has something else.
+    """
+    parts = [] if value == NONE else [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise typer.BadParameter("must be numbers with commas between, such as 10,100", param_hint=option)
+    return tuple(map(int, parts))
