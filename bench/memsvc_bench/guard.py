@@ -161,7 +161,7 @@ def _encoding(scale: Scale) -> Guard:
         "encoding texts together over one by one",
         lambda: encoder.encode(passages),
         lambda: [encoder.encode_alone(passage) for passage in passages],
-        1.2,
+        1.0,
     )
 
 
@@ -188,6 +188,6 @@ def _service() -> Iterator[list[Guard]]:
             return client.get_entry(tenant, "0")
 
         yield [
-            Guard(f"writing {BATCH} entries at once over writing one", write(BATCH), write(1), 12.0),
-            Guard("a recall over a get", lambda: client.recall(tenant, "the guarded tenant", k=K), get, 12.0),
+            Guard(f"writing {BATCH} entries at once over writing one", write(BATCH), write(1), 6.0),
+            Guard("a recall over a get", lambda: client.recall(tenant, "the guarded tenant", k=K), get, 6.0),
         ]

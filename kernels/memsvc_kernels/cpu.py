@@ -29,8 +29,7 @@ class CpuBackend:
 
     Args:
         products: the type of what a step multiplies. With bfloat16, weights, activations and errors are rounded to it
-            before a product, and the product after it; Δ, S, norms and bounds stay in the weights' type. float32 is
-            the weights' own.
+            before a product, and the product after it; Δ and S stay in the weights' type. float32 is the weights' own.
     """
 
     def __init__(self, products: torch.dtype = torch.float32) -> None:
