@@ -228,8 +228,10 @@ def _contenders(peers: Sequence[Peer], way: Way, scale: Scale) -> Iterator[dict[
         client = stack.enter_context(MemoryClient(server.target, timeout=600.0))
         contenders: dict[str, Contender] = {US: ServiceContender(server, client)}
         for peer in peers:
-            process = PeerContender(peer.name, way, scale.encoder, scale.threads, Path(scratch))
-            contenders[peer.name] = stack.enter_context(process)
+            process = stack.enter_context(PeerContender(peer.name, way, scale.encoder, scale.threads, Path(scratch)))
+            # Who still starts would take the cores from whoever is measured.
+            process.encode(["It answers once it is ready."])
+            contenders[peer.name] = process
         yield contenders
 
 
