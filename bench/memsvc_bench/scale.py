@@ -48,7 +48,7 @@ class Scale:
     chunks: Sequence[int] = (16, 32, 64, 128, 256, 512, 1_024, 2_048)
     depths: Sequence[int] = (2, 4, 6, 8, 10, 12)
     tokens: int = 50_000
-    """Of all tenants together; and a third of it for each chunk and depth, in each round."""
+    """Of all tenants together; and a third of it for each depth, in each round."""
     rounds: int = 3
     queries: int = 100
     encoder: str = "minilm"
@@ -61,7 +61,7 @@ QUICK = Scale(
     tenants=(1, 3),
     chunks=(16, 64),
     depths=(2, 3),
-    tokens=3_000,
+    tokens=6_000,
     rounds=1,
     queries=3,
     encoder="kmer",
@@ -83,8 +83,8 @@ def bench(*, scale: Scale = FULL) -> Result:
         figures |= run.history()
     for tenants in told(scale.tenants, "tenants"):
         figures |= run.many(tenants)
-    figures |= run.memories("chunk", {chunk: {"chunk": chunk} for chunk in scale.chunks})
-    figures |= run.memories("depth", {depth: {"layers": depth} for depth in scale.depths})
+    figures |= run.chunks()
+    figures |= run.depths()
     figures["load_average_after"] = os.getloadavg()[0]
     checks = [
         Check.at_most(f"depth {depth}: the memory's share of ingest", figures[f"depth {depth}"]["memory_share"], most)
@@ -174,28 +174,39 @@ class _Run:
             costs = _costs(percentiles(taken), server)
         return {f"tenants {tenants:,}": {"tenants": tenants, "tokens_per_s": total / seconds, **costs}}
 
-    def memories(self, axis: str, settings: dict[int, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Give tenants memories of each setting, by turns."""
-        if not settings:
+    def chunks(self) -> dict[str, dict[str, Any]]:
+        """Step memories of each chunk, by turns, alone: what a server steps is no setting."""
+        rates: dict[int, list[float]] = {chunk: [] for chunk in self._scale.chunks}
+        for _ in range(self._scale.rounds):
+            for chunk, found in rates.items():
+                found.append(step_rate(replace(MemoryConfig(), chunk=chunk), STEP_S))
+        return {
+            f"chunk {chunk:,}": {"chunk": chunk, "step_alone_tokens_per_s": statistics.median(found)}
+            for chunk, found in rates.items()
+        }
+
+    def depths(self) -> dict[str, dict[str, Any]]:
+        """Give tenants memories of each depth, by turns."""
+        if not self._scale.depths:
             return {}
         new, total = take(self.texts.endless(), self._scale.tokens // 3)
-        rates: dict[int, list[float]] = {point: [] for point in settings}
-        asked: dict[int, list[float]] = {point: [] for point in settings}
+        rates: dict[int, list[float]] = {depth: [] for depth in self._scale.depths}
+        asked: dict[int, list[float]] = {depth: [] for depth in self._scale.depths}
         queries = self.texts.queries(max(1, self._scale.queries // self._scale.rounds))
         with self._server() as (_, client):
-            for _ in told(range(self._scale.rounds), f"{axis}: rounds"):
-                for point, setting in settings.items():
-                    client.create_tenant("one", **setting)
-                    rates[point].append(total / load.send(client, "one", new))
-                    asked[point] += load.recall(client, "one", queries)
+            for _ in told(range(self._scale.rounds), "depths: rounds"):
+                for depth in self._scale.depths:
+                    client.create_tenant("one", layers=depth)
+                    rates[depth].append(total / load.send(client, "one", new))
+                    asked[depth] += load.recall(client, "one", queries)
                     client.delete_tenant("one")
         rows: dict[str, dict[str, Any]] = {}
-        for point, setting in settings.items():
-            config = replace(MemoryConfig(), **setting)
-            rate, alone = statistics.median(rates[point]), step_rate(config, STEP_S)
-            taken = percentiles(asked[point])
-            rows[f"{axis} {point:,}"] = {
-                axis: point,
+        for depth in self._scale.depths:
+            config = replace(MemoryConfig(), layers=depth)
+            rate, alone = statistics.median(rates[depth]), step_rate(config, STEP_S)
+            taken = percentiles(asked[depth])
+            rows[f"depth {depth:,}"] = {
+                "depth": depth,
                 "tokens_per_s": rate,
                 "recall_p50_ms": taken["p50_ms"],
                 "recall_p99_ms": taken["p99_ms"],

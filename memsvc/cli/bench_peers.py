@@ -50,7 +50,7 @@ def scale(
         str, typer.Option(help="Layers of a memory; none leaves it out.", metavar="N,N…")
     ] = "2,4,6,8,10,12",
     tokens: Annotated[int, typer.Option(min=100, help="Of all tenants together.")] = 50_000,
-    rounds: Annotated[int, typer.Option(min=1, help="Of chunks and depths.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Of chunks, and of depths.")] = 3,
     as_json: AsJson = False,
 ) -> None:
     """Measure what the service costs as histories, tenants, chunks and depths grow."""

@@ -76,7 +76,7 @@ def test_every_dependency_is_explained_and_pinned_where_the_tests_need_it():
     names = {re.split(r"[^\w-]", spec)[0] for group in (project["dependencies"], *extras.values()) for spec in group}
     text = (ROOT / "docs" / "dependencies.md").read_text()
     explained = {name for name in names if re.search(rf"\b{name}\b", text) or name.startswith("types-")}
-    assert names - explained == {"memsvc"}
+    assert names - explained <= {"memsvc"}
     used = {re.split(r"[^\w-]", spec)[0] for name in ("server", "bench", "dev") for spec in extras[name]}
     pinned = set(re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     assert used - pinned == {"memsvc"}
