@@ -1,4 +1,4 @@
-"""`memsvc bench peers`, `scale`, `kernels` and `guard`: what stands beside memsvc, what grows, what must not."""
+"""`memsvc bench peers`, `scale`, `kernels`, `offload`, `guard`: what it is beside others, what grows, what must not."""
 
 from typing import Annotated, Literal
 
@@ -80,6 +80,24 @@ def kernels(
 
     chosen = benchmark.Scale(depths=_numbers(depths, "--depths"), chunk=chunk, threads=threads, rounds=rounds)
     publish(lambda: benchmark.bench(scale=chosen), as_json=as_json)
+
+
+def offload(
+    *,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where memories are stepped.")] = "cpu",
+    depths: Annotated[str, typer.Option(help="Layers.", metavar="N,N…")] = "2,8",
+    turns: Annotated[str, typer.Option(help="Tokens of a tenant's turn.", metavar="N,N…")] = "512,4096",
+    threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Of all tenants, both ways by turns.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what it costs that weights are in host memory and are pulled for every turn of their tenant."""
+    from memsvc_bench import offload as benchmark  # noqa: PLC0415
+
+    chosen = benchmark.Scale(
+        depths=_numbers(depths, "--depths"), turns=_numbers(turns, "--turns"), threads=threads, rounds=rounds
+    )
+    publish(lambda: benchmark.bench(device=device, scale=chosen), as_json=as_json)
 
 
 def guard(
