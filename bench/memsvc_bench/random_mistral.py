@@ -41,9 +41,10 @@ def random_mistral(shape: Shape, device: torch.device, dtype: torch.dtype) -> An
         bos_token_id=None,
         eos_token_id=None,
     )
+    # Without types.
+    causal: Any = AutoModelForCausalLM
     with device:
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
-    return model.eval()
+        return causal.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
 
 
 def fill(model: Any, cache: Any, tokens: int) -> None:
