@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from memsvc.backbone.hf_cache import Keeper, Prefixes, new_cache
-from memsvc.backbone.hf_passes import Passes
+from memsvc.backbone.hf_passes import BLOCK, Passes
 from memsvc.backbone.sample import Sampler
 from memsvc.dtypes import choose_dtype
 from memsvc.memory.config import MemoryConfig
@@ -74,7 +74,7 @@ def bench(*, device: str = "auto", scale: Scale = FULL) -> Result:
         scale: how much.
 
     Raises:
-        ValueError: there is no GPU, or a history is longer than the window or no multiple of a block.
+        ValueError: there is no GPU or no history, or one is longer than the window or no multiple of a block.
     """
     place = _place(device)
     backbone = Backbone(scale, place)
@@ -111,17 +111,17 @@ class Backbone:
         device: where.
 
     Raises:
-        ValueError: a history is longer than the window, or no multiple of a block.
+        ValueError: there is no history, or one is longer than the window or no multiple of a block.
     """
 
     def __init__(self, scale: Scale, device: torch.device) -> None:
+        block, window = BLOCK[device.type], scale.shape.window
+        if not scale.histories or any(tokens % block or not 0 < tokens <= window for tokens in scale.histories):
+            raise ValueError(f"histories: must be multiples of {block}, up to {window}")
         self.model = random_mistral(scale.shape, device, choose_dtype("auto", "backbone", device))
         self._scale, self._device = scale, device
         self._passes = Passes(self.model, device)
         self._sample = Sampler(temperature=0.0, top_p=1.0, seed=0)
-        block = self._passes.block
-        if any(tokens % block or not 0 < tokens <= scale.shape.window for tokens in scale.histories):
-            raise ValueError(f"histories: must be multiples of {block}, up to {scale.shape.window}")
 
     def after(self, history: int, reads: Mapping[str, Read]) -> dict[str, float]:
         """Measure the prompt after a history."""

@@ -66,10 +66,10 @@ def test_the_model_looks_at_the_history_that_it_is_given():
     assert not any(torch.allclose(logits[a], logits[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
-@pytest.mark.parametrize("tokens", [100, 640])
-def test_a_history_that_could_not_be_reused_is_refused(tokens):
+@pytest.mark.parametrize("histories", [(), (100,), (128, 640)])
+def test_a_history_that_could_not_be_reused_is_refused(histories):
     with pytest.raises(ValueError, match="histories: must be multiples of 128, up to 512"):
-        Backbone(replace(QUICK, histories=(tokens,)), CPU)
+        Backbone(replace(QUICK, histories=histories), CPU)
 
 
 def test_a_gpu_that_there_is_not_is_said(monkeypatch):
