@@ -1,4 +1,4 @@
-"""`memsvc bench peers`, `scale`, `kernels`, `offload`, `guard`: what it is beside others, what grows, what must not."""
+"""`memsvc bench peers`, `scale`, `kernels`, `first-token`, `offload`, `guard`: beside others, grown, and guarded."""
 
 from typing import Annotated, Literal
 
@@ -80,6 +80,28 @@ def kernels(
 
     chosen = benchmark.Scale(depths=_numbers(depths, "--depths"), chunk=chunk, threads=threads, rounds=rounds)
     publish(lambda: benchmark.bench(scale=chosen), as_json=as_json)
+
+
+def first_token(
+    *,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="What computes; auto takes the GPU where there is one.")
+    ] = "auto",
+    histories: Annotated[
+        str, typer.Option(help="Tokens in the cache, growing: multiples of 512, of 128 on a processor.", metavar="N,N…")
+    ] = "2048,8192,32768,131072",
+    layers: Annotated[int, typer.Option(min=1, help="Of the backbone; 32 are 7B's.")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each way, by turns; the median counts.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the first token after long histories, on a backbone of 7B's shape with random weights."""
+    from memsvc_bench import first_token as benchmark  # noqa: PLC0415
+    from memsvc_bench.random_mistral import Shape  # noqa: PLC0415
+
+    chosen = benchmark.Scale(
+        shape=Shape(layers=layers), histories=sorted(_numbers(histories, "--histories")), rounds=rounds
+    )
+    publish(lambda: benchmark.bench(device=device, scale=chosen), as_json=as_json)
 
 
 def offload(
