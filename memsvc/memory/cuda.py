@@ -22,7 +22,7 @@ class CudaDevice:
     def __init__(self) -> None:
         self.place = torch.device("cuda", torch.cuda.current_device())
         self.backend = backend(self.place)
-        self._copies = torch.cuda.Stream(self.place)
+        self._copies = torch.cuda.Stream(self.place)  # type: ignore[no-untyped-call]  # PyTorch does not type it
 
     @property
     def numerics(self) -> str:
