@@ -40,8 +40,9 @@ class Scale:
     tenants: int = 64
     together: int = 16
     """Tenants that step together. Offloaded there are slots for two such groups: one steps while the next comes."""
-    turns: Sequence[int] = (512, 4096)
-    """Tokens of a tenant until it is the next one's turn."""
+    turns: Sequence[int] = (64, 512, 4096)
+    """Tokens of a tenant until it is the next one's turn. A chunk is what the engine gives each of more tenants than
+    there are slots whose steps are due at once."""
     threads: int = 2
     rounds: int = 3
     """Of all tenants, both ways by turns; the median counts."""
@@ -69,25 +70,39 @@ def bench(*, device: DeviceName = "cpu", scale: Scale = FULL) -> Result:
     }
     checks: list[Check] = []
     for depth in told(scale.depths, "depths"):
-        slots = {"resident": scale.tenants, "offloaded": 2 * scale.together}
-        ways = {name: _Way(scale, depth, there, count) for name, count in slots.items()}
-        for turn in scale.turns:
-            rows = _measure(ways, scale, turn)
-            figures |= {f"depth {depth}, turns of {turn} tokens: {name}": row for name, row in rows.items()}
-            ratio = rows["resident"]["tokens_per_s"] / rows["offloaded"]["tokens_per_s"]
-            figures[f"depth_{depth}_turns_of_{turn}_resident_over_offloaded"] = ratio
-            if turn == CHECKED:
-                checks.append(Check.at_most(f"depth {depth}, turns of {turn} tokens: ratio", ratio, MOST))
-        figures |= {f"depth {depth}, memory: {name}": way.memory for name, way in ways.items()}
-        checks.append(Check.holds(f"depth {depth}: the same weights", _same(*ways.values())))
-        if gpu:
-            figures[f"depth_{depth}_device_peak_bytes"] = torch.cuda.max_memory_allocated(there.place)
-            pinned = torch.cuda.host_memory_stats().get("allocated_bytes.peak")
-            figures[f"depth_{depth}_pinned_peak_bytes"] = pinned
+        found, held = _compare(scale, depth, there)
+        figures |= found
+        checks += held
     figures["load_average_after"] = os.getloadavg()[0]
     lists = f"--depths {','.join(map(str, scale.depths))} --turns {','.join(map(str, scale.turns))}"
     command = f"memsvc bench offload --device {device} {lists} --rounds {scale.rounds} --threads {scale.threads}"
     return Result(machine=describe_machine(), command=command, figures=figures, checks=checks)
+
+
+def _compare(scale: Scale, depth: int, device: Device) -> tuple[dict[str, Any], list[Check]]:
+    """Return what was found of memories of one depth, and what had to hold."""
+    gpu = device.place.type == "cuda"
+    if gpu:
+        torch.cuda.reset_peak_memory_stats(device.place)
+        torch.cuda.reset_peak_host_memory_stats()
+    figures: dict[str, Any] = {}
+    checks: list[Check] = []
+    slots = {"resident": scale.tenants, "offloaded": 2 * scale.together}
+    ways = {name: _Way(scale, depth, device, count) for name, count in slots.items()}
+    for turn in scale.turns:
+        rows = _measure(ways, scale, turn)
+        figures |= {f"depth {depth}, turns of {turn} tokens: {name}": row for name, row in rows.items()}
+        ratio = rows["resident"]["tokens_per_s"] / rows["offloaded"]["tokens_per_s"]
+        figures[f"depth_{depth}_turns_of_{turn}_resident_over_offloaded"] = ratio
+        if turn == CHECKED:
+            checks.append(Check.at_most(f"depth {depth}, turns of {turn} tokens: ratio", ratio, MOST))
+    figures |= {f"depth {depth}, memory: {name}": way.memory for name, way in ways.items()}
+    checks.append(Check.holds(f"depth {depth}: the same weights", _same(*ways.values())))
+    if gpu:
+        # Of both ways together, with what steps take besides, and what PyTorch rounds up to.
+        figures[f"depth_{depth}_device_peak_bytes"] = torch.cuda.max_memory_allocated(device.place)
+        figures[f"depth_{depth}_pinned_peak_bytes"] = torch.cuda.host_memory_stats().get("active_bytes.peak")
+    return figures, checks
 
 
 def _measure(ways: Mapping[str, "_Way"], scale: Scale, turn: int) -> dict[str, dict[str, float]]:

@@ -108,7 +108,7 @@ def offload(
     *,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where memories are stepped.")] = "cpu",
     depths: Annotated[str, typer.Option(help="Layers.", metavar="N,N…")] = "2,8",
-    turns: Annotated[str, typer.Option(help="Tokens of a tenant's turn.", metavar="N,N…")] = "512,4096",
+    turns: Annotated[str, typer.Option(help="Tokens of a tenant's turn.", metavar="N,N…")] = "64,512,4096",
     threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Of all tenants, both ways by turns.")] = 3,
     as_json: AsJson = False,
