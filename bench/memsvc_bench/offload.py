@@ -1,8 +1,9 @@
 """What it costs to keep weights in host memory: tenants that take turns, with a slot for each or with fewer.
 
 Measured below the encoder, which takes far longer than a step: unit tokens are random. As in the engine some tenants
-step together, a chunk of each at a time, until each has had its turn; then their weights leave, and those of the next
-have come meanwhile. With fewer slots than tenants every turn begins with weights that were pulled and ends with weights
+step together, a chunk of each at a time. They go on until each has had its turn; then their weights leave, and those of
+the next have come meanwhile. The engine's turns are 4,096 tokens where it has slots for all whose steps are due; of
+more tenants each steps one chunk before the next, which are turns of one chunk. With fewer slots than tenants every turn begins with weights that were pulled and ends with weights
 that leave; with a slot for each nothing moves. Both do the same by turns, and must come to the same weights.
 """
 
@@ -41,8 +42,7 @@ class Scale:
     together: int = 16
     """Tenants that step together. Offloaded there are slots for two such groups: one steps while the next comes."""
     turns: Sequence[int] = (64, 512, 4096)
-    """Tokens of a tenant until it is the next one's turn. A chunk is what the engine gives each of more tenants than
-    there are slots whose steps are due at once."""
+    """Tokens of a tenant until it is the next one's turn."""
     threads: int = 2
     rounds: int = 3
     """Of all tenants, both ways by turns; the median counts."""
