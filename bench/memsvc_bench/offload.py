@@ -3,8 +3,10 @@
 Measured below the encoder, which takes far longer than a step: unit tokens are random. As in the engine some tenants
 step together, a chunk of each at a time. They go on until each has had its turn; then their weights leave, and those of
 the next have come meanwhile. The engine's turns are 4,096 tokens where it has slots for all whose steps are due; of
-more tenants each steps one chunk before the next, which are turns of one chunk. With fewer slots than tenants every turn begins with weights that were pulled and ends with weights
-that leave; with a slot for each nothing moves. Both do the same by turns, and must come to the same weights.
+more tenants each steps one chunk before the next, which are turns of one chunk.
+
+With fewer slots than tenants every turn begins with weights that were pulled and ends with weights that leave; with a
+slot for each nothing moves. Both do the same by turns, and must come to the same weights.
 """
 
 import os

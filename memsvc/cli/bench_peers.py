@@ -69,16 +69,39 @@ def scale(
 
 def kernels(
     *,
-    depths: Annotated[str, typer.Option(help="Layers.", metavar="N,N…")] = "2,4,8,12",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="What computes.")] = "cpu",
+    depths: Annotated[
+        str | None, typer.Option(help="Layers; on cuda 2,8.", metavar="N,N…", show_default="2,4,8,12")
+    ] = None,
+    tenants: Annotated[
+        str | None, typer.Option(help="In one batch; on cuda 1,16,64,256.", metavar="N,N…", show_default="1,16")
+    ] = None,
     chunk: Annotated[int, typer.Option(min=2, help="Tokens of a step.")] = 64,
-    threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Cores, on cpu.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Of all, by turns.")] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory's kernels beside titans-pytorch and the machine's peak in matrix products."""
+    if device == "cuda":
+        from memsvc_bench import kernels_gpu  # noqa: PLC0415
+
+        on_gpu = kernels_gpu.Scale(
+            depths=_numbers(depths or "2,8", "--depths"),
+            tenants=_numbers(tenants or "1,16,64,256", "--tenants"),
+            chunk=chunk,
+            rounds=rounds,
+        )
+        publish(lambda: kernels_gpu.bench(scale=on_gpu), as_json=as_json)
+        return
     from memsvc_bench import kernels as benchmark  # noqa: PLC0415
 
-    chosen = benchmark.Scale(depths=_numbers(depths, "--depths"), chunk=chunk, threads=threads, rounds=rounds)
+    chosen = benchmark.Scale(
+        depths=_numbers(depths or "2,4,8,12", "--depths"),
+        tenants=_numbers(tenants or "1,16", "--tenants"),
+        chunk=chunk,
+        threads=threads,
+        rounds=rounds,
+    )
     publish(lambda: benchmark.bench(scale=chosen), as_json=as_json)
 
 
