@@ -212,6 +212,11 @@ class Runner:
         return sum(placement.loads for placement in list(self._placements.values()))
 
     @property
+    def apart(self) -> bool:
+        """Whether weights have a way to go into a slot and out of it."""
+        return self._device.apart
+
+    @property
     def width(self) -> int:
         """Tenants that one step may hold."""
         return self._slots

@@ -28,6 +28,7 @@ BRIEF_S, BRIEF_CHUNKS = 0.005, 1
 """A brief unit begins nothing more after so many seconds, and steps at most so many chunks at once: on a CPU they take
 as long as one by one."""
 OFFLOAD_TOKENS = 4096
+"""What makes steps due, and what a tenant steps at a stretch where its weights have a way to go."""
 OFFLOAD_WAIT_S = 0.2
 
 
@@ -53,6 +54,8 @@ class _Queue:
     tokens: int = 0
     due: bool = False
     """Whether they are being worked off."""
+    turn: int = 0
+    """Tokens stepped since it came to the head of the line."""
 
 
 class Steps:
@@ -161,8 +164,22 @@ class Steps:
             lane = self._queues[uid].lane
             lane.view.stepped(chunk, result)
             self._counters.step(chunk, result, behind=lane.background)
-        self._to_the_end(uids)
+        self._to_the_end([uid for uid, chunk in steps if self._has_had_its_turn(uid, chunk)])
         return len(uids)
+
+    def _has_had_its_turn(self, uid: str, chunk: Chunk) -> bool:
+        """Return whether it is another's, after this chunk.
+
+        Chunk by chunk where weights stay where they are; else a pull and a push would come with each chunk as soon as
+        more tenants are due than there are slots.
+        """
+        queue = self._queues[uid]
+        queue.turn += len(chunk.tokens)
+        more = bool(queue.actions) and isinstance(queue.actions[0], Chunk | Replay)
+        if self._offload and self._runner.apart and more and queue.turn < OFFLOAD_TOKENS:
+            return False
+        queue.turn = 0
+        return True
 
     def _tell(self, alike: Sequence[str], budget: int) -> int:
         """Advance the context memories of some tenants of one model by their heads; return the cost."""

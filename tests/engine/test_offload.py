@@ -187,6 +187,21 @@ def test_every_state_is_that_of_a_tenant_alone(actions, slots, offload, late) ->
         assert len(log) in noted
 
 
+def test_weights_that_have_a_way_to_go_come_once_a_turn_and_not_with_every_chunk(monkeypatch) -> None:
+    monkeypatch.setattr(steps, "OFFLOAD_TOKENS", FEW_TOKENS)
+    world = World(slots=2, device=FakeDevice(), offload=True)
+    for i in range(TENANTS):
+        world.create(f"t{i}")
+        world.write(f"t{i}", "acgtacgtacgtacgt" * 64)
+    world.drain()
+    chunks = world.view("t0").totals.chunks
+    assert chunks * CHUNK > 3 * FEW_TOKENS
+    turns_of_each = -(-chunks * CHUNK // FEW_TOKENS)
+    assert world.runner.loads <= TENANTS * turns_of_each
+    for uid, log in world.logs.items():
+        assert world.view(uid).state_hash(world.runner.weights(uid)) == alone(log)[len(log)]
+
+
 @pytest.fixture
 def world() -> World:
     world = World(slots=2, device=CpuDevice(), offload=True)
