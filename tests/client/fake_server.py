@@ -9,10 +9,11 @@ from typing import Any
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.rpc import status_pb2
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from memsvc.v1 import (
     auth_pb2,
@@ -56,6 +57,13 @@ class Fail:
 
 class Hang:
     """A call that is never answered."""
+
+
+def retry_info(seconds: float) -> RetryInfo:
+    """Return the detail that names a delay."""
+    delay = Duration()
+    delay.FromMilliseconds(int(seconds * 1000))
+    return RetryInfo(retry_delay=delay)
 
 
 class _Keys(grpc.ServerInterceptor):
