@@ -77,14 +77,20 @@ def batch(source: Source, stage: Stage, rng: random.Random, *, chunk: int, famil
     )
 
 
+def _taken(facts: list[Fact], decoys: list[tuple[int, ...]]) -> int:
+    told = sum(len(f.before) + 2 * len(f.value) + len(f.after) + len(f.question) + len(f.end) for f in facts)
+    return told + sum(map(len, decoys))
+
+
 def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: bool, facts: list[Fact]) -> _Row:
     decoys = [source.distractor(rng, test=test) for _ in range(rng.randint(0, max(_DISTRACTORS, len(facts) // 2)))]
-    taken = sum(len(f.before) + 2 * len(f.value) + len(f.after) + len(f.question) + len(f.end) for f in facts)
-    left = stage.length - taken - sum(map(len, decoys))
-    if left < 3 * chunk:
-        if len(facts) == 1:
+    while (left := stage.length - _taken(facts, decoys)) < 3 * chunk:
+        if len(facts) > max(1, len(decoys)):
+            facts = facts[: len(facts) - max(1, len(facts) // 10)]
+        elif decoys:
+            decoys.pop()
+        else:
             raise ValueError(f"a sequence of {stage.length} tokens has no room for a fact and its question")
-        return _row(source, stage, rng, chunk, test=test, facts=facts[: len(facts) - max(1, len(facts) // 10)])
     hay = source.haystack(rng, left, test=test)
     # Behind the window mostly: it is the memory that has to know. Yet what was just told is asked for, too.
     least, most = (0, chunk) if rng.random() < _SOON else (2 * chunk, 4 * chunk)
