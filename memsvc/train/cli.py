@@ -22,7 +22,7 @@ from memsvc.train.stages import STAGES
 from memsvc.train.trainer import METRICS, Trainer
 
 MODEL = "model.safetensors"
-SHAPE = MacConfig(vocabulary=1, layers=4, memory_layer=2, memory=ContextMemoryConfig(hidden=1536, momentum=False))
+SHAPE = MacConfig(vocabulary=1, layers=4, memory_layer=2, memory=ContextMemoryConfig(hidden=2048, momentum=False))
 """Of the shipped models, but for the vocabulary. Two blocks come before the memory: one finds what a sentence is about,
 the next what a number in it is. Without momentum: with it, a step goes on into what comes next, which is another's."""
 SOURCES: Mapping[str, Callable[[], Source]] = MappingProxyType(
