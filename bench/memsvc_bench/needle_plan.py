@@ -14,6 +14,8 @@ Table = Literal["curve", "capacity", "s-niah", "ablation"]
 SHIPPED = "shipped"
 """The name of the model that is measured, beside those of ablations."""
 NEEDLES = 8
+ROOM = 120
+"""Tokens that a fact and what is around it take at most, on average."""
 SWITCHES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "gate: learned": {"gate": "learned"},
@@ -52,7 +54,7 @@ class Scale:
     lengths: tuple[int, ...] = (2_048, 8_192, 32_768, 131_072, 524_288, 2_097_152)
     similar: int = 25
     """Streams of the curve with training's forms."""
-    fresh: int = 10
+    fresh: int = 25
     """Streams of the curve with forms that no training had."""
     controls: int = 25
     """Streams of each condition but memory, up to `short`."""
@@ -62,16 +64,21 @@ class Scale:
     hard: int = 131_072
     """Length up to which distractors are tried; what repeats is tried up to four times that."""
     capacity: Mapping[int, tuple[int, int]] = field(
-        default_factory=lambda: {1: (96, 3), 16: (12, 3), 32: (8, 2), 64: (4, 2), 100: (4, 2)}
+        default_factory=lambda: {
+            **{1: (96, 4), 16: (12, 4), 32: (8, 4), 64: (4, 4), 100: (4, 4)},
+            **{256: (2, 2), 512: (2, 2)},
+        }
     )
-    """Streams at the second of the lengths, and how many of them go on to the last, by the facts of each."""
+    """Streams at the first length that has room, and how many of them go on to the last, by the facts of each."""
+    many: int = 100
+    """Facts of a stream, one of those numbers, most of which are to be found."""
     niah: tuple[int, int, int] = (64, 8, 3)
     """Streams up to the paper's lengths, to `hard`, and to the last."""
     niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
     ablations: int = 12
     rows: int = 5
     """The most streams of a pass that is long."""
-    beyond: int = 4
+    beyond: int = 8
     """Streams that go on past the last length, where that is asked for."""
     histories: tuple[int, ...] = (2_048, 32_768, 524_288, 2_097_152)
     """After which the first token is timed."""
@@ -111,9 +118,7 @@ def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
     for family, streams in (("similar", scale.similar), ("fresh", scale.fresh)):
         yield from _split(scale, streams, table="curve", family=family, lengths=scale.lengths)
         if beyond:
-            # Two batches, so that no core waits for the longest.
-            for seed in (100, 101):
-                yield Pass(table="curve", family=family, lengths=(beyond,), streams=-(-scale.beyond // 2), seed=seed)
+            yield from _split(scale, scale.beyond, seed=100, table="curve", family=family, lengths=(beyond,))
         for condition in CONDITIONS[1:]:
             yield Pass(table="curve", family=family, condition=condition, lengths=short, streams=scale.controls, seed=0)
     yield from _split(scale, scale.repeated, table="curve", hay="held out", lengths=longer)
@@ -121,14 +126,11 @@ def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
 
 
 def _capacity(scale: Scale) -> Iterator[Pass]:
-    near, far = scale.lengths[1], scale.lengths[-1]
     for needles, (streams, long) in scale.capacity.items():
-        # Two batches, so that no core waits for the longest.
-        for seed, part in enumerate((long - long // 2, long // 2)):
-            if part:
-                yield Pass(table="capacity", needles=needles, lengths=(near, far), streams=part, seed=seed)
+        near = _near(scale, needles)
+        yield from _split(scale, long, table="capacity", needles=needles, lengths=(near, scale.lengths[-1]))
         if streams > long:
-            yield Pass(table="capacity", needles=needles, lengths=(near,), streams=streams - long, seed=2)
+            yield Pass(table="capacity", needles=needles, lengths=(near,), streams=streams - long, seed=100)
 
 
 def _niah(scale: Scale) -> Iterator[Pass]:
@@ -151,9 +153,14 @@ def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> 
         yield Pass(table="ablation", model=model, lengths=short, streams=scale.ablations, seed=0)
     for model in models:
         for needles, (streams, _) in scale.capacity.items():
-            yield Pass(
-                table="capacity", model=model, needles=needles, lengths=(scale.lengths[1],), streams=streams, seed=2
-            )
+            lengths = (_near(scale, needles),)
+            yield Pass(table="capacity", model=model, needles=needles, lengths=lengths, streams=streams, seed=100)
+
+
+def _near(scale: Scale, needles: int) -> int:
+    """Return the first length, not under `short`, that has room for so many facts."""
+    least = max(scale.short, ROOM * needles)
+    return next((length for length in scale.lengths if length >= least), scale.lengths[-1])
 
 
 def _split(
@@ -164,7 +171,12 @@ def _split(
     lengths: tuple[int, ...],
     family: str = "similar",
     hay: str = "unseen",
+    needles: int = NEEDLES,
+    seed: int = 0,
 ) -> Iterator[Pass]:
-    for seed, start in enumerate(range(0, streams, scale.rows)):
-        part = min(scale.rows, streams - start)
-        yield Pass(table=table, family=family, hay=hay, lengths=lengths, streams=part, seed=seed)
+    for at in range(0, streams, scale.rows):
+        part = min(scale.rows, streams - at)
+        yield Pass(
+            table=table, family=family, hay=hay, needles=needles, lengths=lengths, streams=part, seed=seed
+        )
+        seed += 1
