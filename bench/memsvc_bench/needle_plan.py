@@ -54,7 +54,7 @@ class Scale:
     lengths: tuple[int, ...] = (2_048, 8_192, 32_768, 131_072, 524_288, 2_097_152)
     similar: int = 25
     """Streams of the curve with training's forms."""
-    fresh: int = 25
+    fresh: int = 10
     """Streams of the curve with forms that no training had."""
     controls: int = 25
     """Streams of each condition but memory, up to `short`."""
@@ -65,8 +65,8 @@ class Scale:
     """Length up to which distractors are tried; what repeats is tried up to four times that."""
     capacity: Mapping[int, tuple[int, int]] = field(
         default_factory=lambda: {
-            **{1: (96, 4), 16: (12, 4), 32: (8, 4), 64: (4, 4), 100: (4, 4)},
-            **{256: (2, 2), 512: (2, 2)},
+            **{1: (96, 3), 16: (12, 3), 32: (8, 2), 64: (4, 2), 100: (4, 2)},
+            **{256: (2, 1), 512: (2, 1)},
         }
     )
     """Streams at the first length that has room, and how many of them go on to the last, by the facts of each."""
