@@ -1,8 +1,6 @@
 """The memory's kernels beside titans-pytorch's NeuralMemory and the machine's peak in matrix products, by turns.
 
-FLOPs are counted as the closed form needs them, at L layers of width d and per token: a write (8 L − 2) d² (forward
-2 L, backward 2 (L − 1), the sums into Δ and into S 2 L each), which is 14 d² at depth 2; a read 2 L d². What bounds,
-norms and activations take is not counted, so the share of the peak is what is left after them.
+FLOPs are counted as in `kernel_work`, so the share of the peak is what is left after all that is not counted.
 """
 
 import os
@@ -17,8 +15,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from memsvc.dtypes import choose_dtype
 from memsvc.engine.runner import prepare_thread
@@ -26,11 +22,11 @@ from memsvc.memory.config import MemoryConfig
 from memsvc.memory.device import CpuDevice
 from memsvc.memory.state import MemoryStack
 from memsvc.memory.step import read, update
+from memsvc_bench.kernel_work import TITANS, counted_flops, draw_tokens
 from memsvc_bench.progress import told
 from memsvc_bench.report import Check, Result, describe_machine
 from memsvc_bench.titans_peer import TitansPeer
 
-TITANS = "titans-pytorch"
 WAYS: Mapping[str, torch.dtype] = MappingProxyType({"memsvc": torch.float32, "memsvc, bfloat16": torch.bfloat16})
 """Products of the weights' own numbers, and of rounded ones."""
 SHARE_OF_PEAK: Mapping[str, float] = MappingProxyType({"memsvc": 0.8, "memsvc, bfloat16": 1.4})
@@ -77,7 +73,7 @@ def bench(*, scale: Scale = FULL) -> Result:
     cases = [(depth, tenants) for depth in scale.depths for tenants in scale.tenants]
     for depth, tenants in told(cases, "shapes"):
         rates = _rates(scale, depth, tenants, titans=installed)
-        counted = {"write": (8 * depth - 2) * scale.width**2, "read": 2 * depth * scale.width**2}
+        counted = counted_flops(depth, scale.width)
         for (way, what), rate in rates.items():
             row = {"tokens_per_s": rate, "counted_gflop_per_s": rate * counted[what] / 1e9}
             row["share_of_peak"] = rate * counted[what] / peak
@@ -90,8 +86,10 @@ def bench(*, scale: Scale = FULL) -> Result:
                 times = max(rates[way, "write"] for way in WAYS) / rates[TITANS, "write"]
                 checks.append(Check.at_least(f"tenants {tenants}, write: over {TITANS}", times, FASTER[tenants]))
     figures["load_average_after"] = os.getloadavg()[0]
-    depths = ",".join(map(str, scale.depths))
-    command = f"memsvc bench kernels --depths {depths} --chunk {scale.chunk} --threads {scale.threads}"
+    depths, batched = (",".join(map(str, numbers)) for numbers in (scale.depths, scale.tenants))
+    command = (
+        f"memsvc bench kernels --depths {depths} --tenants {batched} --chunk {scale.chunk} --threads {scale.threads}"
+    )
     return Result(machine=describe_machine(), command=command, figures=figures, checks=checks)
 
 
@@ -109,7 +107,7 @@ def peak_flops(scale: Scale) -> float:
 def step_rate(config: MemoryConfig, seconds: float) -> float:
     """Return the tokens/s of one memory's steps alone, chunk after chunk, computed as the service does."""
     device = CpuDevice(choose_dtype("auto", "memory_dtype"))
-    stack, tokens = MemoryStack(config, 1, device=device), _tokens(1, config.chunk, config.width)
+    stack, tokens = MemoryStack(config, 1, device=device), draw_tokens(1, config.chunk, config.width)
     step = partial(update, stack, [0], [config], [0.0], tokens)
     step()
     return config.chunk * _per_second(step, seconds)
@@ -119,7 +117,7 @@ def _rates(scale: Scale, depth: int, tenants: int, *, titans: bool) -> dict[tupl
     """Return the median tokens/s of each way and operation."""
     config = MemoryConfig(layers=depth, width=scale.width, chunk=scale.chunk)
     stacks = {way: MemoryStack(config, tenants, device=CpuDevice(products)) for way, products in WAYS.items()}
-    tokens, slots = _tokens(tenants, scale.chunk, scale.width), range(tenants)
+    tokens, slots = draw_tokens(tenants, scale.chunk, scale.width), range(tenants)
 
     def write(way: str) -> None:
         update(stacks[way], slots, [config] * tenants, [0.0] * tenants, tokens)
@@ -144,11 +142,6 @@ def _rates(scale: Scale, depth: int, tenants: int, *, titans: bool) -> dict[tupl
         for name, (call, count) in calls.items():
             found[name].append(count * _per_second(call, scale.seconds))
     return {name: statistics.median(rates) for name, rates in found.items()}
-
-
-def _tokens(tenants: int, chunk: int, width: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return normalize(torch.randn(tenants, chunk, width, generator=generator), dim=-1)
 
 
 def _per_second(call: Callable[[], object], seconds: float) -> float:

@@ -20,13 +20,14 @@ class TitansPeer:
         layers: L, weight matrices of the MLP.
         width: d.
         chunk: b.
+        device: where it computes.
     """
 
-    def __init__(self, tenants: int, layers: int, width: int, chunk: int) -> None:
+    def __init__(self, tenants: int, layers: int, width: int, chunk: int, *, device: str = "cpu") -> None:
         from titans_pytorch import MemoryMLP, NeuralMemory  # noqa: PLC0415  # may not be installed
 
         model = MemoryMLP(width, depth=layers, expansion_factor=1.0)
-        self._memory: Any = NeuralMemory(dim=width, chunk_size=chunk, batch_size=chunk, model=model)
+        self._memory: Any = NeuralMemory(dim=width, chunk_size=chunk, batch_size=chunk, model=model).to(device)
         self._weights: Any = self._memory.init_weights(tenants)
         self._past: Any = None
 

@@ -1,6 +1,5 @@
 """One answer, step by step: the prompt in blocks, then token by token."""
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,16 +10,10 @@ from memsvc.backbone.base import Piece, Prompt, Usage
 from memsvc.backbone.hf_cache import Keeper, can_be_cut, new_cache
 from memsvc.backbone.hf_chat import Chat
 from memsvc.backbone.hf_load import MAX_WINDOW, Model, refusal, slides
+from memsvc.backbone.hf_passes import Passes
 from memsvc.backbone.sample import Sampler
 from memsvc.backbone.spoken import spoken
 from memsvc.errors import InvalidArgumentError
-
-BLOCK = {"cpu": 128, "cuda": 512}
-"""Tokens of a prompt that are computed at once, by device; on a CPU, 64 take a third longer and 512 a tenth less.
-
-A prompt is reused up to the end of a block, and blocks begin at multiples of this: what is reused was computed with the
-shapes, hence the bits, that it would have otherwise.
-"""
 
 
 class Decoder:
@@ -46,11 +39,8 @@ class Decoder:
         self._model, self._slide = model, slide
         self._chat = Chat(name, model.tokenizer, plain=plain)
         self._vocabulary = model.module.get_input_embeddings().num_embeddings
-        self._block = BLOCK[model.device.type]
+        self._passes = Passes(model.module, model.device)
         self._name = name
-        takes = inspect.signature(model.module.forward).parameters
-        # The logits of a whole block would be more than all else.
-        self._options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         if slide and not (slides(model.module.config) and can_be_cut(self._new_cache(self.window))):
             raise refusal(name, "cannot go on past its window: do not let it slide")
 
@@ -68,15 +58,7 @@ class Decoder:
         self._check(ids, prompt.max_tokens, window)
         yield None
         cache = self._new_cache(window)
-        cached = keeper.resume(cache, ids, self._block)
-        whole = len(ids) // self._block * self._block
-        logits = torch.empty(0)
-        for start in range(cached, len(ids), self._block):
-            if start > cached:
-                yield None
-            logits = self._forward(ids[start : start + self._block], cache)
-            if start + self._block == whole:
-                keeper.keep(cache, ids[:whole])
+        cached, logits = yield from self._passes.prompt(ids, cache, keeper)
         tokens = self._tokens(Sampler(prompt.temperature, prompt.top_p, prompt.seed), logits, cache)
         finish, count = yield from spoken(tokens, self._decode, prompt, self._model.ends)
         yield Usage(finish, len(ids), cached, count)
@@ -85,7 +67,7 @@ class Decoder:
         """Yield what follows, token by token, without end."""
         while True:
             yield (token := sample(logits))
-            logits = self._forward(torch.tensor([token]), cache)
+            logits = self._passes.next(torch.tensor([token]), cache)
 
     def _check(self, ids: Tensor, max_tokens: int, window: int) -> None:
         if not len(ids):
@@ -104,13 +86,6 @@ class Decoder:
 
     def _new_cache(self, window: int) -> Any:
         return new_cache(self._model.module.config, window if self._slide else None)
-
-    @torch.inference_mode()
-    def _forward(self, ids: Tensor, cache: Any) -> Tensor:
-        """Compute the next tokens [n]; return the logits [vocabulary] after the last."""
-        batch = ids[None].to(self._model.device)
-        logits: Tensor = self._model.module(batch, past_key_values=cache, use_cache=True, **self._options).logits
-        return logits[0, -1]
 
     def _decode(self, ids: Any) -> str:
         return str(self._model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from memsvc.cli.bench_needle import needle
-from memsvc.cli.bench_peers import guard, kernels, peers, scale
+from memsvc.cli.bench_peers import first_token, guard, kernels, offload, peers, scale
 from memsvc.cli.options import AsJson, LoCoMo
 from memsvc.cli.publish import publish
 
@@ -42,6 +42,8 @@ def bench_app() -> typer.Typer:
         peers,
         scale,
         kernels,
+        first_token,
+        offload,
         guard,
     ):
         app.command()(command)

@@ -1,4 +1,4 @@
-"""`memsvc bench peers`, `scale`, `kernels` and `guard`: what stands beside memsvc, what grows, what must not."""
+"""`memsvc bench peers`, `scale`, `kernels`, `first-token`, `offload`, `guard`: beside others, grown, and guarded."""
 
 from typing import Annotated, Literal
 
@@ -69,17 +69,80 @@ def scale(
 
 def kernels(
     *,
-    depths: Annotated[str, typer.Option(help="Layers.", metavar="N,N…")] = "2,4,8,12",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="What computes.")] = "cpu",
+    depths: Annotated[
+        str | None, typer.Option(help="Layers; on cuda 2,8.", metavar="N,N…", show_default="2,4,8,12")
+    ] = None,
+    tenants: Annotated[
+        str | None, typer.Option(help="In one batch; on cuda 1,16,64,256.", metavar="N,N…", show_default="1,16")
+    ] = None,
     chunk: Annotated[int, typer.Option(min=2, help="Tokens of a step.")] = 64,
-    threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Cores, on cpu.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Of all, by turns.")] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory's kernels beside titans-pytorch and the machine's peak in matrix products."""
+    if device == "cuda":
+        from memsvc_bench import kernels_gpu  # noqa: PLC0415
+
+        on_gpu = kernels_gpu.Scale(
+            depths=_numbers(depths or "2,8", "--depths"),
+            tenants=_numbers(tenants or "1,16,64,256", "--tenants"),
+            chunk=chunk,
+            rounds=rounds,
+        )
+        publish(lambda: kernels_gpu.bench(scale=on_gpu), as_json=as_json)
+        return
     from memsvc_bench import kernels as benchmark  # noqa: PLC0415
 
-    chosen = benchmark.Scale(depths=_numbers(depths, "--depths"), chunk=chunk, threads=threads, rounds=rounds)
+    chosen = benchmark.Scale(
+        depths=_numbers(depths or "2,4,8,12", "--depths"),
+        tenants=_numbers(tenants or "1,16", "--tenants"),
+        chunk=chunk,
+        threads=threads,
+        rounds=rounds,
+    )
     publish(lambda: benchmark.bench(scale=chosen), as_json=as_json)
+
+
+def first_token(
+    *,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="What computes; auto takes the GPU where there is one.")
+    ] = "auto",
+    histories: Annotated[
+        str, typer.Option(help="Tokens in the cache, growing: multiples of 512, of 128 on a processor.", metavar="N,N…")
+    ] = "2048,8192,32768,131072",
+    layers: Annotated[int, typer.Option(min=1, help="Of the backbone; 32 are 7B's.")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each way, by turns; the median counts.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the first token after long histories, on a backbone of 7B's shape with random weights."""
+    from memsvc_bench import first_token as benchmark  # noqa: PLC0415
+    from memsvc_bench.random_mistral import Shape  # noqa: PLC0415
+
+    chosen = benchmark.Scale(
+        shape=Shape(layers=layers), histories=sorted(_numbers(histories, "--histories")), rounds=rounds
+    )
+    publish(lambda: benchmark.bench(device=device, scale=chosen), as_json=as_json)
+
+
+def offload(
+    *,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where memories are stepped.")] = "cpu",
+    depths: Annotated[str, typer.Option(help="Layers.", metavar="N,N…")] = "2,8",
+    turns: Annotated[str, typer.Option(help="Tokens of a tenant's turn.", metavar="N,N…")] = "64,512,4096",
+    threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Of all tenants, both ways by turns.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what it costs that weights are in host memory and are pulled for every turn of their tenant."""
+    from memsvc_bench import offload as benchmark  # noqa: PLC0415
+
+    chosen = benchmark.Scale(
+        depths=_numbers(depths, "--depths"), turns=_numbers(turns, "--turns"), threads=threads, rounds=rounds
+    )
+    publish(lambda: benchmark.bench(device=device, scale=chosen), as_json=as_json)
 
 
 def guard(

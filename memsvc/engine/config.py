@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from memsvc.dtypes import Dtype
 from memsvc.engine.machine import memory_bytes
 from memsvc.memory.config import MemoryConfig
+from memsvc.memory.devices import DeviceName
 from memsvc.recall.rank import RankConfig
 
 
@@ -16,6 +17,8 @@ class EngineConfig:
     encoder_dtype: Dtype = "auto"
     memory_dtype: Dtype = "auto"
     """Of what the memory's steps multiply; what it learns is float32."""
+    memory_device: DeviceName = "cpu"
+    """Where weights are that are stepped: `cuda`, a GPU; `auto` is that where PyTorch sees one and Triton is there."""
     threads: int = 2
     """torch threads."""
     slots: int = 32

@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from memsvc.backbone.titans_mac.shelf import Shelf
-from memsvc.dtypes import choose_dtype
 from memsvc.engine.admission import Admission, batch_size
 from memsvc.engine.changes import Changes
 from memsvc.engine.config import EngineConfig
@@ -31,7 +30,7 @@ from memsvc.engine.thread import EngineThread
 from memsvc.engine.turnstile import Turnstile
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.memory.config import MemoryConfig
-from memsvc.memory.device import CpuDevice
+from memsvc.memory.devices import choose_device
 from memsvc.observer import SILENT, Observer
 from memsvc.recall.encoder import load_encoder
 from memsvc.store.base import Store
@@ -65,8 +64,8 @@ class Engine:
         observer: hears how long things took.
 
     Raises:
-        FailedPreconditionError: the model for context memories is not where the configuration says, or the processor
-            does not compute what it asks for.
+        FailedPreconditionError: the model for context memories is not where the configuration says, or the machine
+            has no such device, or does not compute what it asks for.
     """
 
     def __init__(self, store: Store, config: EngineConfig, observer: Observer = SILENT) -> None:
@@ -76,7 +75,7 @@ class Engine:
             lambda: load_encoder(config.encoder, threads=config.threads, dtype=config.encoder_dtype),
             config.slots,
             config.threads,
-            device=CpuDevice(choose_dtype(config.memory_dtype, "memory_dtype")),
+            device=choose_device(config.memory_device, config.memory_dtype),
             shelf=self.shelf,
             offload=config.offload,
             observer=observer,

@@ -67,7 +67,7 @@ class Runner:
             "cpu",
             torch.backends.cpu.get_cpu_capability(),
             str(torch.get_num_threads()),
-            f"float32, products {self._device.products}",
+            f"float32, {self._device.numerics}",
             f"tiny {TINY} flush",
         ]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
@@ -280,7 +280,7 @@ class Runner:
             return Query(text, pooled, pooled)
         q = torch.from_numpy(pooled)[None]
         with self._leased([uid]) as (stack, (slot,), _):
-            residual = F.normalize(q - read(stack, slot, q), dim=-1)
+            residual = F.normalize(q - read(stack, slot, q).cpu(), dim=-1)
         return Query(text, pooled, residual[0].numpy())
 
     def norms(self, uid: str) -> tuple[float, ...]:

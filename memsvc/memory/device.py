@@ -46,8 +46,8 @@ class Device(Protocol):
         ...
 
     @property
-    def products(self) -> torch.dtype:
-        """What its arithmetic multiplies."""
+    def numerics(self) -> str:
+        """What the bits of its results depend on: a part of the numerics' fingerprint."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class CpuDevice:
     apart = False
 
     def __init__(self, products: torch.dtype = torch.float32) -> None:
-        self.place, self.products = torch.device("cpu"), products
+        self.place, self.numerics = torch.device("cpu"), f"products {products}"
         self.backend = backend(self.place, products)
 
     def buffer(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

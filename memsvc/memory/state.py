@@ -32,7 +32,7 @@ class HostWeights(NamedTuple):
 
 
 class MemoryStack:
-    """Slots 0 … S−1, each with the Δ and the momentum of one memory. Unused slots cost no memory.
+    """Slots 0 … S−1, each with the Δ and the momentum of one memory. On the CPU unused slots cost no memory.
 
     Memories that share layers, width and seed fit in one stack; chunk, rates and bounds may differ. One thread uses
     it at a time.

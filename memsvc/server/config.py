@@ -15,6 +15,7 @@ from memsvc.backbone.load import PREFIX_BYTES, BackboneConfig, TokensField, read
 from memsvc.dtypes import Dtype
 from memsvc.engine.config import EngineConfig
 from memsvc.memory.config import MemoryConfig
+from memsvc.memory.devices import DeviceName
 from memsvc.recall.rank import RankConfig
 from memsvc.server.auth_config import ClientSettings, JwtSettings
 from memsvc.server.quota_config import QuotaConfig
@@ -90,6 +91,8 @@ class Settings(BaseSettings):
     """Of the encoder's weights; `auto` is bfloat16 where the processor computes it, else float32."""
     memory_dtype: Dtype = "auto"
     """Of what the memory's steps multiply; what it learns is float32. `auto` as above."""
+    memory_device: DeviceName = "cpu"
+    """Where memories are stepped: `cpu`, `cuda` (a GPU, with `memsvc[gpu]`), `auto` for a GPU where there is one."""
     backbone: str = ""
     """What answers: `openai:<base url>`, `hf:<name or path>` or `titans-mac:<name or path>`; nothing unless set."""
     backbone_model: str = ""
@@ -246,6 +249,7 @@ class Settings(BaseSettings):
             encoder=self.encoder,
             encoder_dtype=self.encoder_dtype,
             memory_dtype=self.memory_dtype,
+            memory_device=self.memory_device,
             threads=self.threads,
             slots=self.slots,
             offload=self.offload,

@@ -8,15 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, MistralConfig
 
-from memsvc.backbone import hf_decode
-from memsvc.backbone.hf_decode import Decoder
+from memsvc.backbone import hf_passes
+from memsvc.backbone.hf_passes import Passes
 from memsvc.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
 )
 from tests.backbone.hf_build import LINES, LONG, answer, ask, llama, opened, reference, save
 
-BLOCK = hf_decode.BLOCK["cpu"]
+BLOCK = hf_passes.BLOCK["cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +141,14 @@ async def test_a_window_that_slides(tiny, tmp_path) -> None:
 
 async def test_past_the_window_memory_stays_as_it_is(tiny, monkeypatch) -> None:
     sizes = []
-    forward = Decoder._forward
+    forward = Passes.next
 
     def measured(self, ids, cache):
         logits = forward(self, ids, cache)
         sizes.append(sum(t.untyped_storage().nbytes() for layer in cache.layers for t in (layer.keys, layer.values)))
         return logits
 
-    monkeypatch.setattr(Decoder, "_forward", measured)
+    monkeypatch.setattr(Passes, "next", measured)
     async with opened(tiny, window=40, slide=True) as backbone:
         await answer(backbone, ask("hi", max_tokens=200))
     assert len(sizes) > 150
@@ -168,13 +168,13 @@ async def test_a_model_that_cannot_slide(tmp_path) -> None:
 
 async def test_what_is_reused_has_the_bits_that_it_would_have(tiny, monkeypatch) -> None:
     seen = []
-    forward = Decoder._forward
+    forward = Passes.next
 
     def noted(self, ids, cache):
         seen.append(forward(self, ids, cache))
         return seen[-1]
 
-    monkeypatch.setattr(Decoder, "_forward", noted)
+    monkeypatch.setattr(Passes, "next", noted)
     async with opened(tiny) as backbone:
         await answer(backbone, ask(LONG + LINES[2], max_tokens=5))
         fresh = seen.copy()

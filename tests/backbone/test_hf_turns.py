@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memsvc.backbone.base import Prompt
-from memsvc.backbone.hf_decode import Decoder
+from memsvc.backbone.hf_passes import Passes
 from memsvc.errors import (
     ResourceExhaustedError,
     UnavailableError,
@@ -43,15 +43,15 @@ class Gate:
         self.passes, self.threads = 0, set()
         self.free = threading.Event()
         self.free.set()
-        forward = Decoder._forward
+        forward = Passes.next
 
-        def gated(decoder, ids, cache):
+        def gated(passes, ids, cache):
             self.passes += 1
             self.threads.add(threading.current_thread().name)
             assert self.free.wait(60)
-            return forward(decoder, ids, cache)
+            return forward(passes, ids, cache)
 
-        monkeypatch.setattr(Decoder, "_forward", gated)
+        monkeypatch.setattr(Passes, "next", gated)
 
 
 @pytest.fixture
@@ -129,16 +129,16 @@ async def test_it_may_be_closed_while_it_loads(tiny) -> None:
 
 
 async def test_an_answer_that_fails_takes_no_other_along(tiny, monkeypatch, caplog) -> None:
-    forward = Decoder._forward
+    forward = Passes.next
 
-    def failing(decoder, ids, cache):
-        logits = forward(decoder, ids, cache)
+    def failing(passes, ids, cache):
+        logits = forward(passes, ids, cache)
         # Whose prompt is short.
         return logits * float("nan") if cache.get_seq_length() < 40 else logits
 
     async with opened(tiny) as backbone:
         wanted = await answer(backbone, ask(LONG))
-        monkeypatch.setattr(Decoder, "_forward", failing)
+        monkeypatch.setattr(Passes, "next", failing)
         good, bad = await asyncio.gather(
             answer(backbone, ask(LONG)), answer(backbone, ask("hi secret")), return_exceptions=True
         )

@@ -16,17 +16,22 @@ from memsvc.memory.device import Copy, Pair
 
 
 class FakeDevice:
-    """The CPU, with copies that are late."""
+    """The CPU, with copies that are late.
 
-    place, products = torch.device("cpu"), torch.float32
+    Args:
+        seed: of when they are carried out.
+        arithmetic: the CPU's unless told otherwise.
+    """
+
+    place, numerics = torch.device("cpu"), "late copies"
     apart = True
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, arithmetic: Backend | None = None) -> None:
         self.hazards: list[str] = []
         self.copies = 0
         self._chance = random.Random(seed)
         self._late: deque[_Late] = deque()
-        self.backend: Backend = _Watched(self)
+        self.backend: Backend = _Watched(self, arithmetic or backend("cpu"))
 
     def buffer(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         # What is read too early is not even a number.
@@ -74,21 +79,21 @@ class _Late:
 
 
 class _Watched:
-    """The CPU's arithmetic, each call of which is looked at before."""
+    """Arithmetic, each call of which is looked at before."""
 
-    def __init__(self, device: FakeDevice) -> None:
-        self._device, self._cpu = device, backend("cpu")
+    def __init__(self, device: FakeDevice, arithmetic: Backend) -> None:
+        self._device, self._arithmetic = device, arithmetic
 
     def chunk_step(
         self, weights: Weights, slots: Sequence[int], keys: Tensor, values: Tensor, *, rates: Rates, bounds: Bounds
     ) -> StepResult:
         self._device.check(weights, slots)
-        return self._cpu.chunk_step(weights, slots, keys, values, rates=rates, bounds=bounds)
+        return self._arithmetic.chunk_step(weights, slots, keys, values, rates=rates, bounds=bounds)
 
     def surprise(self, weights: Weights, slot: int, keys: Tensor, values: Tensor) -> Tensor:
         self._device.check(weights, [slot])
-        return self._cpu.surprise(weights, slot, keys, values)
+        return self._arithmetic.surprise(weights, slot, keys, values)
 
     def read(self, weights: Weights, slots: Sequence[int | None], x: Tensor) -> Tensor:
         self._device.check(weights, [slot for slot in slots if slot is not None])
-        return self._cpu.read(weights, slots, x)
+        return self._arithmetic.read(weights, slots, x)

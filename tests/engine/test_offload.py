@@ -17,36 +17,18 @@ from memsvc.memory.config import MemoryConfig
 from memsvc.memory.device import CpuDevice
 from memsvc.memory.state import MemoryStack
 from memsvc.memory.step import update
-from memsvc.recall.kmer import KmerEncoder
-from memsvc.recall.passages import Encoded
 from memsvc.store.types import Record, RecordKind, StoredEntry
 from memsvc.tenant.record import Content, encode_configure, encode_create, encode_payload
 from memsvc.tenant.view import Segments, View
 from tests.engine.conftest import create, running, state, turns
 from tests.engine.fake_device import FakeDevice
+from tests.engine.narrow import WIDTH, Narrow
 
-WIDTH, CHUNK = 16, 8
+CHUNK = 8
 TENANTS = 5
 UNIT_TOKENS = 100
 FEW_TOKENS = 64
 """What makes steps due in the property, instead of 4,096."""
-
-
-class Narrow(KmerEncoder):
-    """The first dimensions of the k-mer encoder: its memories step in no time."""
-
-    dim = WIDTH
-
-    def encode(self, passages):
-        return [_narrow(encoded) for encoded in super().encode(passages)]
-
-    def encode_alone(self, passage):
-        return _narrow(super().encode_alone(passage))
-
-
-def _narrow(encoded: Encoded) -> Encoded:
-    states, pooled = encoded.states[:, :WIDTH], encoded.pooled[:WIDTH]
-    return Encoded(states / np.linalg.norm(states, axis=1, keepdims=True), pooled / np.linalg.norm(pooled))
 
 
 class World:

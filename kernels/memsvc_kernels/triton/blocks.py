@@ -11,15 +11,15 @@ TABLE = "table.json"
 class Blocks(NamedTuple):
     """The tiles of one shape of memory; powers of two, at least 16."""
 
-    tokens: int = 32
+    tokens: int = 64
     """Tokens of a tile."""
     outputs: int = 64
     """Rows and columns of a tile of weights that is written."""
-    inputs: int = 16
+    inputs: int = 32
     """Columns that are summed over at a time; where gradients are summed over tokens, tokens."""
-    warps: int = 8
+    warps: int = 4
     """Of 32 threads, for each program."""
-    stages: int = 2
+    stages: int = 3
     """How many tiles are under way while one is computed with."""
 
 

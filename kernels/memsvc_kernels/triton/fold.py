@@ -1,121 +1,177 @@
-"""On the device: how far a chunk's tokens step within the bounds, and the coefficients of its closed form.
-
-Vectors over a chunk's tokens are float64, in global memory: [VECTORS, chunk], and once a time in registers.
-"""
+"""Kernel: how far a row's tokens step within the bounds, and the coefficients of its closed form. All is float64."""
 
 import triton
 import triton.language as tl
 
-from memsvc_kernels.triton.norms import gram
-
-GRADIENT = tl.constexpr(0)
-LENGTH = tl.constexpr(1)
-THETA = tl.constexpr(2)
-TO_DELTA = tl.constexpr(3)
-TO_MOMENTUM = tl.constexpr(4)
-VECTORS = tl.constexpr(5)
-
-ETA = tl.constexpr(1)
-ALPHA = tl.constexpr(2)
-THRESHOLD = tl.constexpr(3)
+from memsvc_kernels.triton.layout import (
+    ALPHA,
+    BOUNDED,
+    CARRY,
+    CLIP,
+    CLIPPED,
+    COUNT,
+    CURVATURE,
+    ETA,
+    FINITE,
+    KEEP_DELTA,
+    KEEP_MOMENTUM,
+    LARGEST_STEP,
+    PROJECTED,
+    RATES,
+    SCALARS,
+    THETA,
+    THRESHOLD,
+    WRITES,
+)
+from memsvc_kernels.triton.passes import UNSPECIALISED
 
 
 @triton.jit
-def limit(
-    inputs: tl.tensor,
-    errors: tl.tensor,
-    vectors: tl.tensor,
+def lengths(
+    norms: tl.tensor, layers: tl.tensor, chunk: tl.tensor, count: tl.tensor, j: tl.tensor, block: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor]:
+    """Return g = √Σ_l ‖a_l‖² ‖δ_l‖² and ‖e‖ = ‖δ_L‖ of these tokens."""
+    total = tl.full((block,), 0.0, tl.float64)
+    error = tl.full((block,), 0.0, tl.float64)
+    for layer in range(0, layers):
+        square = tl.load(norms + 2 * layer * chunk + j, j < count, 0.0)
+        error = tl.load(norms + (2 * layer + 1) * chunk + j, j < count, 0.0)
+        total += square * error
+    return tl.sqrt(total), tl.sqrt(error)
+
+
+@triton.jit
+def opening(
+    gradient: tl.tensor,
+    total: tl.tensor,
     rates: tl.tensor,
-    bounds: tl.tensor,
-    surprise: tl.tensor,
-    wrote: tl.tensor,
-    flags: tl.tensor,
+    chunk: tl.tensor,
     count: tl.tensor,
-    chunk: tl.constexpr,
-    width: tl.constexpr,
-    layers: tl.constexpr,
+    j: tl.tensor,
+    dtype: tl.constexpr,
+) -> tl.tensor:
+    """Return whether the surprise of these tokens, as it is shown, reaches their thresholds and is finite."""
+    shown = gradient.to(dtype).to(tl.float64)
+    opens = (j < count) & (shown >= tl.load(rates + THRESHOLD * chunk + j, j < count, 0.0))
+    return opens & (tl.broadcast_to(total, opens.shape) < float("inf"))
+
+
+@triton.jit
+def inverse(length: tl.tensor) -> tl.tensor:
+    """Return 1 / length, 0 where there is none."""
+    return tl.where(length > 0, 1.0 / tl.where(length > 0, length, 1.0), 0.0)
+
+
+@triton.jit(do_not_specialize=UNSPECIALISED)
+def fold_kernel(
+    plan: tl.tensor,
+    norms: tl.tensor,
+    gram: tl.tensor,
+    folded: tl.tensor,
+    results: tl.tensor,
+    plan_stride: tl.tensor,
+    start: tl.tensor,
+    layers: tl.tensor,
+    chunk: tl.tensor,
     block_chunk: tl.constexpr,
     block_tokens: tl.constexpr,
-    block_inputs: tl.constexpr,
-) -> tuple[tl.tensor, tl.tensor]:
-    """Decide who writes and by what factor all θ are scaled; return it and whether anything is to be written."""
-    dtype: tl.constexpr = inputs.dtype.element_ty
-    curvature, clip = tl.load(bounds), tl.load(bounds + 2)
-    largest_step = tl.load(bounds + 3)
+    dtype: tl.constexpr,
+) -> None:
+    """Decide who writes and how far (see `Backend.chunk_step`). A program does one row; the grid is (rows,).
+
+    Beside what `passes` says:
+        plan: see `layout`, and so folded and results.
+        norms: ‖a‖² and ‖δ‖², [B, L, 2, b].
+        gram: Σ over the layers is the Gram matrix of the gradients, [B, L, b, b].
+        folded: filled in.
+        results: filled in, less what was projected.
+        plan_stride: elements from one row to the next.
+        block_chunk: a power of two, at least b.
+        block_tokens: rows of a tile of the Gram matrix.
+        dtype: the weights'.
+    """
+    row = start + tl.program_id(0).to(tl.int64)
+    plan += row * plan_stride
+    rates = plan + RATES
+    norms += row * layers * 2 * chunk
+    gram += row * layers * chunk * chunk
+    folded += row * (2 * chunk + SCALARS)
+    results += row * (2 * chunk + PROJECTED + layers)
+    count = tl.load(plan + COUNT).to(tl.int32)
+    curvature, clip = tl.load(plan + CURVATURE), tl.load(plan + CLIP)
     j = tl.arange(0, block_chunk)
     live = j < count
-    gradient = tl.load(vectors + GRADIENT * chunk + j, live, 0.0)
-    length = tl.load(vectors + LENGTH * chunk + j, live, 0.0)
-    shown = gradient.to(dtype)
-    tl.store(surprise + j, shown, live)
-    total = tl.sum(shown.to(tl.float64))
-    opens = live & (shown.to(tl.float64) >= tl.load(rates + THRESHOLD * chunk + j, live, 0.0))
-    writes = opens & (tl.broadcast_to(total, (block_chunk,)) < float("inf"))
-    theta = tl.load(rates + j, writes, 0.0)
-    tangent = tl.where(writes & (length > 0), gradient / tl.where(length > 0, length, 1.0), 0.0)
+    gradient, length = lengths(norms, layers, chunk, count, j, block_chunk)
+    shown = gradient.to(dtype).to(tl.float64)
+    total = tl.sum(shown)
+    writes = opening(gradient, total, rates, chunk, count, j, dtype)
+    theta = tl.load(rates + THETA * chunk + j, writes, 0.0)
+    unit = inverse(length)
+    tangent = tl.where(writes, gradient * unit, 0.0)
     momentum = tl.max(tl.load(rates + ETA * chunk + j, writes, 0.0))
     curvature = tl.where(curvature < float("inf"), curvature * (1.0 - momentum), curvature)
     # |K_ij| ≤ √K_ii √K_jj often shows without K that nothing binds. Comparisons are such that what is not a number
     # is not taken.
     tight = (tl.max(tangent) * tl.sum(theta * tangent) <= curvature) == 0
     reach = tl.sum(theta * length * tangent)
-    tl.store(vectors + THETA * chunk + j, theta, live)
-    tl.store(wrote + j, writes.to(tl.uint8), live)
-    tl.debug_barrier()
     stop = tl.where(tight | ((reach <= clip) == 0), count, 0)
-    largest, square = gram(
-        inputs,
-        errors,
-        vectors + LENGTH * chunk,
-        vectors + THETA * chunk,
-        wrote,
-        stop,
-        chunk,
-        width,
-        layers,
-        block_tokens,
-        block_inputs,
-    )
+    largest = tl.full((), 0.0, tl.float64)
+    moved = tl.full((), 0.0, tl.float64)
+    square = tl.full((), 0.0, tl.float64)
+    for first in range(0, stop, block_tokens):
+        i = first + tl.arange(0, block_tokens)
+        k = tl.full((block_tokens, block_chunk), 0.0, tl.float64)
+        for layer in range(0, layers):
+            at = (layer * chunk + i[:, None]) * chunk + j[None, :]
+            k += tl.load(gram + at, (i < count)[:, None] & live[None, :], 0.0)
+        gradient_i, length_i = lengths(norms, layers, chunk, count, i, block_tokens)
+        writes_i = opening(gradient_i, total, rates, chunk, count, i, dtype)
+        theta_i = tl.load(rates + THETA * chunk + i, writes_i, 0.0)
+        # A token that does not write has no θ, and what it has to do with others does not count.
+        k = tl.where((theta > 0)[None, :], k * inverse(length_i)[:, None] * unit[None, :], 0.0)
+        row_sum = tl.where(writes_i, tl.sum(tl.abs(k) * theta[None, :], axis=1), 0.0)
+        largest = tl.maximum(largest, tl.max(row_sum))
+        moved += tl.sum(row_sum)
+        along = tl.sum(k * (theta * length)[None, :], axis=1)
+        square += tl.sum(tl.where(theta_i > 0, along * theta_i * length_i, 0.0))
+    # A maximum passes over what is not a number; a sum does not.
+    largest = tl.where(moved < float("inf"), largest, moved)
     bounded = tight & ((largest <= curvature) == 0)
     factor = tl.where(bounded, curvature / tl.where(bounded, largest, 1.0), 1.0)
     norm = factor * tl.sqrt(tl.where(square < 0, 0.0, square))
     clipped = ((factor * reach <= clip) == 0) & (norm > clip)
     factor = tl.where(clipped, factor * (clip / tl.where(clipped, norm, 1.0)), factor)
+    largest_step = tl.load(plan + LARGEST_STEP)
     taken = (total < float("inf")) & (factor * tl.sum(theta * length * tl.maximum(tangent, 1.0)) <= largest_step)
-    writes = writes.to(tl.int32) * taken.to(tl.int32)
-    any_writes = tl.max(writes) > 0
-    tl.debug_barrier()
-    tl.store(wrote + j, writes.to(tl.uint8), live)
-    tl.store(flags, (any_writes & bounded).to(tl.uint8))
-    tl.store(flags + 1, (any_writes & clipped).to(tl.uint8))
-    tl.store(flags + 3, taken.to(tl.uint8))
-    tl.debug_barrier()
-    return factor, any_writes
+    wrote = writes.to(tl.int32) * taken.to(tl.int32)
+    any_writes = tl.max(wrote) > 0
+    tl.store(results + j, shown, j < chunk)
+    tl.store(results + chunk + j, wrote.to(tl.float64), j < chunk)
+    flags = results + 2 * chunk
+    tl.store(flags + BOUNDED, (any_writes & bounded).to(tl.float64))
+    tl.store(flags + CLIPPED, (any_writes & clipped).to(tl.float64))
+    tl.store(flags + FINITE, taken.to(tl.float64))
 
-
-@triton.jit
-def fold(
-    vectors: tl.tensor,
-    rates: tl.tensor,
-    wrote: tl.tensor,
-    factor: tl.tensor,
-    count: tl.tensor,
-    chunk: tl.constexpr,
-) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Store every token's coefficients; return keep_momentum, keep_delta and carry (`memsvc_kernels.fold`)."""
+    # The closed form (`memsvc_kernels.fold`), from the last token to the first.
     p = tl.full((), 1.0, tl.float64)
     beta = tl.full((), 1.0, tl.float64)
     c = tl.full((), 0.0, tl.float64)
-    for back in range(0, count):
-        j = count - 1 - back
-        writes = tl.load(wrote + j) > 0
-        step = factor * tl.load(vectors + THETA * chunk + j)
-        c += tl.where(writes, beta, 0.0)
-        tl.store(vectors + TO_MOMENTUM * chunk + j, p * step)
-        tl.store(vectors + TO_DELTA * chunk + j, c * step)
-        kept = tl.where(writes, 1.0 - (1.0 - tl.load(rates + ETA * chunk + j)), 1.0)
+    to_momentum = tl.full((block_chunk,), 0.0, tl.float64)
+    to_delta = tl.full((block_chunk,), 0.0, tl.float64)
+    for back in range(0, tl.where(any_writes, count, 0)):
+        last = count - 1 - back
+        w = tl.max(tl.where(j == last, wrote, 0)) > 0
+        c += tl.where(w, beta, 0.0)
+        to_momentum = tl.where(j == last, p, to_momentum)
+        to_delta = tl.where(j == last, c, to_delta)
+        kept = tl.where(w, 1.0 - (1.0 - tl.load(rates + ETA * chunk + last)), 1.0)
         p *= kept
         c *= kept
-        beta *= tl.where(writes, 1.0 - tl.load(rates + ALPHA * chunk + j), 1.0)
-    tl.debug_barrier()
-    return p, beta, c
+        beta *= tl.where(w, 1.0 - tl.load(rates + ALPHA * chunk + last), 1.0)
+    tl.store(folded + j, to_delta * factor * theta, live)
+    tl.store(folded + chunk + j, to_momentum * factor * theta, live)
+    scalars = folded + 2 * chunk
+    tl.store(scalars + KEEP_MOMENTUM, p)
+    tl.store(scalars + KEEP_DELTA, beta)
+    tl.store(scalars + CARRY, c)
+    tl.store(scalars + WRITES, any_writes.to(tl.float64))

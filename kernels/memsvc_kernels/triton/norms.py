@@ -1,91 +1,10 @@
-"""On the device: the norms of tokens, and the Gram matrix of their tangents. Sums over tokens are float64."""
+"""Kernel: the norms of a row's tokens, and the Gram matrix of their gradients, layer by layer."""
 
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def norms(
-    inputs: tl.tensor,
-    errors: tl.tensor,
-    surprise: tl.tensor,
-    length: tl.tensor,
-    tokens: tl.tensor,
-    count: tl.tensor,
-    chunk: tl.constexpr,
-    width: tl.constexpr,
-    layers: tl.constexpr,
-    block_inputs: tl.constexpr,
-) -> None:
-    """Store g = √Σ_l ‖a_l‖² ‖δ_l‖² and ‖e‖ = ‖δ_L‖ of these tokens."""
-    total = tl.full((tokens.shape[0],), 0.0, tl.float64)
-    error = tl.full((tokens.shape[0],), 0.0, tl.float64)
-    for layer in range(0, layers):
-        square = tl.full((tokens.shape[0],), 0.0, tl.float64)
-        error = tl.full((tokens.shape[0],), 0.0, tl.float64)
-        for first in range(0, width, block_inputs):
-            column = first + tl.arange(0, block_inputs)
-            here = (tokens < count)[:, None] & (column < width)[None, :]
-            at = layer * chunk * width + tokens[:, None] * width + column[None, :]
-            a, e = tl.load(inputs + at, here, 0.0).to(tl.float64), tl.load(errors + at, here, 0.0).to(tl.float64)
-            square += tl.sum(a * a, axis=1)
-            error += tl.sum(e * e, axis=1)
-        total += square * error
-    tl.store(surprise + tokens, tl.sqrt(total), tokens < count)
-    tl.store(length + tokens, tl.sqrt(error), tokens < count)
-
-
-@triton.jit
-def gram(
-    inputs: tl.tensor,
-    errors: tl.tensor,
-    length: tl.tensor,
-    theta: tl.tensor,
-    wrote: tl.tensor,
-    stop: tl.tensor,
-    chunk: tl.constexpr,
-    width: tl.constexpr,
-    layers: tl.constexpr,
-    block_tokens: tl.constexpr,
-    block_inputs: tl.constexpr,
-) -> tuple[tl.tensor, tl.tensor]:
-    """Return max_i Σ_j θ_j |K_ij| and ‖Σ_j θ_j ∇ℓ_j‖² over the tokens that write; see `Backend.chunk_step`.
-
-    Both are 0 where stop is 0. What is not a number stays so.
-    """
-    dtype: tl.constexpr = inputs.dtype.element_ty
-    largest = tl.full((), 0.0, tl.float64)
-    total = tl.full((), 0.0, tl.float64)
-    square = tl.full((), 0.0, tl.float64)
-    for first in range(0, stop, block_tokens):
-        i = first + tl.arange(0, block_tokens)
-        length_i = tl.load(length + i, i < stop, 0.0)
-        unit_i = tl.where(length_i > 0, 1.0 / tl.where(length_i > 0, length_i, 1.0), 0.0).to(dtype)
-        reach = tl.full((block_tokens,), 0.0, tl.float64)
-        moved = tl.full((block_tokens,), 0.0, tl.float64)
-        for other in range(0, stop, block_tokens):
-            j = other + tl.arange(0, block_tokens)
-            length_j = tl.load(length + j, j < stop, 0.0)
-            unit_j = tl.where(length_j > 0, 1.0 / tl.where(length_j > 0, length_j, 1.0), 0.0).to(dtype)
-            k = tl.full((block_tokens, block_tokens), 0.0, dtype)
-            for layer in range(0, layers):
-                offset = layer * chunk * width
-                a = overlap(inputs + offset, i, j, stop, width, block_tokens, block_inputs)
-                e = overlap(errors + offset, i, j, stop, width, block_tokens, block_inputs)
-                k += a * (e * unit_i[:, None] * unit_j[None, :])
-            theta_j = tl.load(theta + j, j < stop, 0.0)
-            # A token that does not write has no θ, and what it has to do with others does not count.
-            k = tl.where((theta_j > 0)[None, :], k.to(tl.float64), 0.0)
-            reach += tl.sum(tl.abs(k) * theta_j[None, :], axis=1)
-            moved += tl.sum(k * (theta_j * length_j)[None, :], axis=1)
-        writes = tl.load(wrote + i, i < stop, 0) > 0
-        reach = tl.where(writes, reach, 0.0)
-        largest = tl.maximum(largest, tl.max(reach))
-        total += tl.sum(reach)
-        theta_i = tl.load(theta + i, i < stop, 0.0)
-        square += tl.sum(tl.where(theta_i > 0, moved * theta_i * length_i, 0.0))
-    # A maximum passes over what is not a number; a sum does not.
-    return tl.where(total < float("inf"), largest, total), square
+from memsvc_kernels.triton.layout import COUNT
+from memsvc_kernels.triton.passes import UNSPECIALISED
 
 
 @triton.jit
@@ -93,10 +12,11 @@ def overlap(
     x: tl.tensor,
     i: tl.tensor,
     j: tl.tensor,
-    stop: tl.tensor,
-    width: tl.constexpr,
+    count: tl.tensor,
+    width: tl.tensor,
     block_tokens: tl.constexpr,
     block_inputs: tl.constexpr,
+    precision: tl.constexpr,
 ) -> tl.tensor:
     """Return x_i · x_j, a tile."""
     dtype: tl.constexpr = x.dtype.element_ty
@@ -104,7 +24,63 @@ def overlap(
     for first in range(0, width, block_inputs):
         column = first + tl.arange(0, block_inputs)
         inside = column < width
-        left = tl.load(x + i[:, None] * width + column[None, :], (i < stop)[:, None] & inside[None, :], 0.0)
-        right = tl.load(x + j[None, :] * width + column[:, None], inside[:, None] & (j < stop)[None, :], 0.0)
-        total = tl.dot(left, right, total, input_precision="ieee", out_dtype=dtype)
+        left = tl.load(x + i[:, None] * width + column[None, :], (i < count)[:, None] & inside[None, :], 0.0)
+        right = tl.load(x + j[None, :] * width + column[:, None], inside[:, None] & (j < count)[None, :], 0.0)
+        total = tl.dot(left, right, total, input_precision=precision, out_dtype=dtype)
     return total
+
+
+@triton.jit(do_not_specialize=UNSPECIALISED)
+def gram_kernel(
+    plan: tl.tensor,
+    inputs: tl.tensor,
+    errors: tl.tensor,
+    norms: tl.tensor,
+    gram: tl.tensor,
+    plan_stride: tl.tensor,
+    start: tl.tensor,
+    layers: tl.tensor,
+    chunk: tl.tensor,
+    width: tl.tensor,
+    block_tokens: tl.constexpr,
+    block_inputs: tl.constexpr,
+    precision: tl.constexpr,
+) -> None:
+    """Fill in a tile of one layer's (a_i · a_j)(δ_i · δ_j). The grid is (tiles of i × tiles of j, layers, rows).
+
+    Beside what `passes` says:
+        plan: see `layout`.
+        inputs: a, [B, L, b, d].
+        errors: δ, [B, L, b, d].
+        norms: ‖a‖² and ‖δ‖², filled in, [B, L, 2, b] float64.
+        gram: filled in, [B, L, b, b] float64.
+        plan_stride: elements from one row to the next.
+    """
+    row = start + tl.program_id(2).to(tl.int64)
+    count = tl.load(plan + row * plan_stride + COUNT).to(tl.int32)
+    layer = row * layers + tl.program_id(1)
+    tiles = tl.cdiv(chunk, block_tokens)
+    other = tl.program_id(0) % tiles
+    i = (tl.program_id(0) // tiles) * block_tokens + tl.arange(0, block_tokens)
+    j = other * block_tokens + tl.arange(0, block_tokens)
+    a, e = inputs + layer * chunk * width, errors + layer * chunk * width
+    alike = overlap(a, i, j, count, width, block_tokens, block_inputs, precision)
+    agree = overlap(e, i, j, count, width, block_tokens, block_inputs, precision)
+    tl.store(
+        gram + layer * chunk * chunk + i[:, None] * chunk + j[None, :],
+        alike.to(tl.float64) * agree.to(tl.float64),
+        (i < count)[:, None] & (j < count)[None, :],
+    )
+    square = tl.full((block_tokens,), 0.0, tl.float64)
+    error = tl.full((block_tokens,), 0.0, tl.float64)
+    # Of every i once.
+    for first in range(0, tl.where(other == 0, width, 0), block_inputs):
+        column = first + tl.arange(0, block_inputs)
+        here = (i < count)[:, None] & (column < width)[None, :]
+        at = i[:, None] * width + column[None, :]
+        x, y = tl.load(a + at, here, 0.0).to(tl.float64), tl.load(e + at, here, 0.0).to(tl.float64)
+        square += tl.sum(x * x, axis=1)
+        error += tl.sum(y * y, axis=1)
+    here = (i < count) & (other == 0)
+    tl.store(norms + layer * 2 * chunk + i, square, here)
+    tl.store(norms + (layer * 2 + 1) * chunk + i, error, here)

@@ -40,12 +40,12 @@ def purge_slice(connection: sqlite3.Connection, uid: str) -> bool:
         _count_dead(connection, (size for _, _, size in entries))
         return False
     for slice_of in (
-        "DELETE FROM ids WHERE tenant = ?1 AND id_hash IN (SELECT id_hash FROM ids WHERE tenant = ?1 LIMIT ?2)",
-        "DELETE FROM records WHERE tenant = ?1 AND seq IN (SELECT seq FROM records WHERE tenant = ?1 LIMIT ?2)",
-        "DELETE FROM erasures WHERE tenant = ?1 AND seq IN (SELECT seq FROM erasures WHERE tenant = ?1 LIMIT ?2)",
-        "UPDATE copies SET tenant = NULL, copy = NULL WHERE no IN (SELECT no FROM copies WHERE tenant = ?1 LIMIT ?2)",
+        "DELETE FROM ids WHERE tenant = :no AND id_hash IN (SELECT id_hash FROM ids WHERE tenant = :no LIMIT :n)",
+        "DELETE FROM records WHERE tenant = :no AND seq IN (SELECT seq FROM records WHERE tenant = :no LIMIT :n)",
+        "DELETE FROM erasures WHERE tenant = :no AND seq IN (SELECT seq FROM erasures WHERE tenant = :no LIMIT :n)",
+        "UPDATE copies SET tenant = NULL, copy = NULL WHERE no IN (SELECT no FROM copies WHERE tenant = :no LIMIT :n)",
     ):
-        if connection.execute(slice_of, (no, SLICE_ROWS)).rowcount:
+        if connection.execute(slice_of, {"no": no, "n": SLICE_ROWS}).rowcount:
             return False
     connection.execute("DELETE FROM heads WHERE tenant = ?", (no,))
     connection.execute("DELETE FROM parked WHERE tenant = ?", (no,))

@@ -43,10 +43,10 @@ def revisions(connection: sqlite3.Connection, no: int, id_key: bytes, id: str) -
     rows = connection.execute(
         "WITH RECURSIVE revisions (number, seq, previous) AS ("
         "SELECT e.number, e.seq, e.previous FROM ids i LEFT JOIN entries e ON e.tenant = i.tenant "
-        "AND e.number = i.current WHERE i.tenant = ?1 AND i.id_hash = ?2 UNION ALL "
-        "SELECT e.number, e.seq, e.previous FROM revisions r CROSS JOIN entries e ON e.tenant = ?1 "
+        "AND e.number = i.current WHERE i.tenant = :no AND i.id_hash = :hash UNION ALL "
+        "SELECT e.number, e.seq, e.previous FROM revisions r CROSS JOIN entries e ON e.tenant = :no "
         "AND e.number = r.previous) SELECT number, seq FROM revisions",
-        (no, id_hash(id_key, id)),
+        {"no": no, "hash": id_hash(id_key, id)},
     ).fetchall()
     if not rows:
         raise unknown(id)

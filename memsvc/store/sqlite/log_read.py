@@ -169,11 +169,11 @@ def entries(
     if (no := _number_of(connection, uid)) is None:
         return []
     query = (
-        "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = ?1 "
-        "AND number = ?2 AND state != ?3 AND seq <= ?4 AND (died IS NULL OR died > ?4)"
+        "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = :no "
+        "AND number = :number AND state != :forgotten AND seq <= :as_of AND (died IS NULL OR died > :as_of)"
     )
-    values = (EntryState.FORGOTTEN, _NOW if as_of is None else as_of)
-    rows = (connection.execute(query, (no, number, *values)).fetchone() for number in numbers)
+    values = {"no": no, "forgotten": EntryState.FORGOTTEN, "as_of": _NOW if as_of is None else as_of}
+    rows = (connection.execute(query, values | {"number": number}).fetchone() for number in numbers)
     return _entries(row for row in rows if row is not None)
 
 
@@ -193,14 +193,14 @@ def entry_by_id(connection: sqlite3.Connection, uid: str, id: str, as_of: int | 
     found = connection.execute(
         "WITH RECURSIVE revisions (number, seq, previous) AS ("
         "SELECT e.number, e.seq, e.previous FROM ids i LEFT JOIN entries e ON e.tenant = i.tenant "
-        "AND e.number = i.current WHERE i.tenant = ?1 AND i.id_hash = ?2 UNION ALL "
-        "SELECT e.number, e.seq, e.previous FROM revisions v CROSS JOIN entries e ON e.tenant = ?1 "
-        "AND e.number = v.previous WHERE v.seq > ?3) "
+        "AND e.number = i.current WHERE i.tenant = :no AND i.id_hash = :hash UNION ALL "
+        "SELECT e.number, e.seq, e.previous FROM revisions v CROSS JOIN entries e ON e.tenant = :no "
+        "AND e.number = v.previous WHERE v.seq > :as_of) "
         "SELECT e.state, e.died, e.number, e.seq, r.commit_us, p.id, p.content_hash, p.data, e.learn, e.expire_us "
-        "FROM revisions v LEFT JOIN entries e ON e.tenant = ?1 AND e.number = v.number "
+        "FROM revisions v LEFT JOIN entries e ON e.tenant = :no AND e.number = v.number "
         "LEFT JOIN records r ON r.tenant = e.tenant AND r.seq = e.seq LEFT JOIN payloads p ON p.no = e.payload "
-        "WHERE v.seq IS NULL OR v.seq <= ?3",
-        (no, id_hash(id_key, id), as_of),
+        "WHERE v.seq IS NULL OR v.seq <= :as_of",
+        {"no": no, "hash": id_hash(id_key, id), "as_of": as_of},
     ).fetchone()
     if found is None:
         return None
@@ -219,9 +219,13 @@ def scan(
     if (no := _number_of(connection, uid)) is None:
         return []
     rows = connection.execute(
-        "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = ?1 "
-        "AND number > ?2 AND state != ?3 AND seq <= ?4 AND (died IS NULL OR died > ?4) ORDER BY number LIMIT ?5",
-        (no, after_number, EntryState.FORGOTTEN, _NOW if as_of is None else as_of, limit),
+        "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = :no "
+        "AND number > :after AND state != :forgotten AND seq <= :as_of AND (died IS NULL OR died > :as_of) "
+        "ORDER BY number LIMIT :limit",
+        {
+            **{"no": no, "after": after_number, "limit": limit},
+            **{"forgotten": EntryState.FORGOTTEN, "as_of": _NOW if as_of is None else as_of},
+        },
     )
     return _entries(rows.fetchall())
 

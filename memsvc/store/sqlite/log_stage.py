@@ -81,8 +81,8 @@ def append_staged(
         previous = [_check_id(connection, end, record, entry.payload.id, field) for entry in record.entries]
         insert(connection, end.no, record, previous[0] if record.kind == RecordKind.UPDATE and previous else None)
         connection.executemany(
-            "INSERT INTO ids VALUES (?1, ?2, ?3, ?3) ON CONFLICT DO UPDATE SET current = excluded.current",
-            [(end.no, id_hash(end.id_key, entry.payload.id), entry.number) for entry in record.entries],
+            "INSERT INTO ids VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET current = excluded.current",
+            [(end.no, id_hash(end.id_key, entry.payload.id), *[entry.number] * 2) for entry in record.entries],
         )
         last = max((staged.number, *(entry.number for entry in record.entries), *record.about))
         staged = staged._replace(seq=record.seq, number=last, commit_us=record.commit_us)

@@ -67,8 +67,9 @@ def condemn_tenant(connection: sqlite3.Connection, *, uid: str, request_id: str,
         raise no_tenant()
     rows = connection.execute(
         "SELECT t.no, t.uid FROM tenants f CROSS JOIN parked p ON p.front = f.no "
-        "CROSS JOIN tenants t ON t.no = p.tenant WHERE f.uid = ?1 UNION ALL SELECT no, uid FROM tenants WHERE uid = ?1",
-        (uid,),
+        "CROSS JOIN tenants t ON t.no = p.tenant WHERE f.uid = :uid UNION ALL "
+        "SELECT no, uid FROM tenants WHERE uid = :uid",
+        {"uid": uid},
     ).fetchall()
     if came is None:
         for no, _ in rows:
@@ -123,7 +124,7 @@ def append(
         record = Record(seq=end.seq, commit_us=end.commit_us, kind=kind, body=body, entries=tuple(entries))
         insert(connection, end.no, record)
         connection.executemany(
-            "INSERT INTO ids VALUES (?1, ?2, ?3, ?3)", [(end.no, hashed, k.number) for hashed, k in batch.items()]
+            "INSERT INTO ids VALUES (?, ?, ?, ?)", [(end.no, hashed, k.number, k.number) for hashed, k in batch.items()]
         )
         remember(connection, request, Outcome(uid, now_us, end.seq, 0))
         set_config(connection, end.no, config)
@@ -138,9 +139,9 @@ def append(
 def note_copy(connection: sqlite3.Connection, *, uid: str, copy: str, now_us: int) -> None:
     """Remember what was made of a tenant, once. One that is gone is left alone."""
     connection.execute(
-        "INSERT INTO copies (tenant, copy) SELECT no, ?2 FROM living l WHERE uid = ?1 "
-        "AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.tenant = l.no AND c.copy = ?2)",
-        (uid, copy),
+        "INSERT INTO copies (tenant, copy) SELECT no, :copy FROM living l WHERE uid = :uid "
+        "AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.tenant = l.no AND c.copy = :copy)",
+        {"uid": uid, "copy": copy},
     )
 
 
