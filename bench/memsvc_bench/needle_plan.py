@@ -65,15 +65,15 @@ class Scale:
     """Length up to which distractors are tried; what repeats is tried up to four times that."""
     capacity: Mapping[int, tuple[int, int]] = field(
         default_factory=lambda: {
-            **{1: (96, 3), 16: (12, 3), 32: (8, 2), 64: (4, 2), 100: (4, 2)},
-            **{256: (2, 1), 512: (2, 1)},
+            **{1: (96, 0), 16: (12, 2), 32: (8, 2), 64: (4, 2), 100: (4, 2)},
+            **{256: (2, 0), 512: (2, 0)},
         }
     )
     """Streams at the first length that has room, and how many of them go on to the last, by the facts of each."""
     many: int = 100
     """Facts of a stream, one of those numbers, most of which are to be found."""
-    niah: tuple[int, int, int] = (64, 8, 3)
-    """Streams up to the paper's lengths, to `hard`, and to the last."""
+    niah: tuple[int, int] = (64, 8)
+    """Streams up to the paper's lengths, and to `hard`."""
     niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
     ablations: int = 12
     rows: int = 5
@@ -134,7 +134,7 @@ def _capacity(scale: Scale) -> Iterator[Pass]:
 
 
 def _niah(scale: Scale) -> Iterator[Pass]:
-    paper, hard, far = scale.niah
+    paper, hard = scale.niah
     for family, hay in S_NIAH.items():
 
         def part(lengths: tuple[int, ...], streams: int, seed: int, family: str = family, hay: str = hay) -> Pass:
@@ -142,9 +142,6 @@ def _niah(scale: Scale) -> Iterator[Pass]:
 
         yield part(scale.niah_lengths, paper, 0)
         yield part((scale.hard,), hard, 1)
-        # No model of ours answers the third.
-        if family != "S-NIAH-3":
-            yield part((scale.lengths[-1],), far, 2)
 
 
 def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> Iterator[Pass]:
@@ -176,7 +173,5 @@ def _split(
 ) -> Iterator[Pass]:
     for at in range(0, streams, scale.rows):
         part = min(scale.rows, streams - at)
-        yield Pass(
-            table=table, family=family, hay=hay, needles=needles, lengths=lengths, streams=part, seed=seed
-        )
+        yield Pass(table=table, family=family, hay=hay, needles=needles, lengths=lengths, streams=part, seed=seed)
         seed += 1
