@@ -1,7 +1,7 @@
 """What the needle benchmark asks: passes over haystacks, each of some streams with facts at their head."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -77,7 +77,7 @@ class Scale:
     niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
     ablations: int = 12
     rows: int = 5
-    """The most streams of a pass that is long."""
+    """The most streams of a pass; more are slower, as they do not fit the processor's caches."""
     beyond: int = 8
     """Streams that go on past the last length, where that is asked for."""
     histories: tuple[int, ...] = (2_048, 32_768, 524_288, 2_097_152)
@@ -108,7 +108,15 @@ def passes(kind: Kind, scale: Scale, memory: ContextMemoryConfig, models: Sequen
     found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, switches(memory), models)]
     if kind == "text":
         found += _niah(scale)
-    return sorted(found, key=lambda each: -each.streams * each.lengths[-1])
+    parts = (part for each in found for part in _parts(each, scale.rows))
+    return sorted(parts, key=lambda each: -each.streams * each.lengths[-1])
+
+
+def _parts(each: Pass, rows: int) -> Iterator[Pass]:
+    """Yield it in passes of so many streams at most, but two at least where there are two: of another tenant."""
+    count = -(-each.streams // max(rows, 2))
+    for i in range(count):
+        yield replace(each, streams=(each.streams + i) // count, seed=each.seed + i)
 
 
 def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
@@ -116,32 +124,28 @@ def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
     hard = tuple(length for length in scale.lengths if length <= scale.hard)
     longer = tuple(length for length in scale.lengths if length <= 4 * scale.hard)
     for family, streams in (("similar", scale.similar), ("fresh", scale.fresh)):
-        yield from _split(scale, streams, table="curve", family=family, lengths=scale.lengths)
+        yield Pass(table="curve", family=family, lengths=scale.lengths, streams=streams, seed=0)
         if beyond:
-            yield from _split(scale, scale.beyond, seed=100, table="curve", family=family, lengths=(beyond,))
+            yield Pass(table="curve", family=family, lengths=(beyond,), streams=scale.beyond, seed=100)
         for condition in CONDITIONS[1:]:
             yield Pass(table="curve", family=family, condition=condition, lengths=short, streams=scale.controls, seed=0)
-    yield from _split(scale, scale.repeated, table="curve", hay="held out", lengths=longer)
-    yield from _split(scale, scale.controls, table="curve", hay="distractors", lengths=hard)
+    yield Pass(table="curve", hay="held out", lengths=longer, streams=scale.repeated, seed=0)
+    yield Pass(table="curve", hay="distractors", lengths=hard, streams=scale.controls, seed=0)
 
 
 def _capacity(scale: Scale) -> Iterator[Pass]:
     for needles, (streams, long) in scale.capacity.items():
         near = _near(scale, needles)
-        yield from _split(scale, long, table="capacity", needles=needles, lengths=(near, scale.lengths[-1]))
-        if streams > long:
-            yield Pass(table="capacity", needles=needles, lengths=(near,), streams=streams - long, seed=100)
+        lengths = (near, scale.lengths[-1])
+        yield Pass(table="capacity", needles=needles, lengths=lengths, streams=long, seed=0)
+        yield Pass(table="capacity", needles=needles, lengths=(near,), streams=streams - long, seed=100)
 
 
 def _niah(scale: Scale) -> Iterator[Pass]:
     paper, hard = scale.niah
     for family, hay in S_NIAH.items():
-
-        def part(lengths: tuple[int, ...], streams: int, seed: int, family: str = family, hay: str = hay) -> Pass:
-            return Pass(table="s-niah", family=family, hay=hay, needles=1, lengths=lengths, streams=streams, seed=seed)
-
-        yield part(scale.niah_lengths, paper, 0)
-        yield part((scale.hard,), hard, 1)
+        for lengths, streams, seed in ((scale.niah_lengths, paper, 0), ((scale.hard,), hard, 100)):
+            yield Pass(table="s-niah", family=family, hay=hay, needles=1, lengths=lengths, streams=streams, seed=seed)
 
 
 def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> Iterator[Pass]:
@@ -158,20 +162,3 @@ def _near(scale: Scale, needles: int) -> int:
     """Return the first length, not under `short`, that has room for so many facts."""
     least = max(scale.short, ROOM * needles)
     return next((length for length in scale.lengths if length >= least), scale.lengths[-1])
-
-
-def _split(
-    scale: Scale,
-    streams: int,
-    *,
-    table: Table,
-    lengths: tuple[int, ...],
-    family: str = "similar",
-    hay: str = "unseen",
-    needles: int = NEEDLES,
-    seed: int = 0,
-) -> Iterator[Pass]:
-    for at in range(0, streams, scale.rows):
-        part = min(scale.rows, streams - at)
-        yield Pass(table=table, family=family, hay=hay, needles=needles, lengths=lengths, streams=part, seed=seed)
-        seed += 1
