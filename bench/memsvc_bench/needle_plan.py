@@ -65,7 +65,7 @@ class Scale:
     """Length up to which distractors are tried; what repeats is tried up to four times that."""
     capacity: Mapping[int, tuple[int, int]] = field(
         default_factory=lambda: {
-            **{1: (96, 0), 16: (12, 2), 32: (8, 2), 64: (4, 2), 100: (4, 2)},
+            **{1: (96, 0), 16: (12, 0), 32: (8, 2), 64: (4, 0), 100: (4, 2)},
             **{256: (2, 0), 512: (2, 0)},
         }
     )
