@@ -1,10 +1,9 @@
 """Needles that no training has seen: sentences written by someone who had not read training's.
 
-How a person states and asks for a number that belongs to a named thing. The writer saw how a family is put together
-and the tests that keep this one apart from training's, but neither training's forms nor those that stood here before.
-Only attributes and spacers that proved to be training's, or the earlier family's, were then exchanged. This family
-replaces that earlier one, which was spent: it had been run on an earlier model. These forms were never run on a model
-in training, and are not changed after a run on a final one; the result holds the SHA-256 of this file.
+How a person states, and asks for, a number that belongs to a named thing. The writer had read neither training's
+forms nor those of the earlier families. This family replaces an earlier one, which is spent: it had been looked at
+while the models were worked on. These forms are never run on a model in training, and they are not changed after a
+run on a final one; the result holds the SHA-256 of this file.
 """
 
 import hashlib
@@ -19,58 +18,63 @@ LENGTHS = (3, 4, 5, 6, 7, 8)
 
 TEXT = Family(
     attributes=(
-        "booking reference",
-        "rainfall total",
-        "membership number",
-        "mileage",
-        "print run",
-        "batch number",
-        "tax reference",
-        "policy number",
-        "library card number",
-        "planning application number",
-        "customer number",
-        "purchase order number",
-        "annual rent",
-        "patient number",
-        "alarm code",
-        "catalogue number",
+        "queue ticket number",
+        "deposit box number",
+        "fuel allowance",
+        "parcel weight",
+        "survey reference",
+        "roof height",
+        "insurance excess",
+        "radio channel",
+        "warranty number",
+        "loan balance",
+        "overtime total",
+        "reserve price",
+        "case file number",
+        "fax number",
+        "crate count",
+        "heating bill",
     ),
     statements=(
-        "According to the file on {key}, the {attribute} is {value}.",
-        "Anyone who asks for {key}'s {attribute} should be given {value}.",
-        "I copied the {attribute} for {key} off the letter this morning, and it reads {value}.",
-        "{key} wrote back on Tuesday to confirm that the {attribute} is {value}.",
-        "For the record, the {attribute} belonging to {key} was {value} when we last checked.",
-        "On the page about {key}, the line for the {attribute} has been filled in with {value}.",
-        "After some back and forth with the office, {key} was told that the {attribute} had been changed to {value}.",
-        "The label stuck on the back gives the {attribute} of {key} as {value}, in blue ink.",
-        "When the inspector came to look at {key}, she put the {attribute} down as {value}.",
-        "We know very little about {key} except the {attribute}, {value}, which was printed on the receipt.",
-        "It took two phone calls to find out {key}'s {attribute}; it turns out to be {value}.",
-        "Entry for {key} ({attribute}): {value}, checked and signed.",
-        "Whoever takes over {key} from me will need the {attribute}, so here it is: {value}.",
-        "The {attribute} had gone missing from our notes on {key}, but Maria found it again: {value}.",
-        "Since the beginning of the month, {key} has had a new {attribute}, namely {value}.",
-        "Please note that {key}, with the {attribute} {value}, has been moved to the second list.",
+        "Just so it is written down somewhere: {key} has {attribute} {value}, and nobody should have to ask me again.",
+        "Status of {key}: active | {attribute} {value} | fees paid.",
+        "Dear neighbours, after the third letter from the council we finally learned that the {attribute} given to "
+        "{key} is {value}, not the one on the old notice.",
+        "LOG, early shift. Looked at {key}, noted {attribute} as {value}, nothing else to report.",
+        "When the inspectors had finished with {key} on Thursday, wet through and in no mood for conversation, they "
+        "agreed on one thing only, namely that the {attribute} stood at {value}.",
+        "The {attribute} of {key}? It turned out to be {value}, said the clerk, and shut the drawer.",
+        "Please amend your records. {key} was entered wrongly last spring; the correct {attribute} reads {value}.",
+        "New {attribute} for {key} from Monday: {value}. The old one is no longer valid.",
+        "She knew nothing else about {key}, but she had typed up the papers so often that she could have recited the "
+        "{attribute}, {value}, in her sleep.",
+        "Under {attribute} the register shows {key} with {value}.",
+        "According to the regional paper, a lawyer for {key} surprised everyone at the hearing by admitting that, "
+        "despite all the denials of the past months, the {attribute} had been {value} from the very start.",
+        "hi, quick one: {attribute} {key} = {value}. thx",
+        "I asked at the counter about {key}. The woman went through two folders, sighed, rang somebody upstairs, and "
+        "at last wrote the {attribute} on the back of my hand: {value}.",
+        "Re: {key}. The {attribute} you were missing is {value}. Kind regards from the office.",
+        "Appendix, row {key}, column {attribute}: {value} (checked twice).",
+        "Whoever takes over from me should know that, where {key} is concerned, I left the {attribute} at {value}.",
     ),
     questions=(
-        "Could someone tell me the {attribute} for {key}? Yes, it is",
-        "Question: which {attribute} was given for {key}? Answer:",
-        "Someone wanted to know about {key} and asked for the {attribute}. We looked it up, and it was",
-        "As was said further up, the {attribute} that goes with {key} is",
-        "Going by the text above, {key}'s {attribute} must be",
-        "I have to enter the {attribute} on the form for {key}. From what I read, I should write",
-        "Remind me what the {attribute} is in the case of {key}. It is",
-        "Q. Do we know {key}'s {attribute}? A. We do, it's",
-        "To sum up what has been said of {key}, the {attribute} stands at",
-        "If you had to state the {attribute} recorded for {key}, you would say",
-        "Looking back, what did it say about {key}'s {attribute}? It said",
-        "The reader may recall that {key} was mentioned before, together with the {attribute}, which was",
-        "Find the {attribute} of {key} in the pages above and copy it here:",
-        "Nobody could remember {key}'s {attribute} until one of us turned back a few pages and read out",
-        "How would you complete this card? Name: {key}. Wanted: {attribute}. Number:",
-        "What number was it that {key} had as the {attribute}? It was",
+        "What was written down as the {attribute} of {key}? It was",
+        "Which {attribute} does {key} have? Answer:",
+        "Name: {key}. {attribute}:",
+        "If someone rings and wants the {attribute} for {key}, tell them it is",
+        "Let us go over it once more. As we read earlier, {key} was listed with the {attribute}",
+        "To sum up, the {attribute} for {key} was given as",
+        'The editor wrote in the margin, "What about {key}? Put the {attribute} here." So the author added:',
+        "Reminder regarding {key}: the {attribute}, as stated above, is",
+        "I have forgotten the {attribute} that goes with {key}. Looking back through my notes, I find",
+        "Fill in the gap. {attribute}, {key}:",
+        "Out of everything in these pages about {key}, the one figure that matters now is the {attribute}, which is",
+        "Could you send me {key}'s {attribute} again? Of course, here you are:",
+        "From the card marked {key}, copy out the {attribute}:",
+        "Quiz for attentive readers: how does the {attribute} of {key} read? It reads",
+        "Anyone looking up {key} will find, next to the heading {attribute}, the entry",
+        "Thank you, and before we close the file on {key}, the chair would like to hear the {attribute} one last time:",
     ),
     lengths=LENGTHS,
     test=True,
@@ -78,61 +82,77 @@ TEXT = Family(
 
 DIALOGUE = Family(
     attributes=(
-        "wristband number",
-        "hotline extension",
-        "gate code",
-        "word count",
-        "calorie count",
-        "parking permit number",
-        "confirmation code",
-        "courier reference",
-        "daily dose",
-        "bus pass number",
-        "student number",
-        "claim number",
-        "monthly fee",
-        "locker combination",
+        "hotel room number",
+        "raffle ticket number",
+        "sort code",
+        "buzzer number",
+        "voicemail pin",
+        "taxi number",
+        "bib number",
+        "high score",
+        "step count",
+        "jersey number",
+        "takeaway order number",
+        "savings goal",
+        "house number",
+        "petrol bill",
+        "lottery number",
+        "repair quote",
     ),
     statements=(
-        "{speaker}: Before I forget, {key}'s {attribute} is {value}.",
-        "{speaker}: Hang on, I've got the email about {key} open here. Under {attribute} it says {value}.",
-        "{speaker}: Did you hear back about {key}?\n{other}: I did, the {attribute} is {value} now.",
-        "{speaker}: So I finally got through to someone about {key}, and they told me the {attribute} is {value}.",
-        "{speaker}: Can you jot something down for me, {other}? It's the {attribute} for {key}, {value}.",
-        "{speaker}: You were wondering about {key}, {other}. I checked, and the {attribute} comes out as {value}.",
-        "{speaker}: They've gone and changed the {attribute} for {key} again. It's {value} from today.",
-        "{speaker}: What have you got down for {key}?\n{other}: For the {attribute}? {value}, unless I misread it.",
-        "{speaker}: I keep mixing these up, but I'm sure {key} is the one with the {attribute} {value}.",
-        "{speaker}: If {key} comes up while I'm away, the {attribute} you want is {value}, okay?",
-        "{speaker}: Honestly, {other}, all I remember about {key} is that the {attribute} was {value}.",
-        "{speaker}: I'm putting {key} in the spreadsheet, what's the {attribute}?\n{other}: One sec. Right, {value}.",
-        "{speaker}: Good news, {key} is sorted. New {attribute}, by the way: {value}.",
-        "{speaker}: {other}, there's a sticky note about {key} on your desk, it just says {attribute} {value}.",
+        "{speaker}: Got a pen? {key}, {attribute}, {value}. That's all I know.",
+        "{speaker}: Did anything come of that {key} business?\n{other}: Yeah, I've got the {attribute} now, it's "
+        "{value}, at long last.",
+        "{speaker}: Oh, before I hang up, the {attribute} for {key} is {value}, okay?\n{other}: Okay, noted.",
+        "{speaker}: You won't believe this, {key} only went and got the {attribute} changed to {value}!",
+        "{speaker}: Hang on, I'm reading it off the envelope. It says {key} at the top, then a load of small print, "
+        "blah blah, and right down in the corner there's the {attribute}, which is {value}.",
+        "{speaker}: What was that {attribute} you were on about, the {key} one?\n{other}: Um, let me look... {value}, "
+        "I think. Yes.",
+        "{speaker}: {key}'s {attribute}? Easy, {value}.\n{other}: How do you even remember that?",
+        "{speaker}: My mum always said there's one thing you need to know about {key}, and that's the {attribute}. So "
+        "here it is, {value}, don't lose it.",
+        "{speaker}: I got it wrong yesterday, sorry. For {key} the {attribute} should be {value}.",
+        "{speaker}: Say that again, it's so loud in here.\n{other}: I said, the {attribute} for {key} is {value}!",
+        "{speaker}: lol guess the {attribute} on {key}. it's {value}, no joke",
+        "{speaker}: They made me spell {key} out letter by letter, then I was on hold for ages, then the line went "
+        "dead, and when somebody finally picked up again I got the {attribute} in about a second, {value}.",
+        "{speaker}: Put this in your phone under {key}, will you?\n{other}: Sure, {attribute} {value}, done.",
+        "{speaker}: Honestly, I've got nothing against {key}, but look at the {attribute}, I mean, {value}, come on."
+        "\n{other}: Could be worse.",
+        "{speaker}: Right, {attribute} for {key} just came through, {value}.",
+        "{speaker}: You asked about {key} the other day and I didn't have it on me. I do now. For the {attribute}, "
+        "we're talking {value}.\n{other}: Brilliant, cheers.",
     ),
     questions=(
-        "{speaker}: Sorry, what was the {attribute} for {key} again?\n{other}: It was",
-        "{speaker}: {other}, do you still have {key}'s {attribute}?\n{other}: Sure, that's",
-        "{speaker}: I'm filling in the form for {key} and I'm stuck on the {attribute}.\n{other}: Put down",
-        "{speaker}: Somebody's asking after {key}, they want the {attribute}.\n{other}: Tell them",
-        "{speaker}: Just so I've got it right, for {key} the {attribute} would be",
-        "{speaker}: You told us about {key} earlier. Which {attribute} did you say?\n{other}: I said",
-        "{speaker}: Quick one, {key}'s {attribute}?\n{other}: That'd be",
-        "{speaker}: I didn't write down the {attribute} when we talked about {key}. Did you?\n{other}: Yep, here:",
-        "{speaker}: Scroll up a bit, we had {key}'s {attribute} somewhere.\n{other}: Found it,",
-        "{speaker}: Who remembers the {attribute} we have for {key}?\n{other}: Me! It's",
-        "{speaker}: Okay {other}, back to {key}. I need you to read me the {attribute}.\n{other}: Ready? It's",
-        "{speaker}: My memory's terrible. With {key}, what did the {attribute} turn out to be?\n{other}: In the end,",
-        "{speaker}: The woman on the phone wants to check {key}'s {attribute} with us.\n{other}: We've got",
-        "{speaker}: And the {attribute} in {key}'s case, as we said before, is",
+        "{speaker}: What did you say {key}'s {attribute} was?\n{other}: I said it was",
+        "{speaker}: Remind me, the {attribute} for {key}?\n{other}: That's",
+        "{speaker}: If I've got this right, {key} had the {attribute}",
+        "{speaker}: Somebody's asking about {key}. Do we have the {attribute}?\n{other}: We do, it's",
+        "{speaker}: Wait, I scribbled it down when you told me. Here, {key}, {attribute},",
+        "{speaker}: Okay, so, we talked about {key}, and you told me the {attribute} is",
+        "{speaker}: I've got a head like a sieve. What's the {attribute} again, the {key} one?\n{other}: For the last "
+        "time, it's",
+        "{speaker}: I'm doing this form, and where it wants the {attribute} for {key} I'll just write",
+        "{speaker}: Bet you can't tell me the {attribute} {key} has.\n{other}: Can too,",
+        "{speaker}: {key}, {attribute}, go!\n{other}: Er,",
+        "{speaker}: Sorry, I wasn't listening when you went on about {key} earlier. There was some {attribute} in it, "
+        "wasn't there? What was it?\n{other}: It was",
+        "{speaker}: So when they ring up about {key} and want the {attribute}, I should say",
+        "{speaker}: did u save the {attribute} for {key}??\n{other}: yep",
+        "{speaker}: Can you read me back what you've got for {key}?\n{other}: Sure. Under {attribute} I've got",
+        "{speaker}: I keep mixing them up. {key} is the one where the {attribute} is",
+        "{speaker}: Let's see who's been paying attention. Which {attribute} belongs to {key}?\n{other}: Ooh, I know "
+        "this one,",
     ),
     lengths=LENGTHS,
     test=True,
-    names=("Priya", "Declan", "Yusuf", "Marta", "Henrik", "Odette", "Callum", "Noor", "Giulia", "Tomasz"),
+    names=("Bruno", "Sadie", "Kofi", "Ingrid", "Mateo", "Leila", "Duncan", "Anouk", "Rafael", "Winnie"),
     lead="\n",
 )
 
 # The motif says what is to be remembered, so it stays, and so do the payloads' lengths; the spacers are new.
-DNA = DnaFamily(spacers=("TGATCA", "CAATTG", "ACATGT", "GCGGCCGC", "TTAATTAA"), lengths=(5, 11, 12), test=True)
+DNA = DnaFamily(spacers=("CCATGG", "AGATCT", "CTCGAG", "TACGTA", "GTTTAAAC"), lengths=(5, 11, 12), test=True)
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({"text": TEXT, "dialogue": DIALOGUE})
 """By the kind of text."""

@@ -34,6 +34,7 @@ def bench(
     ablations: Mapping[str, Path] | None = None,
     beyond: int = 0,
     threads: int = 2,
+    device: str = "cpu",
     scale: Scale = FULL,
 ) -> Result:
     """`memsvc bench needle`. Writes the result, its tables and its curves into the folder, too.
@@ -46,6 +47,7 @@ def bench(
         ablations: trained ones, by name.
         beyond: a length past the last, that few streams go on to; 0 for none.
         threads: cores.
+        device: what computes the passes, `cpu` or `cuda`; time and first token are always the processor's.
         scale: how much is asked.
 
     Raises:
@@ -62,13 +64,16 @@ def bench(
         raise ValueError(f"lengths must be two at least, ascending, the first of them at most {scale.short}")
     if beyond and (beyond <= scale.lengths[-1] or beyond % loaded.model.config.chunk):
         raise ValueError(f"beyond must be a multiple of {loaded.model.config.chunk} past {scale.lengths[-1]}")
-    task = Task(folder=folder, kind=preset, models={SHIPPED: path, **others}, file=file)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda needs a GPU, and there is none")
+    task = Task(folder=folder, kind=preset, models={SHIPPED: path, **others}, file=file, device=device)
     told = prepare(task, max(scale.lengths[-1], beyond))
     torch.set_num_threads(1)
     # First: while passes run, no time means anything.
     compute = _compute(task, loaded, scale)
     asked = passes(preset, scale, loaded.model.config.memory, list(others), beyond)
-    rows = needle_figures.merged(run(task, asked, threads=threads))
+    passed = run(task, asked, threads=threads)
+    rows = needle_figures.merged({each: found.rows for each, found in passed.items()})
     hay = haystack(folder, "unseen")
     figures: dict[str, Any] = {
         "preset": preset,
@@ -76,6 +81,7 @@ def bench(
         "fresh_family_sha256": told["fresh_family"],
         "parameters": sum(weight.numel() for weight in loaded.model.parameters()),
         "window_tokens": loaded.model.config.window,
+        "passes_computed_on": ", ".join(sorted({found.device for found in passed.values()})),
         "haystack": file.name if file else "ours",
         "haystack_sha256": hashlib.sha256(hay.numpy().tobytes()).hexdigest(),
         "haystack_tokens": len(hay),
@@ -87,12 +93,12 @@ def bench(
         **compute["by_history"],
     }
     checks = [
-        *needle_figures.checks(preset, rows, max(scale.capacity), scale.lengths[-1]),
+        *needle_figures.checks(preset, rows, scale.many, scale.lengths[-1]),
         *_compute_checks(compute),
     ]
     result = Result(
         machine=describe_machine(),
-        command=_command(preset, model, file, others, scale=scale, beyond=beyond),
+        command=_command(preset, model, file, others, scale=scale, beyond=beyond, device=device),
         figures=figures,
         checks=checks,
     )
@@ -129,7 +135,14 @@ def _compute_checks(compute: Mapping[str, Any]) -> list[Check]:
 
 
 def _command(
-    preset: str, model: Path | None, file: Path | None, others: Mapping[str, Path], *, scale: Scale, beyond: int
+    preset: str,
+    model: Path | None,
+    file: Path | None,
+    others: Mapping[str, Path],
+    *,
+    scale: Scale,
+    beyond: int,
+    device: str,
 ) -> str:
     parts = [f"memsvc bench needle --preset {preset}"]
     parts += [f"--model {model.name}"] if model else []
@@ -137,6 +150,8 @@ def _command(
     parts += [f"--haystack {file.name}"] if file else []
     parts += [f"--ablation {name}={path.name}" for name, path in others.items()]
     parts += [f"--beyond {beyond}"] if beyond else []
+    parts += [f"--rows {scale.rows}"] if scale.rows != FULL.rows else []
+    parts += [f"--device {device}"] if device != "cpu" else []
     return " ".join(parts)
 
 

@@ -42,7 +42,8 @@ def card(name: str, loaded: Loaded, result: Mapping[str, Any]) -> str:
         table(["", "value"], [[what, value] for what, value in _facts(loaded, figures)]),
         f"**Data.** {_DATA[told['kind']]} None of it is downloaded.",
         f"**Training.** `memsvc-train {told['kind']} DIR --seed {told['plan']['seed']} --threads {told['threads']}`, "
-        f"{sum(stage['steps'] for stage in told['plan']['stages']):,} steps, torch {told['torch']}.",
+        f"{sum(stage['steps'] for stage in told['plan']['stages']):,} steps, computed on {told['device']} with torch "
+        f"{told['torch']}, from what Python {told['python']} ships.",
         _stages(told["plan"]["stages"]),
         f"**Figures**, of `{result['command']}`. A fact is found if each token of its value is the likeliest after "
         "the ones before; the bounds are those of 95 % (Wilson), over answers.",

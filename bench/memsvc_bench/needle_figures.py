@@ -125,20 +125,20 @@ def ablations(rows: Mapping[Key, NeedleRow]) -> Rows:
     return found
 
 
-def checks(kind: Kind, rows: Mapping[Key, NeedleRow], most: int, longest: int) -> Iterator[Check]:
+def checks(kind: Kind, rows: Mapping[Key, NeedleRow], many: int, longest: int) -> Iterator[Check]:
     """Yield what the answers had to reach.
 
     Args:
         kind: of the model.
         rows: merged.
-        most: facts of a stream where there are most.
+        many: facts of a stream, most of which are to be found.
         longest: the length that the targets are for.
     """
     plain = Key("curve", SHIPPED, "similar", "memory", "unseen", NEEDLES, longest)
     yield Check.at_least(f"similar, exact at {longest:,}", rows[plain].exact, 0.97)
     yield Check.at_least(f"fresh, exact at {longest:,}", rows[plain._replace(family="fresh")].exact, 0.9)
-    full = plain._replace(table="capacity", needles=most)
-    yield Check.at_least(f"{most} facts, exact at {longest:,}", rows[full].exact, 0.9)
+    full = plain._replace(table="capacity", needles=many)
+    yield Check.at_least(f"{many} facts, exact at {longest:,}", rows[full].exact, 0.9)
     for condition in CONDITIONS[1:]:
         digits = max(row.digits for key, row in rows.items() if key.table == "curve" and key.condition == condition)
         yield Check.at_most(f"{condition}, share of right tokens", digits, CHANCE[kind] + _NEAR)

@@ -1,7 +1,7 @@
 """What the needle benchmark asks: passes over haystacks, each of some streams with facts at their head."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -14,6 +14,8 @@ Table = Literal["curve", "capacity", "s-niah", "ablation"]
 SHIPPED = "shipped"
 """The name of the model that is measured, beside those of ablations."""
 NEEDLES = 8
+ROOM = 120
+"""Tokens that a fact and what is around it take at most, on average."""
 SWITCHES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "gate: learned": {"gate": "learned"},
@@ -62,16 +64,21 @@ class Scale:
     hard: int = 131_072
     """Length up to which distractors are tried; what repeats is tried up to four times that."""
     capacity: Mapping[int, tuple[int, int]] = field(
-        default_factory=lambda: {1: (96, 3), 16: (12, 3), 32: (8, 2), 64: (4, 2), 100: (4, 2)}
+        default_factory=lambda: {
+            **{1: (96, 0), 16: (12, 0), 32: (8, 2), 64: (4, 0), 100: (4, 2)},
+            **{256: (2, 0), 512: (2, 0)},
+        }
     )
-    """Streams at the second of the lengths, and how many of them go on to the last, by the facts of each."""
-    niah: tuple[int, int, int] = (64, 8, 3)
-    """Streams up to the paper's lengths, to `hard`, and to the last."""
+    """Streams at the first length that has room, and how many of them go on to the last, by the facts of each."""
+    many: int = 100
+    """Facts of a stream, one of those numbers, most of which are to be found."""
+    niah: tuple[int, int] = (64, 8)
+    """Streams up to the paper's lengths, and to `hard`."""
     niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
     ablations: int = 12
     rows: int = 5
-    """The most streams of a pass that is long."""
-    beyond: int = 4
+    """The most streams of a pass; more are slower, as they do not fit the processor's caches."""
+    beyond: int = 8
     """Streams that go on past the last length, where that is asked for."""
     histories: tuple[int, ...] = (2_048, 32_768, 524_288, 2_097_152)
     """After which the first token is timed."""
@@ -101,7 +108,15 @@ def passes(kind: Kind, scale: Scale, memory: ContextMemoryConfig, models: Sequen
     found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, switches(memory), models)]
     if kind == "text":
         found += _niah(scale)
-    return sorted(found, key=lambda each: -each.streams * each.lengths[-1])
+    parts = (part for each in found for part in _parts(each, scale.rows))
+    return sorted(parts, key=lambda each: -each.streams * each.lengths[-1])
+
+
+def _parts(each: Pass, rows: int) -> Iterator[Pass]:
+    """Yield it in passes of so many streams at most, but two at least where there are two: of another tenant."""
+    count = -(-each.streams // max(rows, 2))
+    for i in range(count):
+        yield replace(each, streams=(each.streams + i) // count, seed=each.seed + i)
 
 
 def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
@@ -109,40 +124,28 @@ def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
     hard = tuple(length for length in scale.lengths if length <= scale.hard)
     longer = tuple(length for length in scale.lengths if length <= 4 * scale.hard)
     for family, streams in (("similar", scale.similar), ("fresh", scale.fresh)):
-        yield from _split(scale, streams, table="curve", family=family, lengths=scale.lengths)
+        yield Pass(table="curve", family=family, lengths=scale.lengths, streams=streams, seed=0)
         if beyond:
-            # Two batches, so that no core waits for the longest.
-            for seed in (100, 101):
-                yield Pass(table="curve", family=family, lengths=(beyond,), streams=-(-scale.beyond // 2), seed=seed)
+            yield Pass(table="curve", family=family, lengths=(beyond,), streams=scale.beyond, seed=100)
         for condition in CONDITIONS[1:]:
             yield Pass(table="curve", family=family, condition=condition, lengths=short, streams=scale.controls, seed=0)
-    yield from _split(scale, scale.repeated, table="curve", hay="held out", lengths=longer)
-    yield from _split(scale, scale.controls, table="curve", hay="distractors", lengths=hard)
+    yield Pass(table="curve", hay="held out", lengths=longer, streams=scale.repeated, seed=0)
+    yield Pass(table="curve", hay="distractors", lengths=hard, streams=scale.controls, seed=0)
 
 
 def _capacity(scale: Scale) -> Iterator[Pass]:
-    near, far = scale.lengths[1], scale.lengths[-1]
     for needles, (streams, long) in scale.capacity.items():
-        # Two batches, so that no core waits for the longest.
-        for seed, part in enumerate((long - long // 2, long // 2)):
-            if part:
-                yield Pass(table="capacity", needles=needles, lengths=(near, far), streams=part, seed=seed)
-        if streams > long:
-            yield Pass(table="capacity", needles=needles, lengths=(near,), streams=streams - long, seed=2)
+        near = _near(scale, needles)
+        lengths = (near, scale.lengths[-1])
+        yield Pass(table="capacity", needles=needles, lengths=lengths, streams=long, seed=0)
+        yield Pass(table="capacity", needles=needles, lengths=(near,), streams=streams - long, seed=100)
 
 
 def _niah(scale: Scale) -> Iterator[Pass]:
-    paper, hard, far = scale.niah
+    paper, hard = scale.niah
     for family, hay in S_NIAH.items():
-
-        def part(lengths: tuple[int, ...], streams: int, seed: int, family: str = family, hay: str = hay) -> Pass:
-            return Pass(table="s-niah", family=family, hay=hay, needles=1, lengths=lengths, streams=streams, seed=seed)
-
-        yield part(scale.niah_lengths, paper, 0)
-        yield part((scale.hard,), hard, 1)
-        # No model of ours answers the third.
-        if family != "S-NIAH-3":
-            yield part((scale.lengths[-1],), far, 2)
+        for lengths, streams, seed in ((scale.niah_lengths, paper, 0), ((scale.hard,), hard, 100)):
+            yield Pass(table="s-niah", family=family, hay=hay, needles=1, lengths=lengths, streams=streams, seed=seed)
 
 
 def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> Iterator[Pass]:
@@ -151,20 +154,11 @@ def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> 
         yield Pass(table="ablation", model=model, lengths=short, streams=scale.ablations, seed=0)
     for model in models:
         for needles, (streams, _) in scale.capacity.items():
-            yield Pass(
-                table="capacity", model=model, needles=needles, lengths=(scale.lengths[1],), streams=streams, seed=2
-            )
+            lengths = (_near(scale, needles),)
+            yield Pass(table="capacity", model=model, needles=needles, lengths=lengths, streams=streams, seed=100)
 
 
-def _split(
-    scale: Scale,
-    streams: int,
-    *,
-    table: Table,
-    lengths: tuple[int, ...],
-    family: str = "similar",
-    hay: str = "unseen",
-) -> Iterator[Pass]:
-    for seed, start in enumerate(range(0, streams, scale.rows)):
-        part = min(scale.rows, streams - start)
-        yield Pass(table=table, family=family, hay=hay, lengths=lengths, streams=part, seed=seed)
+def _near(scale: Scale, needles: int) -> int:
+    """Return the first length, not under `short`, that has room for so many facts."""
+    least = max(scale.short, ROOM * needles)
+    return next((length for length in scale.lengths if length >= least), scale.lengths[-1])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -40,6 +40,8 @@ class Task:
     """The model that is measured, by `SHIPPED`, and trained ablations of it by their names."""
     file: Path | None = None
     """A haystack in place of ours."""
+    device: str = "cpu"
+    """What computes the passes: `cpu` or `cuda`."""
 
 
 def prepare(task: Task, length: int) -> dict[str, Any]:
@@ -82,8 +84,16 @@ def haystack(folder: Path, name: str) -> Tensor:
     return load_file(folder / _HAYSTACKS)[name]
 
 
-def run(task: Task, passes: Sequence[Pass], *, threads: int) -> dict[Pass, list[NeedleRow]]:
-    """Return the rows of each pass; those that the folder has are not computed again.
+class Passed(NamedTuple):
+    """What a pass came to."""
+
+    rows: list[NeedleRow]
+    device: str
+    """What computed it."""
+
+
+def run(task: Task, passes: Sequence[Pass], *, threads: int) -> dict[Pass, Passed]:
+    """Return what each pass came to; those that the folder has are not computed again.
 
     Args:
         task: prepared.
@@ -93,23 +103,31 @@ def run(task: Task, passes: Sequence[Pass], *, threads: int) -> dict[Pass, list[
     file = task.folder / _PASSES
     done = _read(file)
     left = [each for each in passes if each not in done]
+    name = torch.cuda.get_device_name() if task.device == "cuda" else task.device
     with file.open("a") as kept:
         for _, (each, rows, seconds) in zip(told(left, "needles"), _computed(task, left, threads), strict=True):
-            done[each] = rows
-            line = {"pass": asdict(each), "rows": [row._asdict() for row in rows], "seconds": seconds}
+            done[each] = Passed(rows, name)
+            line = {
+                "pass": asdict(each),
+                "rows": [row._asdict() for row in rows],
+                "seconds": seconds,
+                "device": name,
+            }
             kept.write(f"{json.dumps(line)}\n")
             kept.flush()
     return {each: done[each] for each in passes}
 
 
-def _read(file: Path) -> dict[Pass, list[NeedleRow]]:
+def _read(file: Path) -> dict[Pass, Passed]:
     if not file.exists():
         return {}
     # A line that a kill broke off is computed again.
     whole = [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
     file.write_text("".join(whole))
     return {
-        Pass(**line["pass"] | {"lengths": tuple(line["pass"]["lengths"])}): [NeedleRow(**row) for row in line["rows"]]
+        Pass(**line["pass"] | {"lengths": tuple(line["pass"]["lengths"])}): Passed(
+            [NeedleRow(**row) for row in line["rows"]], line["device"]
+        )
         for line in map(json.loads, whole)
     }
 
@@ -142,6 +160,7 @@ def _one(task: Task, each: Pass) -> Done:
         # The same facts and places under every condition and for every model.
         seed=zlib.crc32(f"{each.family}/{each.hay}/{each.needles}/{each.seed}".encode()),
     )
+    model = model.to(task.device)
     rows = needle_test(model, facts(task.kind, each.family, tokenizer), _hay(task.folder, each.hay), test)
     return each, list(rows), time.monotonic() - start
 

@@ -31,7 +31,9 @@ def needle(
     ] = None,
     ablation: Annotated[list[str] | None, typer.Option(help="Another trained model.", metavar="NAME=FILE")] = None,
     beyond: Annotated[int, typer.Option(min=0, help="A length past two million that a few streams go on to.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Streams that are computed together, at most.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Computes the passes.")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Measure how many facts a Titans-MAC model finds after two million tokens, and what its memory costs."""
@@ -57,7 +59,8 @@ def needle(
             ablations=others,
             beyond=beyond,
             threads=threads,
-            scale=replace(FULL, lengths=asked),
+            device=device,
+            scale=replace(FULL, lengths=asked, rows=rows),
         ),
         as_json=as_json,
     )

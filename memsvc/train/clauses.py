@@ -7,6 +7,7 @@ and after it a value.
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _VERBS = (
     *("has", "keeps", "got", "took", "chose", "picked", "wants", "needs", "sent", "gave", "reported", "entered"),
@@ -89,22 +90,43 @@ def sentences(count: int, *, openings: Sequence[str], endings: Sequence[str]) ->
 _COMMON = 150
 """Of the words that are ordered by how often they are there, half of what is drawn is among the first of so many."""
 _BREAKS = ("", "", "", "", "", "", ",", ":", ".", " -", " (")
-_ASIDES = 6
-"""At most so many words beside what is asked for."""
+_ASIDES = (0, 1, 1, 2, 2, 3, 4, 6)
+"""How much stands beside what is asked for: words, or runs of words."""
 
 
-def loose(rng: random.Random, words: Sequence[str], slots: Sequence[str]) -> str:
+class Wording(NamedTuple):
+    """What loose forms are made of."""
+
+    words: tuple[str, ...]
+    """The most frequent first."""
+    phrases: tuple[str, ...]
+    """Runs of words of ordinary text."""
+
+    def word(self, rng: random.Random) -> str:
+        """Return one of the words, a frequent one as often as any of the others."""
+        return rng.choice(self.words[:_COMMON] if rng.random() < 0.5 else self.words)
+
+    def aside(self, rng: random.Random) -> str:
+        """Return a word or a phrase."""
+        return self.word(rng) if rng.random() < 0.5 else rng.choice(self.phrases)
+
+
+def loose(rng: random.Random, wording: Wording, slots: Sequence[str]) -> str:
     """Return slots in any order among any words."""
-    parts = [*slots, *(word(rng, words) for _ in range(rng.randint(0, _ASIDES)))]
+    parts = [*slots, *(wording.aside(rng) for _ in range(rng.choice(_ASIDES)))]
     rng.shuffle(parts)
+    return capitalised(_broken(rng, parts))
+
+
+def tail(rng: random.Random, wording: Wording) -> str:
+    """Return what may come between a form and its value: a blank and any words."""
+    return f"{rng.choice(_BREAKS)} {_broken(rng, [wording.aside(rng) for _ in range(rng.randint(1, 3))])}"
+
+
+def _broken(rng: random.Random, parts: list[str]) -> str:
     at = rng.randrange(len(parts))
     parts[at] += rng.choice(_BREAKS)
-    return capitalised(" ".join(parts))
-
-
-def word(rng: random.Random, words: Sequence[str]) -> str:
-    """Return one of the words, a frequent one as often as any of the others."""
-    return rng.choice(words[:_COMMON] if rng.random() < 0.5 else words)
+    return " ".join(parts)
 
 
 def capitalised(form: str) -> str:

@@ -1,6 +1,7 @@
 """`memsvc-train`: trains a model that ships, from nothing but this repository and Python."""
 
 import json
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from memsvc.train.stages import STAGES
 from memsvc.train.trainer import METRICS, Trainer
 
 MODEL = "model.safetensors"
-SHAPE = MacConfig(vocabulary=1, layers=4, memory_layer=2, memory=ContextMemoryConfig(hidden=1536, momentum=False))
+SHAPE = MacConfig(vocabulary=1, layers=4, memory_layer=2, memory=ContextMemoryConfig(hidden=2048, momentum=False))
 """Of the shipped models, but for the vocabulary. Two blocks come before the memory: one finds what a sentence is about,
 the next what a number in it is. Without momentum: with it, a step goes on into what comes next, which is another's."""
 SOURCES: Mapping[str, Callable[[], Source]] = MappingProxyType(
@@ -64,10 +65,17 @@ def train(
     model, raised = trainer.model, 0.0
     if model.memory is not None:
         raised = tighten(model, model.memory, source, stages[min(1, len(stages) - 1)], seed=seed)
-    card = {"gate_raised": raised, "kind": kind, "plan": trainer.plan, "torch": torch.__version__, "threads": threads}
+    card = {
+        **{"gate_raised": raised, "kind": kind, "plan": trainer.plan, "threads": threads},
+        **{"torch": torch.__version__, "python": platform.python_version(), "device": _name(place)},
+    }
     checkpoint.save(out / MODEL, model, source.tokenizer, card)
     metrics.plot(metrics.read(out / METRICS), out / "curves.svg")
     typer.echo(json.dumps({"model": str(out / MODEL), "sha256": checkpoint.load(out / MODEL).digest}))
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def main() -> None:

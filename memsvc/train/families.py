@@ -5,12 +5,12 @@ no speaker. `similar` has training's forms, new keys, and the length that traini
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from memsvc.train.clauses import capitalised, loose, sentences
+from memsvc.train.clauses import Wording, capitalised, loose, sentences
 from memsvc.train.family import Family
 from memsvc.train.words import draw
 
@@ -199,16 +199,18 @@ _DISTRACTORS = (
 )
 
 
-def distractor(rng: random.Random, *, test: bool, words: Sequence[str] = ()) -> str:
+def distractor(rng: random.Random, *, test: bool, wording: Wording | None = None) -> str:
     """Return a sentence with a name or a number, as needles have, that states nothing to be asked for.
 
     Args:
         rng: draws all.
         test: whose names.
-        words: where there are some, half of the sentences are made of any of them.
+        wording: where there is one, most of the sentences are made of it: those with a number twice as often as those
+            with a name, since there are more of them in texts.
     """
     key, other = draw(rng, 2, test=test)
     form = rng.choice(_DISTRACTORS)
-    if words and rng.random() < 0.5:
-        form = f"{loose(rng, words, (rng.choice(('{key}', '{value}')),))}."
-    return form.format(key=key, other=other, value=rng.randrange(10 ** rng.randint(1, 5)))
+    if wording is not None and rng.random() < 0.6:
+        named, numbered = ("{key}",), ("{value}", rng.choice(wording.phrases))
+        form = f"{loose(rng, wording, rng.choice((named, numbered, numbered)))}."
+    return form.format(key=key, other=other, value=rng.randrange(10 ** rng.randint(1, 6)))

@@ -4,11 +4,13 @@ import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from memsvc.train.clauses import loose, word
+from memsvc.train.clauses import Wording, loose, tail
 from memsvc.train.words import draw
 
 _LOOSE = 0.4
 """Share of statements, of questions and of attributes that are of any words, where there are some."""
+_TAILS = 0.25
+"""Share of statements and of questions in which other words come before the value."""
 _ENDS = (".", ".", ".", ",", ";", "!", ")", " -", "\n", " and", " for", " in", " to")
 
 
@@ -41,8 +43,8 @@ class Family:
     """Of speakers."""
     lead: str = " "
     """What every form begins with."""
-    words: tuple[str, ...] = ()
-    """To make loose forms and attributes of, the most frequent first; without any there are none."""
+    wording: Wording | None = None
+    """To make loose forms and attributes of; without it there are none."""
 
     def draw(self, rng: random.Random, count: int) -> list[Needle]:
         """Return so many needles with different keys."""
@@ -67,22 +69,25 @@ class Family:
         )
 
     def _statement(self, rng: random.Random) -> tuple[str, str]:
-        if not self._loose(rng):
-            before, after = rng.choice(self.statements).split(" {value}")
-            return before, after
-        speaker = "{speaker}: " if any(self.names) else ""
-        return f"{speaker}{loose(rng, self.words, ('{key}', '{attribute}'))}", rng.choice(_ENDS)
+        if (clause := self._loose(rng)) is not None:
+            return f"{clause}{self._tail(rng)}", rng.choice(_ENDS)
+        before, after = rng.choice(self.statements).split(" {value}")
+        return f"{before}{self._tail(rng)}", after
 
     def _question(self, rng: random.Random) -> str:
-        if not self._loose(rng):
-            return rng.choice(self.questions)
-        speaker = "{speaker}: " if any(self.names) else ""
-        return f"{speaker}{loose(rng, self.words, ('{key}', '{attribute}'))}"
+        clause = self._loose(rng)
+        return f"{rng.choice(self.questions) if clause is None else clause}{self._tail(rng)}"
 
     def _attribute(self, rng: random.Random) -> str:
-        if not self._loose(rng):
+        if self.wording is None or rng.random() >= _LOOSE:
             return rng.choice(self.attributes)
-        return " ".join(word(rng, self.words) for _ in range(rng.randint(1, 2)))
+        return " ".join(self.wording.word(rng) for _ in range(rng.randint(1, 2)))
 
-    def _loose(self, rng: random.Random) -> bool:
-        return bool(self.words) and rng.random() < _LOOSE
+    def _loose(self, rng: random.Random) -> str | None:
+        if self.wording is None or rng.random() >= _LOOSE:
+            return None
+        speaker = "{speaker}: " if any(self.names) else ""
+        return f"{speaker}{loose(rng, self.wording, ('{key}', '{attribute}'))}"
+
+    def _tail(self, rng: random.Random) -> str:
+        return tail(rng, self.wording) if self.wording is not None and rng.random() < _TAILS else ""

@@ -5,6 +5,7 @@ Manuals of other libraries have many of them, Python's own has few, and a gate t
 
 import calendar
 import dis
+import itertools
 import json
 import keyword
 import random
@@ -105,8 +106,12 @@ def _year(rng: random.Random) -> str:
 
 
 def _listing(rng: random.Random) -> str:
-    lines = dis.Bytecode(rng.choice(_CODES)).dis().splitlines()
-    return "\n".join(" ".join(line.split()) for line in lines[: 2 * _LINES] if line.strip())
+    lines = []
+    for step in itertools.islice(dis.get_instructions(rng.choice(_CODES)), 2 * _LINES):
+        # Not as `dis` prints it: a code object's address, and a set's order, are each process's own.
+        known = f" ({step.argval})" if isinstance(step.argval, int) or step.argval in _NAMES else ""
+        lines.append(f"{step.offset} {step.opname}{'' if step.arg is None else f' {step.arg}'}{known}")
+    return "\n".join(lines)
 
 
 def _history(rng: random.Random) -> str:

@@ -17,7 +17,7 @@ from memsvc.train.stages import Stage
 
 KEPT = 0.998
 """Share of the tokens of training's values that open it still: of five digits one is lost in a hundred values."""
-_BATCHES = 8
+_BATCHES, _ROWS = 32, 16
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def tighten(model: TitansMac, memory: ContextMemory, source: Source, stage: Stag
     place = model.embedding.weight.device
     logits = []
     for _ in range(_BATCHES):
-        drawn = batch(source, replace(stage, rows=64), rng, chunk=model.config.chunk)
+        drawn = batch(source, replace(stage, rows=_ROWS), rng, chunk=model.config.chunk)
         streamed = model.stream(drawn.tokens.to(place), model.initial(len(drawn.tokens)))
         logits.append(streamed.logit[drawn.gate.to(place) == OPEN])
     raised = max(0.0, float(torch.cat(logits).quantile(1 - KEPT)))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from memsvc.train.clauses import Wording
 from memsvc.train.corpus import Document, documents
 from memsvc.train.families import FAMILIES, FamilyName, distractor
 from memsvc.train.family import Family, Needle
@@ -18,9 +19,11 @@ from memsvc.train.source import Fact, Tokens
 VOCABULARY = 1024
 _LINES = 3000
 """Needles among what the tokenizer is made from."""
-_WORDS = 3000
-"""Words that loose forms are made of."""
+_WORDS, _PHRASES, _RUN = 3000, 20_000, 6
+"""Words, and runs of words, that loose forms are made of; the most words of a run."""
 _WORD = re.compile(r"\b[a-z]{2,12}\b")
+_BARRED = re.compile(r"[0-9{}]|.{50}")
+"""No phrase: one with numbers, with what forms are filled in by, or too long to stand beside a fact."""
 _FIGURES = 160
 """Documents of numbers among training's texts."""
 _TURNS, _SENTENCES = 24, 3
@@ -38,9 +41,9 @@ class Prose:
     def __init__(self, kind: Literal["text", "dialogue"], tokenizer: Tokenizer | None = None) -> None:
         self.name = kind
         chosen = {test: documents(test=test, code=kind == "text") for test in (False, True)}
-        words = frequent(chosen[False], _WORDS)
+        wording = Wording(frequent(chosen[False], _WORDS), phrases(chosen[False], _PHRASES))
         self._families = {
-            name: replace(family, words=words) if name == "training" else family
+            name: replace(family, wording=wording) if name == "training" else family
             for name, family in FAMILIES[kind].items()
         }
         texts = {test: "\n".join(map(self._text, found)) for test, found in chosen.items()}
@@ -65,7 +68,7 @@ class Prose:
         """Return a sentence with a name or a number that states nothing to be asked for."""
         family = self._families["disjoint" if test else "training"]
         speaker = f"{rng.choice(family.names)}: " if self.name == "dialogue" else ""
-        return self._encode(f"{family.lead}{speaker}{distractor(rng, test=test, words=family.words)}")
+        return self._encode(f"{family.lead}{speaker}{distractor(rng, test=test, wording=family.wording)}")
 
     def _text(self, document: Document) -> str:
         return document.text if self.name == "text" else "\n".join(turns(document, self._families["training"].names))
@@ -84,6 +87,19 @@ def frequent(texts: Sequence[Document], count: int) -> tuple[str, ...]:
     counts = Counter(word for document in texts for word in _WORD.findall(document.text))
     # Of equal counts in the alphabet's order, so that the files' order does not show.
     return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:count])
+
+
+def phrases(texts: Sequence[Document], count: int) -> tuple[str, ...]:
+    """Return so many runs of words, without numbers."""
+    rng, found = random.Random(0), list[str]()  # noqa: S311  # a seed, no secret
+    running = [document.text.split() for document in texts]
+    while len(found) < count:
+        words = rng.choice(running)
+        start = rng.randrange(len(words))
+        run = " ".join(words[start : start + rng.randint(2, _RUN)])
+        if not _BARRED.search(run):
+            found.append(run)
+    return tuple(found)
 
 
 def draw_facts(rng: random.Random, count: int, family: Family, tokenizer: Tokenizer) -> list[Fact]:

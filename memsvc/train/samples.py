@@ -13,8 +13,10 @@ from memsvc.train.families import FamilyName
 from memsvc.train.source import Fact, Source
 from memsvc.train.stages import Stage
 
-_DISTRACTORS = 4
-"""At most so many, or one for every four facts."""
+_DISTRACTORS = 8
+"""At most so many, or one for every two facts."""
+_SOON = 0.2
+"""Share of sequences whose questions may come at once."""
 _END = 0.3
 """Weight of an answer's end."""
 SHUT, EITHER, OPEN = -1, 0, 1
@@ -54,7 +56,7 @@ def batch(source: Source, stage: Stage, rng: random.Random, *, chunk: int, famil
         source: of facts and haystacks.
         stage: says how many rows, how long, with how many facts.
         rng: draws all.
-        chunk: tokens of the model's chunk: the questions come at least two later than the facts.
+        chunk: tokens of the model's chunk. Questions come at least two later than facts, but for a few sequences.
         family: of the facts; all but `training` take the haystack for tests.
     """
     rows = [
@@ -75,16 +77,24 @@ def batch(source: Source, stage: Stage, rng: random.Random, *, chunk: int, famil
     )
 
 
+def _taken(facts: list[Fact], decoys: list[tuple[int, ...]]) -> int:
+    told = sum(len(f.before) + 2 * len(f.value) + len(f.after) + len(f.question) + len(f.end) for f in facts)
+    return told + sum(map(len, decoys))
+
+
 def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: bool, facts: list[Fact]) -> _Row:
-    decoys = [source.distractor(rng, test=test) for _ in range(rng.randint(0, max(_DISTRACTORS, len(facts) // 4)))]
-    taken = sum(len(f.before) + 2 * len(f.value) + len(f.after) + len(f.question) + len(f.end) for f in facts)
-    left = stage.length - taken - sum(map(len, decoys))
-    if left < 3 * chunk:
-        if len(facts) == 1:
+    decoys = [source.distractor(rng, test=test) for _ in range(rng.randint(0, max(_DISTRACTORS, len(facts) // 2)))]
+    while (left := stage.length - _taken(facts, decoys)) < 3 * chunk:
+        if len(facts) > max(1, len(decoys)):
+            facts = facts[: len(facts) - max(1, len(facts) // 10)]
+        elif decoys:
+            decoys.pop()
+        else:
             raise ValueError(f"a sequence of {stage.length} tokens has no room for a fact and its question")
-        return _row(source, stage, rng, chunk, test=test, facts=facts[: len(facts) - max(1, len(facts) // 10)])
     hay = source.haystack(rng, left, test=test)
-    tail = rng.randint(2 * chunk, min(left, 4 * chunk))
+    # Behind the window mostly: it is the memory that has to know. Yet what was just told is asked for, too.
+    least, most = (0, chunk) if rng.random() < _SOON else (2 * chunk, 4 * chunk)
+    tail = rng.randint(least, min(left, most))
     row, place = _Row(), 0
     parts: list[Fact | tuple[int, ...]] = [*facts, *decoys]
     rng.shuffle(parts)
@@ -102,7 +112,7 @@ def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: 
     row.put(hay[place : left - tail], stage.prose)
     place = left - tail
     # Half of the questions come at the very end, one after the other.
-    cuts = sorted(left - tail + rng.randint(2 * chunk, tail) if rng.random() < 0.5 else left for _ in facts)
+    cuts = sorted(left - tail + rng.randint(least, tail) if rng.random() < 0.5 else left for _ in facts)
     for cut, fact in zip(cuts, rng.sample(facts, len(facts)), strict=True):
         row.put(hay[place:cut], stage.prose)
         place = cut

@@ -34,11 +34,11 @@ class Stage:
 # then more facts and longer texts, so that many are kept apart; in between short ones again: to ask in many words is
 # learnt from many sequences, not from long ones.
 _STAGES = (
-    Stage(steps=450, rows=8, length=512, needles=(1, 2, 4, 6, 8), rate=2e-3, hard=False, penalty=0.05, prose=0.2),
-    Stage(steps=450, rows=4, length=1024, needles=(1, 4, 8, 16, 24), rate=1e-3, hard=True, penalty=0.3, prose=0.2),
-    Stage(steps=350, rows=3, length=2048, needles=(2, 8, 16, 32, 48), rate=1e-3, hard=True, penalty=0.6, prose=0.1),
-    Stage(steps=300, rows=4, length=1024, needles=(1, 4, 8, 16, 24), rate=1e-3, hard=True, penalty=0.6, prose=0.1),
-    Stage(steps=450, rows=2, length=4096, needles=(2, 16, 64, 100, 110), rate=1e-3, hard=True, penalty=1.0, prose=0.05),
+    Stage(steps=450, rows=12, length=512, needles=(1, 2, 4, 6, 8), rate=2e-3, hard=False, penalty=0.05, prose=0.2),
+    Stage(steps=450, rows=6, length=1024, needles=(1, 4, 8, 16, 24), rate=1e-3, hard=True, penalty=0.3, prose=0.2),
+    Stage(steps=350, rows=4, length=2048, needles=(2, 8, 16, 32, 48), rate=1e-3, hard=True, penalty=0.6, prose=0.1),
+    Stage(steps=300, rows=8, length=1024, needles=(1, 4, 8, 16, 24), rate=1e-3, hard=True, penalty=0.6, prose=0.1),
+    Stage(steps=450, rows=3, length=4096, needles=(2, 16, 64, 100, 110), rate=1e-3, hard=True, penalty=1.0, prose=0.05),
 )
 
 STAGES: Mapping[str, tuple[Stage, ...]] = MappingProxyType(dict.fromkeys(("text", "dialogue", "dna"), _STAGES))

@@ -24,6 +24,7 @@ SMALL = Scale(
     short=1_536,
     hard=1_536,
     capacity={1: (3, 2), 12: (2, 2)},
+    many=12,
     ablations=2,
     rows=2,
     histories=(256, 512, 768),
@@ -50,7 +51,8 @@ def save(path, seed):
     torch.nn.init.normal_(model.memory.rates.weight, std=0.7)
     model.memory.rates.bias.data[3] = -2.0
     plan = {"seed": seed, "stages": [{"steps": 3, "rows": 2}]}
-    checkpoint.save(path, model, dna.Dna().tokenizer, {"kind": "dna", "plan": plan, "torch": "2", "threads": 1})
+    card = {"kind": "dna", "plan": plan, "torch": "2", "python": "3", "device": "cpu", "threads": 1}
+    checkpoint.save(path, model, dna.Dna().tokenizer, card)
     return path
 
 
@@ -81,7 +83,7 @@ def test_every_question_has_its_row(result):
     assert "--lengths 1024,1536,2048 " in result.command
     for family in ("similar", "fresh"):
         assert [figures[f"{family}, memory, {n:,}"]["n"] for n in SMALL.lengths] == [16] * 3
-        assert figures[f"{family}, memory, 3,072"]["n"] == 32
+        assert figures[f"{family}, memory, 3,072"]["n"] == 64
         for control in ("memory off", "zero writes", "other tenant"):
             assert figures[f"{family}, {control}, 1,536"]["n"] == 16
             assert f"{family}, {control}, 2,048" not in figures

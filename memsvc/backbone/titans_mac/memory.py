@@ -17,7 +17,7 @@ from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
 from memsvc.backbone.titans_mac.convolution import ShortConvolution
 from memsvc.backbone.titans_mac.mlp import Weights
 from memsvc.backbone.titans_mac.state import MemoryState
-from memsvc.backbone.titans_mac.step import Gradients, Learnt, Rates, learn, read, stack, surprise
+from memsvc.backbone.titans_mac.step import Gradients, Learnt, Rates, learn, read, surprise
 
 _THETA, _ETA, _ALPHA, _GATE = range(4)
 _BIASES = (1.0, -1.5, -9.0, 3.0)
@@ -82,6 +82,7 @@ class ContextMemory(nn.Module):
         rates = self.rates(x)
         learnt, weights = Learnt(state.delta, state.momentum, state.inverse), self._weights(state.delta)
         readouts, writes, logits = [], [], []
+        own = False
         for start in range(0, x.shape[1], self.chunk):
             part = slice(start, start + self.chunk)
             readout, gradients = read(weights, queries[:, start : start + self.chunk + 1], values[:, part])
@@ -90,9 +91,9 @@ class ContextMemory(nn.Module):
             write = self._gate(logit) if learning else torch.zeros_like(logit)
             logits.append(logit)
             writes.append(write)
-            changed = self._learn(learnt, gradients, self._rates(rates[:, part], write))
-            if changed is not learnt:
-                learnt, weights = changed, self._weights(changed.delta)
+            changed = self._learn(learnt, gradients, self._rates(rates[:, part], write), own=own)
+            if changed is not None:
+                learnt, weights, own = changed, self._weights(changed.delta), True
         output = rms_norm(torch.cat(readouts, 1), (self.config.value,), self.gain, eps=1e-4)
         state = MemoryState(*learnt, inputs, queries[:, -1:])
         return Remembered(output, torch.cat(writes, 1), torch.cat(logits, 1), state)
@@ -128,7 +129,8 @@ class ContextMemory(nn.Module):
             write=write,
         )
 
-    def _learn(self, state: Learnt, gradients: Gradients, rates: Rates) -> Learnt:
+    def _learn(self, state: Learnt, gradients: Gradients, rates: Rates, *, own: bool) -> Learnt | None:
+        """Return the state after a chunk, None where it is as before; what is `own` may be written to."""
         # Where every token writes a little, there is no telling which directions are taken.
         ridge = self.ridge.exp() if self.config.second_order and self.hard else None
         if torch.is_grad_enabled():
@@ -136,15 +138,16 @@ class ContextMemory(nn.Module):
         # A chunk without a token that writes leaves the state as it is, to the bit: most chunks cost no update. Rows
         # learn one at a time: a row's bits then do not depend on which others write.
         writing = rates.write.any(1).nonzero()[:, 0].tolist()
-        if not writing:
-            return state
-        rows = [state.row(i) for i in range(len(rates.write))]
-        for i in writing:
-            learnt = learn(rows[i], gradients.row(i), rates.row(i), self.config, ridge)
-            # What is not finite all the same is not taken (NUMERICS.md, Stability 4).
-            if all(bool(w.isfinite().all()) for w in learnt.tensors()):
-                rows[i] = learnt
-        return stack(rows)
+        found = {i: learn(state.row(i), gradients.row(i), rates.row(i), self.config, ridge) for i in writing}
+        # What is not finite all the same is not taken (NUMERICS.md, Stability 4).
+        taken = {i: row for i, row in found.items() if all(bool(w.isfinite().all()) for w in row.tensors())}
+        if not taken or len(rates.write) == 1:
+            return taken.get(0)
+        # P alone is megabytes a row: a pass copies all of them once, not with every chunk that writes.
+        changed = state if own else state.copy()
+        for i, row in taken.items():
+            changed.put(i, row)
+        return changed
 
 
 def initial_weights(config: ContextMemoryConfig, generator: torch.Generator | None = None) -> Weights:

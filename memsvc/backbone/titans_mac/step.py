@@ -8,7 +8,7 @@ reads and gives the gradients.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -70,15 +70,16 @@ class Learnt(NamedTuple):
         """Return all."""
         return [*self.delta, *self.momentum, self.inverse]
 
+    def put(self, at: int, row: "Learnt") -> None:
+        """Replace one row, in place."""
+        for ours, theirs in zip(self.tensors(), row.tensors(), strict=True):
+            ours[at, None] = theirs
 
-def stack(rows: Sequence[Learnt]) -> Learnt:
-    """Return the state of several rows."""
-    if len(rows) == 1:
-        return rows[0]
-    # One copy of each tensor: P alone is megabytes a row.
-    tensors = [torch.cat(parts) for parts in zip(*(row.tensors() for row in rows), strict=True)]
-    depth = len(rows[0].delta)
-    return Learnt(tuple(tensors[:depth]), tuple(tensors[depth:-1]), tensors[-1])
+    def copy(self) -> "Learnt":
+        """Return it in memory of its own."""
+        return Learnt(
+            tuple(w.clone() for w in self.delta), tuple(w.clone() for w in self.momentum), self.inverse.clone()
+        )
 
 
 def read(weights: Weights, queries: Tensor, values: Tensor) -> tuple[Tensor, Gradients]:
