@@ -8,6 +8,7 @@ import pytest
 from memsvc_client import Entry, MemoryClient
 
 from memsvc.backbone.titans_mac.shelf import SHIPPED
+from memsvc.train.dna import genome
 from tests.serving import Server
 
 WINDOW = 128
@@ -34,6 +35,12 @@ TOLD = {
         "Ben: What is the access code of Tamoru?\nAlice: It is",
         "48213",
         "\n".join(f"{'AB'[i % 2]}: {line}" for i, line in enumerate(MANUAL.split(". "))),
+    ),
+    "dna": Told(
+        "GATTACAGGCTTACACGTTGCACCATAAGCTTGCATTCAGTGCATG",
+        "GATTACAGGCTTACACGTTGCACCATAAGCTT",
+        "GCATTCAG",
+        genome("a tenant's", 30_000),
     ),
 }
 
