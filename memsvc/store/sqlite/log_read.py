@@ -172,7 +172,7 @@ def entries(
         "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = :no "
         "AND number = :number AND state != :forgotten AND seq <= :as_of AND (died IS NULL OR died > :as_of)"
     )
-    values = {"no": no, "forgotten": EntryState.FORGOTTEN, "as_of": _NOW if as_of is None else as_of}
+    values = _living(no, as_of)
     rows = (connection.execute(query, values | {"number": number}).fetchone() for number in numbers)
     return _entries(row for row in rows if row is not None)
 
@@ -222,12 +222,13 @@ def scan(
         "SELECT number, seq, commit_us, id, content_hash, data, learn, expire_us FROM stored WHERE tenant = :no "
         "AND number > :after AND state != :forgotten AND seq <= :as_of AND (died IS NULL OR died > :as_of) "
         "ORDER BY number LIMIT :limit",
-        {
-            **{"no": no, "after": after_number, "limit": limit},
-            **{"forgotten": EntryState.FORGOTTEN, "as_of": _NOW if as_of is None else as_of},
-        },
+        _living(no, as_of) | {"after": after_number, "limit": limit},
     )
     return _entries(rows.fetchall())
+
+
+def _living(no: int, as_of: int | None) -> dict[str, int]:
+    return {"no": no, "forgotten": EntryState.FORGOTTEN, "as_of": _NOW if as_of is None else as_of}
 
 
 def erasure(connection: sqlite3.Connection, operation: str) -> Erasure | None:
