@@ -13,13 +13,14 @@ import torch
 import typer
 
 from memsvc.backbone.titans_mac import checkpoint
-from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
+from memsvc.backbone.titans_mac.checkpoint import Loaded
+from memsvc.backbone.titans_mac.config import MAX_DEPTH, MIN_DEPTH, READOUTS, ContextMemoryConfig, MacConfig, Readout
 from memsvc.train import metrics
 from memsvc.train.dna import Dna
 from memsvc.train.gate import tighten
 from memsvc.train.prose import Prose
 from memsvc.train.source import Source
-from memsvc.train.stages import STAGES
+from memsvc.train.stages import FURTHER, STAGES
 from memsvc.train.trainer import METRICS, Trainer
 
 MODEL = "model.safetensors"
@@ -41,9 +42,16 @@ def train(
     scale: Annotated[float, typer.Option(min=0.0, help="So many times the steps of each stage.")] = 1.0,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
     hidden: Annotated[int, typer.Option(min=32, help="Width of the memory.")] = SHAPE.memory.hidden,
+    depth: Annotated[int, typer.Option(min=MIN_DEPTH, max=MAX_DEPTH, help="Layers of the memory.")] = MIN_DEPTH,
+    readout: Annotated[str, typer.Option(help=f"What reads the memory: {', '.join(READOUTS)}.")] = "both",
+    chunk: Annotated[int, typer.Option(min=8, help="Tokens of a chunk; half of the window.")] = SHAPE.chunk,
     momentum: Annotated[
         bool, typer.Option(help="Let the memory's steps carry on; the shipped models' do not.")
     ] = False,
+    on: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A trained model to go on from; its shape is kept."),
+    ] = None,
 ) -> None:
     """Train a model; write its file, its figures as lines of JSON, and its curves."""
     if kind not in SOURCES:
@@ -51,11 +59,15 @@ def train(
     torch.set_num_threads(threads)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source = SOURCES[kind]()
-    memory = replace(SHAPE.memory, hidden=hidden, momentum=momentum)
-    config = replace(SHAPE, vocabulary=source.tokenizer.get_vocab_size(), memory=memory)
-    stages = [stage.scaled(scale) for stage in STAGES[kind]]
+    start = None if on is None else _start(on, source)
+    if start is None:
+        memory = replace(SHAPE.memory, hidden=hidden, depth=depth, momentum=momentum, readout=_readout(readout))
+        config = replace(SHAPE, vocabulary=source.tokenizer.get_vocab_size(), chunk=chunk, memory=memory)
+    else:
+        config = start.model.config
+    stages = [stage.scaled(scale) for stage in (FURTHER if start else STAGES)[kind]]
     try:
-        trainer = Trainer(source, config, stages, seed=seed, folder=out, device=place)
+        trainer = Trainer(source, config, stages, seed=seed, folder=out, device=place, start=start)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="OUT") from error
     steps = sum(stage.steps for stage in stages)
@@ -72,6 +84,20 @@ def train(
     checkpoint.save(out / MODEL, model, source.tokenizer, card)
     metrics.plot(metrics.read(out / METRICS), out / "curves.svg")
     typer.echo(json.dumps({"model": str(out / MODEL), "sha256": checkpoint.load(out / MODEL).digest}))
+
+
+def _readout(name: str) -> Readout:
+    for each in READOUTS:
+        if each == name:
+            return each
+    raise typer.BadParameter(f"must be one of {', '.join(READOUTS)}", param_hint="--readout")
+
+
+def _start(path: Path, source: Source) -> Loaded:
+    loaded = checkpoint.load(path)
+    if loaded.tokenizer.to_str() != source.tokenizer.to_str():
+        raise typer.BadParameter(f"{path.name} was trained on other texts: its tokens are others", param_hint="--on")
+    return loaded
 
 
 def _name(device: torch.device) -> str:

@@ -24,6 +24,8 @@ class Stage:
     """On a gate that is not shut at ordinary tokens, or not open at values."""
     prose: float
     """Weight of ordinary tokens in the loss; answers have 1."""
+    ramp: int = 300
+    """Steps until the penalty is whole; 0 where the gate is learnt already."""
 
     def scaled(self, factor: float) -> "Stage":
         """Return it with so many times the steps, at least one."""
@@ -43,3 +45,12 @@ _STAGES = (
 
 STAGES: Mapping[str, tuple[Stage, ...]] = MappingProxyType(dict.fromkeys(("text", "dialogue", "dna"), _STAGES))
 """By kind of text."""
+
+# Short sequences for what is new in the facts, then long ones with many.
+_FURTHER = (
+    replace(_STAGES[-2], steps=200, rate=5e-4, ramp=0),
+    replace(_STAGES[-1], steps=100, rate=5e-4, ramp=0),
+)
+
+FURTHER: Mapping[str, tuple[Stage, ...]] = MappingProxyType(dict.fromkeys(("text", "dialogue", "dna"), _FURTHER))
+"""What a model that is trained already is trained on with, by kind of text."""

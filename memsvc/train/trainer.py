@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from memsvc.backbone.titans_mac.checkpoint import Loaded
 from memsvc.backbone.titans_mac.config import MacConfig
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.train import checkpoint
@@ -23,8 +24,8 @@ from memsvc.train.source import Source
 from memsvc.train.stages import Stage
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
-_WARM_UP, _RAMP = 50, 300
-"""Steps until the learning rate, and the penalty, is whole."""
+_WARM_UP = 50
+"""Steps until the learning rate is whole."""
 _BETAS, _DECAY, _CLIP = (0.9, 0.98), 0.01, 1.0
 
 
@@ -38,6 +39,7 @@ class Trainer:
         seed: of the initial weights and of all that is drawn.
         folder: for the checkpoint and the figures; what is there is gone on with.
         device: to compute on.
+        start: a trained model, whose weights are gone on from; its shape is `config`.
 
     Raises:
         ValueError: the folder holds a training that was asked for otherwise.
@@ -52,13 +54,19 @@ class Trainer:
         seed: int,
         folder: Path,
         device: torch.device,
+        start: Loaded | None = None,
     ) -> None:
         self.source, self.stages, self.seed, self.folder, self.device = source, tuple(stages), seed, folder, device
         plan = {"seed": seed, "config": config.to_json(), "stages": list(map(asdict, stages)), "source": source.name}
+        if start is not None:
+            plan["start"] = {"sha256": start.digest, "plan": start.card.get("plan")}
         self.plan: Mapping[str, Any] = json.loads(json.dumps(plan))
         self.progress = Progress(0, 0)
         torch.manual_seed(seed)
-        self.model = TitansMac(config).to(device)
+        self.model = TitansMac(config)
+        if start is not None:
+            self.model.load_state_dict(start.model.state_dict())
+        self.model = self.model.to(device)
         self._optimizer = self._fresh_optimizer()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
@@ -114,7 +122,7 @@ class Trainer:
         rate = stage.rate * min(1.0, (step + 1) / _WARM_UP) * (0.525 + 0.475 * math.cos(math.pi * step / stage.steps))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        penalty = stage.penalty * min(1.0, (step + 1) / _RAMP)
+        penalty = stage.penalty * min(1.0, (step + 1) / max(stage.ramp, 1))
         result = objective(self.model, self._batch(stage, rng, "training"), penalty=penalty)
         if not bool(result.loss.isfinite()):
             raise FloatingPointError(f"the loss of stage {index}, step {step} is not finite")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from memsvc.errors import InvalidArgumentError
 
@@ -15,6 +15,7 @@ it would show where one row ends and the next begins."""
 
 Gate = Literal["learned", "surprise", "open"]
 Readout = Literal["both", "kv", "residual"]
+READOUTS: tuple[Readout, ...] = get_args(Readout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ class ContextMemoryConfig:
             _check(f"memory.{name}", math.isfinite(value) and value > 0, "must be a number above 0")
         _check("memory.threshold", math.isfinite(self.threshold), "must be a number")
         _check("memory.gate", self.gate in {"learned", "surprise", "open"}, "must be learned, surprise or open")
-        _check("memory.readout", self.readout in {"both", "kv", "residual"}, "must be both, kv or residual")
+        _check("memory.readout", self.readout in READOUTS, "must be both, kv or residual")
 
     @property
     def remembered(self) -> int:
