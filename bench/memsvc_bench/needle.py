@@ -11,7 +11,7 @@ import torch
 
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.checkpoint import Loaded
-from memsvc_bench import markdown, needle_compute, needle_figures
+from memsvc_bench import markdown, needle_compute, needle_figures, needle_service
 from memsvc_bench.haystack import Kind
 from memsvc_bench.needle_facts import facts
 from memsvc_bench.needle_plan import FULL, SHIPPED, Scale, passes
@@ -52,6 +52,8 @@ def bench(
 
     Raises:
         FailedPreconditionError: there is no such model.
+        InvalidArgumentError: a server cannot call it as its file is called.
+        RuntimeError: the server did not start.
         ValueError: the model is of another kind; the folder holds another run; a haystack cannot be read; lengths or
             `beyond` do not fit.
     """
@@ -71,6 +73,7 @@ def bench(
     torch.set_num_threads(1)
     # First: while passes run, no time means anything.
     compute = _compute(task, loaded, scale)
+    service = needle_service.through(task, scale)
     asked = passes(preset, scale, loaded.model.config.memory, list(others), beyond)
     passed = run(task, asked, threads=threads)
     rows = needle_figures.merged({each: found.rows for each, found in passed.items()})
@@ -86,6 +89,7 @@ def bench(
         "haystack_sha256": hashlib.sha256(hay.numpy().tobytes()).hexdigest(),
         "haystack_tokens": len(hay),
         **needle_figures.curve(rows),
+        **service,
         **needle_figures.capacity(rows),
         **needle_figures.niah(rows),
         **needle_figures.ablations(rows),
@@ -94,6 +98,7 @@ def bench(
     }
     checks = [
         *needle_figures.checks(preset, rows, scale.many, scale.lengths[-1]),
+        *needle_service.checks(preset, rows, service, scale),
         *_compute_checks(compute),
     ]
     result = Result(
@@ -150,6 +155,7 @@ def _command(
     parts += [f"--haystack {file.name}"] if file else []
     parts += [f"--ablation {name}={path.name}" for name, path in others.items()]
     parts += [f"--beyond {beyond}"] if beyond else []
+    parts += [] if scale.tenants else ["--no-service"]
     parts += [f"--rows {scale.rows}"] if scale.rows != FULL.rows else []
     parts += [f"--device {device}"] if device != "cpu" else []
     return " ".join(parts)

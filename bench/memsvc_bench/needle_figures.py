@@ -14,7 +14,7 @@ Rows = dict[str, dict[str, Any]]
 _Z = 1.96
 CHANCE: Mapping[Kind, float] = {"text": 0.1, "dialogue": 0.1, "dna": 0.25}
 """Share of right tokens of who knows only that digits, or bases, follow."""
-_NEAR = 0.05
+NEAR = 0.05
 """How far from chance a control may be: digits of an answer are not equally likely."""
 
 
@@ -36,6 +36,12 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     middle = (share + square / 2) / (1 + square)
     reach = _Z * (share * (1 - share) / n + square / n / 4) ** 0.5 / (1 + square)
     return middle - reach, middle + reach
+
+
+def shares(exact: float, n: int) -> dict[str, Any]:
+    """Return a share of n answers as columns, with its bounds of 95 %."""
+    low, high = wilson(exact, n)
+    return {"n": n, "exact": exact, "at_least": low, "at_most": high}
 
 
 def merged(results: Results) -> dict[Key, NeedleRow]:
@@ -77,7 +83,7 @@ def curve(rows: Mapping[Key, NeedleRow]) -> Rows:
             found[label] = {
                 "length": row.length,
                 "depth": row.depth,
-                **_shares(row),
+                **shares(row.exact, row.n),
                 "digits": row.digits,
                 "gate_share": row.gate_share,
             }
@@ -95,7 +101,7 @@ def capacity(rows: Mapping[Key, NeedleRow]) -> Rows:
         f"{'' if key.model == SHIPPED else f'{key.model}, '}{key.needles} facts, {key.length:,}": {
             "facts": key.needles,
             "tokens": key.length,
-            **_shares(rows[key]),
+            **shares(rows[key].exact, rows[key].n),
             "gate_share": rows[key].gate_share,
         }
         for key in chosen
@@ -105,7 +111,7 @@ def capacity(rows: Mapping[Key, NeedleRow]) -> Rows:
 def niah(rows: Mapping[Key, NeedleRow]) -> Rows:
     """Return RULER's single needles by length."""
     return {
-        f"{key.family}, {key.length:,}": {"haystack": key.hay, **_shares(row), "tokens_right": row.digits}
+        f"{key.family}, {key.length:,}": {"haystack": key.hay, **shares(row.exact, row.n), "tokens_right": row.digits}
         for key, row in rows.items()
         if key.table == "s-niah"
     }
@@ -141,9 +147,4 @@ def checks(kind: Kind, rows: Mapping[Key, NeedleRow], many: int, longest: int) -
     yield Check.at_least(f"{many} facts, exact at {longest:,}", rows[full].exact, 0.9)
     for condition in CONDITIONS[1:]:
         digits = max(row.digits for key, row in rows.items() if key.table == "curve" and key.condition == condition)
-        yield Check.at_most(f"{condition}, share of right tokens", digits, CHANCE[kind] + _NEAR)
-
-
-def _shares(row: NeedleRow) -> dict[str, Any]:
-    low, high = wilson(row.exact, row.n)
-    return {"n": row.n, "exact": row.exact, "at_least": low, "at_most": high}
+        yield Check.at_most(f"{condition}, share of right tokens", digits, CHANCE[kind] + NEAR)

@@ -27,6 +27,8 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "with decay": {"decay": True},
         "first order": {"second_order": False},
         "second order": {"second_order": True},
+        "readout: keys and values alone": {"readout": "kv"},
+        "readout: residual alone": {"readout": "residual"},
     }
 )
 """Ablations of the trained model that need no training of their own; others are given as models."""
@@ -76,6 +78,8 @@ class Scale:
     """Streams up to the paper's lengths, and to `hard`."""
     niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
     ablations: int = 12
+    tenants: int = 25
+    """Of a server that are told facts and asked for them, at the last length up to `short`: two at least, or none."""
     rows: int = 5
     """The most streams of a pass; more are slower, as they do not fit the processor's caches."""
     beyond: int = 8
@@ -90,9 +94,13 @@ FULL = Scale()
 
 
 def switches(memory: ContextMemoryConfig) -> list[str]:
-    """Return the names of what a model can be switched to that it is not already."""
+    """Return the names of what a model can be switched to that it is not already, with the weights that it has."""
     own = asdict(memory)
-    return [name for name, changes in SWITCHES.items() if not changes.items() <= own.items()]
+    return [
+        name
+        for name, changes in SWITCHES.items()
+        if not changes.items() <= own.items() and ("readout" not in changes or memory.readout == "both")
+    ]
 
 
 def passes(kind: Kind, scale: Scale, memory: ContextMemoryConfig, models: Sequence[str], beyond: int = 0) -> list[Pass]:

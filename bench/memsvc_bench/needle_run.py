@@ -175,7 +175,8 @@ _hay = functools.lru_cache(maxsize=1)(haystack)
 
 
 def switched(model: TitansMac, changes: Mapping[str, Any]) -> TitansMac:
-    """Return the same weights in a model whose memory is configured otherwise."""
+    """Return the same weights in a model whose memory is configured otherwise; those that it has no place for go."""
     other = TitansMac(replace(model.config, memory=replace(model.config.memory, **changes)))
-    other.load_state_dict(model.state_dict())
+    weights = model.state_dict()
+    other.load_state_dict({name: weights[name] for name in other.state_dict()})
     return other.eval().requires_grad_(requires_grad=False)

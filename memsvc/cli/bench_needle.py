@@ -31,6 +31,7 @@ def needle(
     ] = None,
     ablation: Annotated[list[str] | None, typer.Option(help="Another trained model.", metavar="NAME=FILE")] = None,
     beyond: Annotated[int, typer.Option(min=0, help="A length past two million that a few streams go on to.")] = 0,
+    service: Annotated[bool, typer.Option(help="Ask a server's tenants, too.")] = True,
     rows: Annotated[int, typer.Option(min=1, help="Streams that are computed together, at most.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 2,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Computes the passes.")] = "cpu",
@@ -60,7 +61,7 @@ def needle(
             beyond=beyond,
             threads=threads,
             device=device,
-            scale=replace(FULL, lengths=asked, rows=rows),
+            scale=replace(FULL, lengths=asked, rows=rows, tenants=FULL.tenants if service else 0),
         ),
         as_json=as_json,
     )

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from memsvc_bench import markdown, needle, needle_card, needle_run
+from memsvc_bench import markdown, needle, needle_card, needle_run, needle_service
 from memsvc_bench.needle_figures import wilson
-from memsvc_bench.needle_plan import FULL, SWITCHES, Scale, passes, switches
+from memsvc_bench.needle_plan import FULL, SHIPPED, SWITCHES, Scale, passes, switches
 from typer.testing import CliRunner
 
 from memsvc.backbone.titans_mac import checkpoint
@@ -26,13 +26,15 @@ SMALL = Scale(
     capacity={1: (3, 2), 12: (2, 2)},
     many=12,
     ablations=2,
+    tenants=2,
     rows=2,
     histories=(256, 512, 768),
     rounds=1,
 )
 
 
-SWITCHED = ["gate: surprise alone", "gate: always open", "no momentum", "no decay", "first order"]
+READOUTS = ["readout: keys and values alone", "readout: residual alone"]
+SWITCHED = ["gate: surprise alone", "gate: always open", "no momentum", "no decay", "first order", *READOUTS]
 """Of a model that has all parts."""
 
 
@@ -68,8 +70,13 @@ def hay(folder):
     return path
 
 
-def measured(folder, model, hay, threads=1, **options):
-    return needle.bench("dna", folder / "run", model=model, file=hay, threads=threads, scale=SMALL, **options)
+def measured(folder, model, hay, threads=1, scale=SMALL, **options):
+    return needle.bench("dna", folder / "run", model=model, file=hay, threads=threads, scale=scale, **options)
+
+
+def again(folder, model, hay, **options):
+    """Measure what `result` has, in its folder."""
+    return measured(folder, model, hay, ablations={"wide": folder / "wide.safetensors"}, beyond=3_072, **options)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +115,33 @@ def test_a_model_that_knows_nothing_fails_its_checks_and_says_so(result, folder)
     assert "**no**" in (folder / "run" / "tables.md").read_text()
 
 
+def test_a_server_is_asked_beside_the_passes_once_in_a_run(result, folder, model, hay, monkeypatch):
+    for name in ("through the service", "through the service, other tenant"):
+        row = result.figures[f"{name}, 1,536"]
+        assert (row["tenants"], row["n"]) == (2, 16)
+        assert row["tokens"] >= 1_536
+    assert {check.name for check in result.checks if "through the service" in check.name} == {
+        "through the service, exact at 1,536",
+        "through the service, other tenant, share of right characters",
+    }
+    assert "--no-service" not in result.command
+    monkeypatch.setattr(needle_service, "served", None)
+    assert again(folder, model, hay).figures == result.figures
+    monkeypatch.setattr(needle_service, "served", lambda *_, **asked: asked)
+    task = needle_run.Task(folder=folder / "run", kind="dna", models={SHIPPED: model})
+    # Another length in the same folder is another question.
+    kept = (task.folder / "service.json").read_text()
+    assert needle_service.through(task, replace(SMALL, short=1_024)) == {"tenants": 2, "length": 1_024}
+    (task.folder / "service.json").write_text(kept)
+
+
+def test_without_tenants_no_server_is_started(result, folder, model, hay, monkeypatch):
+    monkeypatch.setattr(needle_service, "served", None)
+    alone = again(folder, model, hay, scale=replace(SMALL, tenants=0))
+    assert not any("service" in name for name in (*alone.figures, *(check.name for check in alone.checks)))
+    assert "--no-service" in alone.command
+
+
 def test_what_it_costs_is_measured(result):
     row = result.figures["haystack, 1 streams"]
     assert row["flops_per_token"] > row["flops_without_memory"] > 0
@@ -129,17 +163,15 @@ def test_a_run_that_was_broken_off_is_gone_on_with(result, folder, model, hay, m
     file.write_text("".join(lines[:-2]) + lines[-2][:40])
     computed, test = [], needle_run.needle_test
     monkeypatch.setattr(needle_run, "needle_test", lambda *given: computed.append(given) or test(*given))
-    again = measured(folder, model, hay, ablations={"wide": folder / "wide.safetensors"}, beyond=3_072)
+    assert again(folder, model, hay).figures == result.figures
     assert len(computed) == 2
-    assert again.figures == result.figures
     assert len(file.read_text().splitlines()) == len(lines)
 
 
 def test_another_process_finds_the_same(result, folder, model, hay):
     file = folder / "run" / "passes.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
-    again = measured(folder, model, hay, threads=2, ablations={"wide": folder / "wide.safetensors"}, beyond=3_072)
-    assert again.figures == result.figures
+    assert again(folder, model, hay, threads=2).figures == result.figures
 
 
 def test_a_folder_with_another_run_is_refused(result, folder, hay):
@@ -197,7 +229,19 @@ def test_the_full_run_asks_often_enough_at_the_last_length():
 def test_each_part_is_switched_to_what_the_model_has_not():
     assert switches(ContextMemoryConfig()) == SWITCHED
     bare = ContextMemoryConfig(gate="open", momentum=False, decay=False, second_order=False)
-    assert switches(bare) == ["gate: learned", "gate: surprise alone", "with momentum", "with decay", "second order"]
+    parts = ["gate: learned", "gate: surprise alone", "with momentum", "with decay", "second order"]
+    assert switches(bare) == [*parts, *READOUTS]
+
+
+@pytest.mark.parametrize(("readout", "entry"), [("kv", ["seen"]), ("residual", ["added"])])
+def test_a_readout_alone_has_the_trained_weights_of_where_it_goes_and_no_others(model, readout, entry):
+    trained = checkpoint.load(model).model
+    alone = needle_run.switched(trained, {"readout": readout})
+    weights = trained.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in alone.state_dict().items())
+    assert [name for name in alone.state_dict() if name.startswith("entry.")] == [f"entry.{n}.weight" for n in entry]
+    # Its other weights were never trained.
+    assert not set(READOUTS) & set(switches(alone.config.memory))
 
 
 @pytest.mark.parametrize(

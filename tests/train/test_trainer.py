@@ -1,11 +1,14 @@
 """A training learns, stops and goes on."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from memsvc.backbone.titans_mac.checkpoint import Loaded
 from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
+from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.train import metrics
 from memsvc.train.stages import Stage
 from memsvc.train.trainer import CHECKPOINT, METRICS, Trainer
@@ -16,8 +19,20 @@ SOFT = Stage(steps=3, rows=2, length=96, needles=(2,), rate=1e-3, hard=False, pe
 STAGES = (SOFT, Stage(steps=4, rows=2, length=128, needles=(2, 4), rate=1e-3, hard=True, penalty=0.1, prose=0.2))
 
 
-def trainer(folder, stages=STAGES, seed=0):
-    return Trainer(Toy(), CONFIG, stages, seed=seed, folder=folder, device=torch.device("cpu"))
+def trainer(folder, stages=STAGES, seed=0, start=None):
+    return Trainer(Toy(), CONFIG, stages, seed=seed, folder=folder, device=torch.device("cpu"), start=start)
+
+
+@pytest.fixture
+def start():
+    """A trained model of this shape, but for the training."""
+    torch.manual_seed(1)
+    return Loaded(TitansMac(CONFIG), Toy.tokenizer, {"plan": {"seed": 1}}, "0" * 64)
+
+
+def same(model, other):
+    weights = other.state_dict()
+    return all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
 def timeless(rows):
@@ -50,6 +65,30 @@ def test_a_finished_training_has_nothing_to_do(tmp_path):
     again = trainer(tmp_path)
     assert again.done
     assert not list(again.run(every=100))
+
+
+def test_a_training_on_a_model_begins_with_its_weights_and_is_resumed_with_its_own(start, tmp_path):
+    whole = trainer(tmp_path / "whole", start=start)
+    assert same(whole.model, start.model)
+    assert not same(trainer(tmp_path / "new").model, start.model)
+    list(whole.run(every=1))
+    cut = trainer(tmp_path / "cut", start=start).run(every=1)
+    next(cut)
+    cut.close()
+    resumed = trainer(tmp_path / "cut", start=start)
+    assert resumed.total == 1
+    list(resumed.run(every=1))
+    assert same(resumed.model, whole.model)
+    with pytest.raises(ValueError, match="another seed, model or schedule"):
+        trainer(tmp_path / "cut", start=start._replace(digest="1" * 64))
+
+
+def test_a_penalty_without_a_ramp_is_whole_from_the_first_step_on(tmp_path):
+    def loss(ramp):
+        stages = (replace(SOFT, steps=1, ramp=ramp),)
+        return next(trainer(tmp_path / str(ramp), stages).run(every=1))["loss"]
+
+    assert loss(0) == loss(1) > loss(300)
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"stages": (SOFT,)}])

@@ -1,0 +1,96 @@
+"""`memsvc-train`: the model has the shape that was asked for, or is a trained one that was gone on with."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+import typer
+from tokenizers import Tokenizer, models
+from typer.testing import CliRunner
+
+from memsvc.backbone.titans_mac import checkpoint
+from memsvc.train import cli
+from tests.train.test_trainer import CONFIG, SOFT, STAGES
+from tests.train.toy import Toy
+
+pytest.importorskip("matplotlib")
+
+FURTHER = (replace(SOFT, steps=2, ramp=0),)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "SOURCES", {"toy": Toy})
+        patch.setattr(cli, "SHAPE", CONFIG)
+        patch.setattr(cli, "STAGES", {"toy": STAGES})
+        patch.setattr(cli, "FURTHER", {"toy": FURTHER})
+        yield
+
+
+def run(out, *options):
+    app = typer.Typer()
+    app.command()(cli.train)
+    # The whole process's threads: other tests keep theirs.
+    given = ["toy", str(out), "--threads", str(torch.get_num_threads()), "--device", "cpu", *options]
+    return CliRunner().invoke(app, given)
+
+
+def trained(out, *options):
+    result = run(out, *options)
+    assert result.exit_code == 0, result.output
+    return checkpoint.load(out / cli.MODEL)
+
+
+def refused(out, option, *options):
+    result = run(out, *options)
+    assert result.exit_code == 2
+    assert option in result.output
+    assert not out.exists()
+    return " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    out = tmp_path_factory.mktemp("base")
+    trained(out, "--hidden", "64", "--chunk", "16")
+    return out / cli.MODEL
+
+
+def test_the_shape_is_the_one_that_was_asked_for(tmp_path):
+    loaded = trained(tmp_path, "--hidden", "64", "--depth", "3", "--readout", "kv", "--chunk", "8", "--momentum")
+    assert loaded.model.config.chunk == 8
+    memory = replace(CONFIG.memory, hidden=64, depth=3, readout="kv", momentum=True)
+    assert loaded.model.config.memory == memory
+    assert loaded.card["plan"]["stages"] == [asdict(stage) | {"needles": list(stage.needles)} for stage in STAGES]
+    assert "start" not in loaded.card["plan"]
+
+
+def test_a_trained_model_is_gone_on_from_in_its_own_shape_and_its_card_says_so(base, tmp_path):
+    start = checkpoint.load(base)
+    loaded = trained(tmp_path, "--on", str(base), "--hidden", "32", "--chunk", "8")
+    assert loaded.model.config == start.model.config
+    assert loaded.card["plan"]["start"] == {"sha256": start.digest, "plan": start.card["plan"]}
+    assert loaded.card["plan"]["stages"] == [asdict(stage) | {"needles": list(stage.needles)} for stage in FURTHER]
+    assert loaded.digest != start.digest
+
+
+def test_a_training_from_nothing_is_not_gone_on_with_from_a_model(base):
+    result = run(base.parent, "--on", str(base))
+    assert result.exit_code == 2
+    assert "holds a training with another seed" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_model_with_other_tokens_is_refused(base, tmp_path):
+    start = checkpoint.load(base)
+    other = tmp_path / "other.safetensors"
+    checkpoint.save(other, start.model, Tokenizer(models.WordLevel({"A": 0}, unk_token="A")), start.card)
+    said = refused(tmp_path / "out", "--on", "--on", str(other))
+    assert "other.safetensors was trained on other texts" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--readout", "none"), ("--depth", "1"), ("--depth", "13"), ("--chunk", "7")]
+)
+def test_a_shape_that_there_is_not_is_refused(option, value, tmp_path):
+    refused(tmp_path / "out", option, option, value)
