@@ -33,7 +33,7 @@ _KEPT = "service.json"
 _THREADS = 1
 """Of the server; its client has the other core."""
 _ENTRY, _GAP = 2_000, 100
-"""Characters of an entry of haystack, and of one between two facts, at least."""
+"""Characters of an entry of haystack, and of one before a fact, at least, but for the last."""
 _OWN = "through the service"
 _ALONE, _OTHERS = f"{_OWN}, no blank after the question", f"{_OWN}, other tenant"
 _SHARE = 0.9
@@ -65,6 +65,7 @@ def through(task: Task, scale: Scale) -> Rows:
         scale: how many tenants, and how long what they are told is.
 
     Raises:
+        InvalidArgumentError: a server cannot call the model as its file is called.
         RuntimeError: the server did not start.
     """
     if not scale.tenants:
@@ -91,6 +92,8 @@ def served(path: Path, kind: Kind, hay: Tensor, *, tenants: int, length: int) ->
         length: tokens that each is told, at least.
 
     Raises:
+        FailedPreconditionError: there is no such model.
+        InvalidArgumentError: a server cannot call it as its file is called.
         RuntimeError: the server did not start.
     """
     shelf = Shelf(str(path))
@@ -98,6 +101,7 @@ def served(path: Path, kind: Kind, hay: Tensor, *, tenants: int, length: int) ->
     draw = facts(kind, "similar", model.tokenizer)
     people = [_tenant(model, draw(rng, NEEDLES), hay, rng.randrange(len(hay)), length) for _ in range(tenants)]
     asked: dict[str, list[_Asked]] = {_OWN: [], _ALONE: [], _OTHERS: []}
+    # Recall has no part in it: any encoder will do.
     options = ["--encoder", "kmer", "--threads", str(_THREADS), "--backbone", f"titans-mac:{path}"]
     with (
         TemporaryDirectory() as scratch,

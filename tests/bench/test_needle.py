@@ -1,6 +1,7 @@
 """The short form of the needle benchmark, on a model without training."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -135,9 +136,12 @@ def test_a_server_is_asked_beside_the_passes_once_in_a_run(result, folder, model
     (task.folder / "service.json").write_text(kept)
 
 
-def test_without_tenants_no_server_is_started(result, folder, model, hay, monkeypatch):
+def test_without_tenants_no_server_is_started(result, folder, model, hay, monkeypatch, tmp_path):
+    (tmp_path / "wide.safetensors").symlink_to(folder / "wide.safetensors")
+    shutil.copytree(folder / "run", tmp_path / "run")
+    (tmp_path / "run" / "service.json").unlink()
     monkeypatch.setattr(needle_service, "served", None)
-    alone = again(folder, model, hay, scale=replace(SMALL, tenants=0))
+    alone = again(tmp_path, model, hay, scale=replace(SMALL, tenants=0))
     assert not any("service" in name for name in (*alone.figures, *(check.name for check in alone.checks)))
     assert "--no-service" in alone.command
 
