@@ -1,18 +1,16 @@
 """Rows of vectors that only grow, and their products with a query."""
 
-import mmap
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from memsvc.recall.codes import Codes
+from memsvc.recall.pages import Pages, own
 
 _BLOCK_BYTES = 3 << 20
 EXACT_ROWS = 8_192
 """Up to so many rows all products are exact. Of more they are those of codes, which are read in a quarter of the time;
 `exact` tells what the best of them come to."""
-_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 class Vectors:
@@ -21,7 +19,7 @@ class Vectors:
     Bits of a matrix product depend on its shape (NUMERICS.md, Determinism). A row is always multiplied in the same
     place of a block of the same shape, so its products do not depend on how many rows there are.
 
-    Where there are many, there are codes of all of them beside.
+    Where there are many, there are codes of all of them beside, and the rows themselves may lie in a file (pages.py).
     """
 
     def __init__(self, dim: int) -> None:
@@ -30,7 +28,7 @@ class Vectors:
         self._rows = 1 << max(6, (_BLOCK_BYTES // (4 * dim)).bit_length() - 1)
         self._blocks: list[NDArray[np.float32]] = []
         self._size = 0
-        self._codes = Codes(dim)
+        self._codes, self._pages = Codes(dim), Pages()
 
     def __len__(self) -> int:
         return self._size
@@ -46,10 +44,10 @@ class Vectors:
         while done < len(rows):
             at = self._size % self._rows
             if at == 0:
-                # Pages of a private map cost no memory until they are written; an allocator may hand out used ones, and
-                # of a shared map even those that are only read take some.
-                pages = mmap.mmap(-1, self._rows * self.dim * 4, **_PRIVATE)
-                self._blocks.append(np.frombuffer(pages, np.float32).reshape(self._rows, self.dim))
+                size = self._rows * self.dim * 4
+                # Of many rows only the codes are read by every query.
+                room = own(size) if self.are_exact(self._size + 1) else self._pages.block(size)
+                self._blocks.append(np.frombuffer(room, np.float32).reshape(self._rows, self.dim))
             part = rows[done : done + self._rows - at]
             self._blocks[-1][at : at + len(part)] = part
             self._size += len(part)
