@@ -4,6 +4,7 @@ Nothing is recalled for a question, so that the context memory alone can answer 
 value is given with the question: it says that a value follows. What is found without it is another row.
 """
 
+import fcntl
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -100,22 +101,15 @@ def served(path: Path, kind: Kind, hay: Tensor, *, tenants: int, length: int) ->
     model, rng = shelf.find(shelf.first), random.Random("service")  # a seed, no secret
     draw = facts(kind, "similar", model.tokenizer)
     people = [_tenant(model, draw(rng, NEEDLES), hay, rng.randrange(len(hay)), length) for _ in range(tenants)]
-    asked: dict[str, list[_Asked]] = {_OWN: [], _ALONE: [], _OTHERS: []}
-    # Recall has no part in it: any encoder will do.
-    options = ["--encoder", "kmer", "--threads", str(_THREADS), "--backbone", f"titans-mac:{path}"]
-    with (
-        TemporaryDirectory() as scratch,
-        ServerProcess(Path(scratch) / "data", options) as server,
-        MemoryClient(server.target) as client,
-    ):
-        for i, tenant in enumerate(told(people, "service")):
-            client.create_tenant(str(i), context_memory=model.identity)
-            load.ingest(client, str(i), tenant.entries)
-        for i, tenant in enumerate(people):
-            asked[_OWN] += _ask(client, str(i), model, tenant.facts)
-            asked[_ALONE] += _ask(client, str(i), model, [fact._replace(free=0) for fact in tenant.facts if fact.free])
-            asked[_OTHERS] += _ask(client, str(i), model, people[i - 1].facts)
-        server.stop()
+    with TemporaryDirectory() as scratch, (Path(scratch) / "held").open("w") as held:
+        # The server ends with this process, however that ends.
+        fcntl.flock(held, fcntl.LOCK_SH)
+        # Recall has no part in it: any encoder will do.
+        options = ["--encoder", "kmer", "--threads", str(_THREADS), "--backbone", f"titans-mac:{path}"]
+        options += ["--while-held", held.name]
+        with ServerProcess(Path(scratch) / "data", options) as server, MemoryClient(server.target) as client:
+            asked = _answers(client, model, people)
+            server.stop()
     size = {"tenants": tenants, "tokens": min(tenant.tokens for tenant in people)}
     return {_label(name, length): size | _row(answers) for name, answers in asked.items() if answers}
 
@@ -140,6 +134,18 @@ def checks(kind: Kind, rows: Mapping[Key, NeedleRow], found: Rows, scale: Scale)
 
 def _length(scale: Scale) -> int:
     return max(length for length in scale.lengths if length <= scale.short)
+
+
+def _answers(client: MemoryClient, model: ContextModel, people: Sequence[_Tenant]) -> dict[str, list[_Asked]]:
+    for i, tenant in enumerate(told(people, "service")):
+        client.create_tenant(str(i), context_memory=model.identity)
+        load.ingest(client, str(i), tenant.entries)
+    asked: dict[str, list[_Asked]] = {_OWN: [], _ALONE: [], _OTHERS: []}
+    for i, tenant in enumerate(people):
+        asked[_OWN] += _ask(client, str(i), model, tenant.facts)
+        asked[_ALONE] += _ask(client, str(i), model, [fact._replace(free=0) for fact in tenant.facts if fact.free])
+        asked[_OTHERS] += _ask(client, str(i), model, people[i - 1].facts)
+    return asked
 
 
 def _label(name: str, length: int) -> str:

@@ -1,6 +1,10 @@
 """The needle test through the service: a server finds what a shipped model was told, and nothing of a neighbour's."""
 
+import os
 import pydoc_data.topics
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,6 +16,7 @@ from memsvc_bench.needle_plan import FULL, NEEDLES, SHIPPED
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.errors import InvalidArgumentError
 from memsvc.train.needle import NeedleRow
+from tests.bench.test_needle_run import DEADLINE_S, runs
 
 LENGTH = 2_048
 MODEL = needle.MODELS / "text.safetensors"
@@ -40,6 +45,36 @@ def test_a_tenant_finds_its_own_facts_and_no_other_tenants(found):
     assert 0 < alone["exact"] < own["exact"]
     assert others["exact"] == 0
     assert others["right"] < 0.3
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import torch
+from memsvc_bench import needle_service
+
+class Server(needle_service.ServerProcess):
+    def start(self):
+        super().start()
+        print(self.pid, flush=True)
+        time.sleep(600)
+
+needle_service.ServerProcess = Server
+needle_service.served(Path(sys.argv[1]), "text", torch.arange(256, dtype=torch.int32), tenants=2, length=256)
+"""
+
+
+def test_the_server_ends_with_the_run_that_is_killed(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(MODEL)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        server = int(run.stdout.readline())
+        assert runs(server)
+        run.kill()
+    end = time.monotonic() + DEADLINE_S
+    while runs(server):
+        assert time.monotonic() < end, "the server outlives its run"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("direct", "holds"), [(1.0, False), (0.5, True)])
