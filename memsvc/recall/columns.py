@@ -1,15 +1,10 @@
-"""Storage that only grows: typed columns, rows of vectors, and names with numbers."""
+"""Storage that only grows: typed columns, and names with numbers."""
 
-import mmap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import DTypeLike, NDArray
-
-_BLOCK_BYTES = 3 << 20
-_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 class Column:
@@ -75,74 +70,6 @@ class Offsets:
     def counts(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return how many items each of the entries start to stop has."""
         return np.diff(self.starts[start : stop + 1]).astype(np.int32)
-
-
-class Vectors:
-    """Rows of float32 [n, dim] in blocks of one fixed shape.
-
-    Bits of a matrix product depend on its shape (NUMERICS.md, Determinism). A row is always multiplied in the same
-    place of a block of the same shape, so its products do not depend on how many rows there are.
-    """
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-        # A power of two, 3 MiB at most: the product runs at the speed of memory, and a small tenant waits little.
-        self._rows = 1 << max(6, (_BLOCK_BYTES // (4 * dim)).bit_length() - 1)
-        self._blocks: list[NDArray[np.float32]] = []
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the rows so far: the rest of a block has no memory behind it."""
-        return self._size * self.dim * 4
-
-    def extend(self, rows: NDArray[np.float32]) -> None:
-        """Append rows [m, dim]."""
-        done = 0
-        while done < len(rows):
-            at = self._size % self._rows
-            if at == 0:
-                # Pages of a private map cost no memory until they are written; an allocator may hand out used ones, and
-                # of a shared map even those that are only read take some.
-                pages = mmap.mmap(-1, self._rows * self.dim * 4, **_PRIVATE)
-                self._blocks.append(np.frombuffer(pages, np.float32).reshape(self._rows, self.dim))
-            part = rows[done : done + self._rows - at]
-            self._blocks[-1][at : at + len(part)] = part
-            self._size += len(part)
-            done += len(part)
-
-    def slice(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return a copy of rows start to stop."""
-        out = np.empty((stop - start, self.dim), np.float32)
-        at = start
-        while at < stop:
-            block, first = divmod(at, self._rows)
-            part = self._blocks[block][first : first + stop - at]
-            out[at - start : at - start + len(part)] = part
-            at += len(part)
-        return out
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return copies of some rows, in the order asked."""
-        out = np.empty((len(rows), self.dim), np.float32)
-        block, at = np.divmod(rows, self._rows)
-        for i in np.unique(block):
-            out[block == i] = self._blocks[i][at[block == i]]
-        return out
-
-    def products(self, queries: NDArray[np.float32], count: int) -> NDArray[np.float64]:
-        """Return the products of the first `count` rows with queries [q, dim], as [q, count]."""
-        out = np.empty((len(queries), count))
-        # Few queries on the left: with them on the right the product takes three times as long.
-        q = torch.from_numpy(np.ascontiguousarray(queries, np.float32))
-        with torch.inference_mode():
-            for i, start in enumerate(range(0, count, self._rows)):
-                stop = min(start + self._rows, count)
-                out[:, start:stop] = (q @ torch.from_numpy(self._blocks[i]).T)[:, : stop - start].numpy()
-        return out
 
 
 class Names:

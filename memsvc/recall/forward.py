@@ -3,7 +3,8 @@
 Bits of a matrix product depend on its shape (NUMERICS.md, Determinism). Two ways fix the shape:
 
 - *Packed*: sequences lie end to end in a block of a fixed number of tokens, and each attends to itself alone. Nothing
-  is padded but the end of a block. It needs a model that takes positions and an attention function.
+  is padded but the end of a block. BERT's layers are computed here (bert.py), other models' by the library, where they
+  take positions and an attention function.
 - *Padded*: each sequence is padded to a rung of a ladder of lengths, and rungs are computed apart. It works for every
   model.
 
@@ -12,7 +13,7 @@ Both are checked on the model and the processor at hand before they are used.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby, pairwise
+from itertools import chain, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from memsvc.recall.bert import Bert
+from memsvc.recall.packed import attend
 from memsvc.recall.passages import RUNG
 
 Ids = NDArray[np.int32]
@@ -40,6 +43,10 @@ FIXED_ROWS = 8
 """Sequences in every padded forward pass where a row's bits depend on how many there are."""
 ALIKE = 0.99
 """Least cosine between what the packed and the plain model make of a token: they differ by rounding alone."""
+
+
+Pass = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+"""From ids and positions, [tokens], and the borders of sequences, to the last hidden state, [tokens, d]."""
 
 
 class Forward(Protocol):
@@ -61,7 +68,7 @@ def choose(model: Any, pad: int, window: int) -> Forward:
     """Return the best way that works for a model on this processor.
 
     Args:
-        model: of Hugging Face, in evaluation mode. It is changed: from now on it is computed in this way.
+        model: of Hugging Face, in evaluation mode. It may be changed: from now on it is computed in this way.
         pad: the token to pad with.
         window: the longest sequence.
     """
@@ -69,16 +76,15 @@ def choose(model: Any, pad: int, window: int) -> Forward:
     lengths = (window, 1, RUNG, window // 2, RUNG, RUNG + 3, window // 3 + 1, RUNG)
     samples = [sample(i, length) for i, length in enumerate(lengths)]
     plain = [padded.alone(s) for s in samples]
-    try:
-        model.set_attn_implementation(_PACKED)
-        packed = Packed(model, pad, window)
-        if packed.works(samples, plain):
-            return packed
+    for make in (Bert, _library):
+        try:
+            packed = Packed(make(model), pad, window)
+            if packed.works(samples, plain):
+                return packed
+        except (AttributeError, TypeError, ValueError, RuntimeError, KeyError, IndexError):
+            continue  # a model that does not take what this way needs
+    if hasattr(model, "set_attn_implementation"):
         model.set_attn_implementation("sdpa")
-    except (AttributeError, TypeError, ValueError, RuntimeError, KeyError, IndexError):
-        # A model that does not take what packing needs.
-        if hasattr(model, "set_attn_implementation"):
-            model.set_attn_implementation("sdpa")
     padded.find_rows()
     return padded
 
@@ -86,9 +92,9 @@ def choose(model: Any, pad: int, window: int) -> Forward:
 class Packed:
     """Sequences end to end in blocks."""
 
-    def __init__(self, model: Any, pad: int, window: int) -> None:
+    def __init__(self, compute: Pass, pad: int, window: int) -> None:
         self.kind = f"packed {REFERENCE_BLOCK}"
-        self._model, self._pad, self._window = model, pad, window
+        self._pass, self._pad, self._window = compute, pad, window
         self._reference = max(REFERENCE_BLOCK, window)
         self._same = {self._reference: True}
 
@@ -141,17 +147,14 @@ class Packed:
         return self._same[block]
 
     def _compute(self, sequences: Sequence[Ids], block: int) -> list[Hidden]:
-        ids, positions = np.full((1, block), self._pad, np.int64), np.zeros((1, block), np.int64)
+        ids, positions = np.full(block, self._pad, np.int64), np.zeros(block, np.int64)
         borders = [0]
         for sequence in sequences:
             at, end = borders[-1], borders[-1] + len(sequence)
-            ids[0, at:end], positions[0, at:end] = sequence, np.arange(len(sequence))
+            ids[at:end], positions[at:end] = sequence, np.arange(len(sequence))
             borders.append(end)
         with torch.inference_mode():
-            output = self._model(
-                input_ids=torch.from_numpy(ids), position_ids=torch.from_numpy(positions), cu_seq_lens_q=borders
-            )
-            hidden: Hidden = output.last_hidden_state[0].float().numpy()
+            hidden: Hidden = self._pass(torch.from_numpy(ids), torch.from_numpy(positions), borders).float().numpy()
         return [hidden[at:end] for at, end in pairwise(borders)]
 
 
@@ -218,7 +221,19 @@ def _norm(rows: Hidden) -> Hidden:
     return norms
 
 
-def _attend_packed(
+def _library(model: Any) -> Pass:
+    """Return any model's pass, by the library's modules. The model attends within sequences from now on."""
+    model.set_attn_implementation(_PACKED)
+
+    def compute(ids: Tensor, positions: Tensor, borders: Sequence[int]) -> Tensor:
+        output = model(input_ids=ids[None], position_ids=positions[None], cu_seq_lens_q=borders)
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
+
+    return compute
+
+
+def _attend_by_library(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -229,27 +244,9 @@ def _attend_packed(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of each sequence to itself; [1, heads, tokens, width] each. What lies behind the last is 0."""
-    heads = query.shape[1] // key.shape[1]
-    out = query.new_zeros(1, query.shape[2], *query.shape[1::2])
-    attend: Callable[..., Tensor] = torch.nn.functional.scaled_dot_product_attention
     causal = bool(getattr(module, "is_causal", False))
-    for at, end, length in _runs(cu_seq_lens_q):
-        # [sequences, heads, length, width], without a copy: as many of one length as stand together in one call.
-        q, k, v = (
-            t[0, :, at:end].view(t.shape[1], -1, length, t.shape[3]).transpose(0, 1) for t in (query, key, value)
-        )
-        mixed = attend(q, k, v, scale=scaling, is_causal=causal, enable_gqa=heads > 1)
-        out[0, at:end] = mixed.transpose(1, 2).flatten(0, 1)
-    return out, None
-
-
-def _runs(borders: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield start, end and length of each run of sequences of one length."""
-    for length, run in groupby(pairwise(borders), lambda pair: pair[1] - pair[0]):
-        pairs = list(run)
-        yield pairs[0][0], pairs[-1][1], length
+    return attend(query[0], key[0], value[0], cu_seq_lens_q, scale=scaling, causal=causal)[None], None
 
 
 _PACKED = "memsvc_packed"
-ALL_ATTENTION_FUNCTIONS.register(_PACKED, _attend_packed)
+ALL_ATTENTION_FUNCTIONS.register(_PACKED, _attend_by_library)

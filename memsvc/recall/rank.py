@@ -1,6 +1,7 @@
 """From a query to ranked entries: dense and lexical signals, and the context of a session (DESIGN.md, Recall)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsvc.errors import InvalidArgumentError
+from memsvc.recall.codes import CODE_ERROR
 from memsvc.recall.cut import Cut
 from memsvc.recall.filter import Filter
 from memsvc.recall.index import Index
@@ -16,6 +18,8 @@ from memsvc.recall.words import query_terms
 
 MOST_ALSO = 100
 """Other entries with a hit's text that are named with it, the newest ones."""
+NEAR = 100
+"""Entries beside the k best that are scored exactly where the others' scores are those of codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,11 @@ class Query(NamedTuple):
     surprise: NDArray[np.float32]
     """What the memory does not expect of it: (I - M) on `pooled`, normalised."""
 
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """[2, d]: in surprise space, and as it is."""
+        return np.stack([self.surprise, self.pooled])
+
 
 class Ranked(NamedTuple):
     """A hit. The four weighted parts sum to the score."""
@@ -75,6 +84,13 @@ class Ranked(NamedTuple):
     """The numbers of other entries found that share the text, ascending; the newest MOST_ALSO of them."""
 
 
+class _Moments(NamedTuple):
+    """What makes a z-score of a product, weighted."""
+
+    mean: float
+    factor: float
+
+
 class _Scores(NamedTuple):
     """Weighted parts of the first n entries, [n] each; and the dense score of their texts' passages, [p]."""
 
@@ -83,6 +99,8 @@ class _Scores(NamedTuple):
     lexical: NDArray[np.float64]
     context: NDArray[np.float64]
     passages: NDArray[np.float64]
+    moments: tuple[_Moments, ...]
+    """Of surprise and of cosine; none where both are off."""
 
 
 def rank(
@@ -107,7 +125,13 @@ def rank(
     score = parts.surprise + parts.cosine + parts.lexical + parts.context
     selected = np.ones(cut.size, bool) if filter is None else index.select(filter, cut.size)
     found = np.flatnonzero(selected if cut.live is None else selected & cut.live)
-    best = _best(score, found if cut.text is None else _best_of_each(score, found, cut.text), k)
+    distinct = found if cut.text is None else _best_of_each(score, found, cut.text)
+    if len(found) and parts.moments and not index.texts.are_exact(cut.texts):
+        distinct = np.sort(_best(score, distinct, k + NEAR))
+        _refine(index, query, parts, distinct, cut)
+        near = [part[distinct] for part in (parts.surprise, parts.cosine, parts.lexical, parts.context)]
+        score[distinct] = np.sum(near, 0)
+    best = _best(score, distinct, k)
     also = [()] * len(best) if cut.text is None else _others(best, found, cut.text)
     return [
         Ranked(
@@ -127,12 +151,16 @@ def rank(
 def _score(index: Index, query: Query, config: RankConfig, cut: Cut) -> _Scores:
     surprise = cosine = lexical = np.zeros(cut.texts)
     passages = np.zeros(index.passages)
+    moments: tuple[_Moments, ...] = ()
     if config.surprise or config.cosine:
         # Both products in one pass: they take as long as reading the vectors does.
-        products = index.texts.products(np.stack([query.surprise, query.pooled]), cut.texts)
-        surprise, surprise_passages = _dense(index, products[0], config.surprise, cut)
-        cosine, cosine_passages = _dense(index, products[1], config.cosine, cut)
-        passages = surprise_passages + cosine_passages
+        products = index.texts.products(query.vectors, cut.texts)
+        bests = [index.texts.best(product, cut.texts) for product in products]
+        weights = (config.surprise, config.cosine)
+        exact = index.texts.are_exact(cut.texts)
+        moments = tuple(_weighted(best, weight, cut, exact=exact) for best, weight in zip(bests, weights, strict=True))
+        surprise, cosine = ((best - m.mean) * m.factor for best, m in zip(bests, moments, strict=True))
+        passages = _passages(products, moments)
     if config.lexical:
         words = index.texts.lexical.scores(query_terms(query.text), cut.texts, cut.live_texts)
         lexical = config.lexical * standardise(words, cut.live_texts)
@@ -145,15 +173,29 @@ def _score(index: Index, query: Query, config: RankConfig, cut: Cut) -> _Scores:
         context = context[cut.places.head]
     if config.session:
         context += config.session * best_mean(own, index.sessions.session[: cut.size], config.session_top, counts)
-    return _Scores(surprise, cosine, lexical, context, passages)
+    return _Scores(surprise, cosine, lexical, context, passages, moments)
 
 
-def _dense(
-    index: Index, products: NDArray[np.float64], weight: float, cut: Cut
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    best = index.texts.best(products, cut.texts)
+def _weighted(best: NDArray[np.float64], weight: float, cut: Cut, *, exact: bool) -> _Moments:
     mean, scale = _moments(best, cut.live_texts)
-    return (best - mean) * (weight / scale), products * (weight / scale)
+    # Where products differ by less than the error of codes, they say nothing.
+    return _Moments(mean, weight / (scale if exact else max(scale, CODE_ERROR)))
+
+
+def _passages(products: NDArray[np.float64], moments: Sequence[_Moments]) -> NDArray[np.float64]:
+    """Return the dense score of passages, [p], from their products [2, p]; up to what is the same for all."""
+    surprise, cosine = moments
+    scores: NDArray[np.float64] = products[0] * surprise.factor + products[1] * cosine.factor
+    return scores
+
+
+def _refine(index: Index, query: Query, parts: _Scores, entries: NDArray[np.int64], cut: Cut) -> None:
+    """Put what vectors come to in the place of what their codes do, for some entries and their passages."""
+    rows, starts = index.texts.rows(entries if cut.text is None else cut.text[entries])
+    products = index.texts.vectors.exact(query.vectors, rows)
+    for part, product, m in zip((parts.surprise, parts.cosine), products, parts.moments, strict=True):
+        part[entries] = (np.maximum.reduceat(product, starts) - m.mean) * m.factor
+    parts.passages[rows] = _passages(products, parts.moments)
 
 
 def standardise(scores: NDArray[np.float64], live: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from memsvc.recall.columns import Column, Offsets, Vectors
+from memsvc.recall.columns import Column, Offsets
 from memsvc.recall.lexical import Lexical
+from memsvc.recall.vectors import Vectors
 
 
 class Texts:
@@ -51,6 +52,17 @@ class Texts:
     def products(self, queries: NDArray[np.float32], count: int) -> NDArray[np.float64]:
         """Return the products of queries [q, d] with all passages of the first `count` texts, as [q, p]."""
         return self.vectors.products(queries, int(self.starts[count]))
+
+    def are_exact(self, count: int) -> bool:
+        """Whether the products of the first `count` texts are exact."""
+        return self.vectors.are_exact(int(self.starts[count]))
+
+    def rows(self, texts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the passages of texts, one text's after the other's, and where each text's begin among them."""
+        first = self.starts[texts]
+        counts = self.starts[texts + 1] - first
+        starts = np.cumsum(counts) - counts
+        return np.repeat(first - starts, counts) + np.arange(counts.sum()), starts
 
     def best(self, passage_scores: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         """Return each text's best passage's score, [count], from passage scores [p]."""

@@ -17,6 +17,7 @@ from memsvc import failpoints, limits
 from memsvc.auth.keyring import KeyRing
 from memsvc.engine import heap
 from memsvc.engine.engine import Engine
+from memsvc.recall import pages
 from memsvc.server import addresses, listener, logs, users
 from memsvc.server.answering import answering
 from memsvc.server.audit import Audit
@@ -82,6 +83,7 @@ def run(settings: Settings) -> None:
     if settings.open_sides:
         log.warning("whoever reaches the port is served", host=settings.host, without=settings.open_sides)
     heap.prepare()
+    pages.folder = None if settings.store.get_secret_value() else settings.data
     sys.setswitchinterval(SWITCH_S)
     asyncio.run(serve(settings))
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsvc.memory.config import MemoryConfig
-from memsvc.recall.columns import Column, Vectors
+from memsvc.recall.columns import Column
+from memsvc.recall.vectors import Vectors
 from memsvc.tenant.chunk import Chunk, Floats, Replay
 
 

@@ -4,7 +4,6 @@
 no speaker. `similar` has training's forms, new keys, and the length that training sees most.
 """
 
-import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -176,30 +175,13 @@ class DnaFamily:
     """Whether its keys are those that training may not see."""
 
 
-_SIMILAR_SPACERS = ("CCTAGG", "AAGCTT", "GGTACC", "TCTAGA", "CAGCTG", "GTCGAC", "ACTAGT", "CTGCAG")
-_TEST_SPACERS = ("GAATTC", "GCATGC")
-_KEPT_SPACERS = (*_TEST_SPACERS, "CCATGG", "AGATCT", "CTCGAG", "TACGTA", "GTTTAAAC")
-"""What training may not see: the last are a later test's."""
-
-
-def _palindromes(bases: int) -> tuple[str, ...]:
-    """Return the sequences of so many bases that read the same on the other strand."""
-    halves = map("".join, itertools.product("ACGT", repeat=bases // 2))
-    return tuple(half + half[::-1].translate(str.maketrans("ACGT", "TGCA")) for half in halves)
-
-
-_SPACERS = tuple(
-    spacer
-    for spacers in (_SIMILAR_SPACERS * 7, _palindromes(6), _palindromes(8)[::4], _palindromes(4))
-    for spacer in spacers
-    if spacer not in _KEPT_SPACERS
-)
+_SPACERS = ("CCTAGG", "AAGCTT", "GGTACC", "TCTAGA", "CAGCTG", "GTCGAC", "ACTAGT", "CTGCAG")
 
 DNA: Mapping[FamilyName, DnaFamily] = MappingProxyType(
     {
-        "training": DnaFamily(spacers=_SPACERS, lengths=(8, 8, 8, 8, 4, 6, 6, 10, 10, 13, 15), test=False),
-        "similar": DnaFamily(spacers=_SIMILAR_SPACERS, lengths=(8,), test=True),
-        "disjoint": DnaFamily(spacers=_TEST_SPACERS, lengths=(7, 9), test=True),
+        "training": DnaFamily(spacers=_SPACERS, lengths=(8, 8, 8, 6, 10), test=False),
+        "similar": DnaFamily(spacers=_SPACERS, lengths=(8,), test=True),
+        "disjoint": DnaFamily(spacers=("GAATTC", "GCATGC"), lengths=(7, 9), test=True),
     }
 )
 
