@@ -29,8 +29,8 @@ class _Linear:
 
     def __call__(self, x: Tensor, *, activate: bool = False) -> Tensor:
         if self._packs:
-            activation = ("gelu", [], "none") if activate else ("none", [], "")
-            packed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, *activation)
+            name, how = ("gelu", "none") if activate else ("none", "")
+            packed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, name, [], how)
             return packed
         plain = linear(x, self._weight, self._bias)
         return gelu(plain) if activate else plain
