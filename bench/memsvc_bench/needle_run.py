@@ -4,6 +4,8 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import os
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,12 +143,24 @@ def _computed(task: Task, passes: Sequence[Pass], threads: int) -> Iterator[Done
         return
     # Processes: they share no lock, and an interrupt ends them all.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(threads, context, torch.set_num_threads, (1,))
+    pool = ProcessPoolExecutor(threads, context, _begin)
     try:
         for future in as_completed([pool.submit(_one, task, each) for each in passes]):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Begin a process of the pool: it ends with the one that made it, however that ends."""
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _one(task: Task, each: Pass) -> Done:

@@ -38,6 +38,7 @@ def bench_app() -> typer.Typer:
         hostile,
         redis,
         overhead,
+        profile,
         context,
         needle,
         peers,
@@ -293,6 +294,13 @@ def overhead(
     from memsvc_bench import overhead as benchmark  # noqa: PLC0415
 
     publish(lambda: benchmark.bench(seed=seed, scale=benchmark.Scale(starts=starts)), as_json=as_json)
+
+
+def profile(*, as_json: AsJson = False) -> None:
+    """Measure where the time of an ingest and of a recall goes, by the parts of the work."""
+    from memsvc_bench import profiling as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
 
 
 def context(*, as_json: AsJson = False) -> None:

@@ -1,7 +1,7 @@
 """Memory for arrays that grow block by block: a process's own, or a file's.
 
-What is of a file the system may take out of memory, and read again. A file here has no name: nobody else opens it, and it
-is gone with the process, however that ends.
+What is of a file the system may take out of memory, and read again. A file here has no name: nobody else opens it, and
+it is gone with the process, however that ends.
 """
 
 import logging

@@ -40,6 +40,10 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="Of the processor.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, or cuda; a GPU is used where there is one.")] = "",
     scale: Annotated[float, typer.Option(min=0.0, help="So many times the steps of each stage.")] = 1.0,
+    most: Annotated[
+        int | None,
+        typer.Option("--stages", min=1, help="Only so many of the stages, the first; enough for an ablation."),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
     hidden: Annotated[int, typer.Option(min=32, help="Width of the memory.")] = SHAPE.memory.hidden,
     depth: Annotated[int, typer.Option(min=MIN_DEPTH, max=MAX_DEPTH, help="Layers of the memory.")] = MIN_DEPTH,
@@ -65,7 +69,7 @@ def train(
         config = replace(SHAPE, vocabulary=source.tokenizer.get_vocab_size(), chunk=chunk, memory=memory)
     else:
         config = start.model.config
-    stages = [stage.scaled(scale) for stage in (FURTHER if start else STAGES)[kind]]
+    stages = [stage.scaled(scale) for stage in (FURTHER if start else STAGES)[kind][:most]]
     try:
         trainer = Trainer(source, config, stages, seed=seed, folder=out, device=place, start=start)
     except ValueError as error:
