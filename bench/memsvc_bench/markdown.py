@@ -10,7 +10,12 @@ from typing import Any
 
 def render(result: Mapping[str, Any]) -> str:
     """Return a result, as `Result.to_json` gives it, as Markdown: the machine, figures, tables, checks."""
-    parts = [f"`{result['command']}`", _machine(result["machine"])]
+    return "\n\n".join([f"`{result['command']}`", machine(result["machine"]), *tables(result)]) + "\n"
+
+
+def tables(result: Mapping[str, Any]) -> list[str]:
+    """Return the tables of a result: its figures, those of more columns, its checks."""
+    parts: list[str] = []
     scalars = {name: value for name, value in result["figures"].items() if not isinstance(value, Mapping)}
     rows = [(name, value) for name, value in result["figures"].items() if isinstance(value, Mapping)]
     if scalars:
@@ -21,7 +26,7 @@ def render(result: Mapping[str, Any]) -> str:
     if result["checks"]:
         lines = [[c["name"], show(c["value"]), c["target"], "yes" if c["ok"] else "**no**"] for c in result["checks"]]
         parts.append(table(["check", "value", "target", "holds"], lines))
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def main(paths: Sequence[str]) -> None:
@@ -29,7 +34,8 @@ def main(paths: Sequence[str]) -> None:
     print("\n".join(render(json.loads(Path(path).read_text())) for path in paths), end="")
 
 
-def _machine(machine: Mapping[str, Any]) -> str:
+def machine(machine: Mapping[str, Any]) -> str:
+    """Name a machine and its versions in a line."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     flags = f" ({', '.join(machine['cpu_flags'])})" if machine["cpu_flags"] else ""
     return (

@@ -4,7 +4,7 @@ Every variant changes one setting of the default. Text is encoded once; each var
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -50,13 +50,25 @@ RIDGE_SHARE = 1.0
 """The wish: the memory's dense recall over the ridge residual's."""
 
 
-def bench(data: Path, *, variants: Mapping[str, Mapping[str, Any]] = VARIANTS, encoder: str = "minilm") -> Result:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is measured."""
+
+    variants: Sequence[str] = tuple(VARIANTS)
+    """Names of what is compared, `default` among them."""
+    encoder: str = "minilm"
+
+
+FULL = Scale()
+QUICK = Scale(variants=("default", "no replay"), encoder="kmer")
+
+
+def bench(data: Path, *, scale: Scale = FULL) -> Result:
     """`memsvc bench memory`.
 
     Args:
         data: a LoCoMo file.
-        variants: what to compare, `default` among them.
-        encoder: by name.
+        scale: how much to measure.
 
     Raises:
         ValueError: the file is not LoCoMo's.
@@ -64,13 +76,14 @@ def bench(data: Path, *, variants: Mapping[str, Mapping[str, Any]] = VARIANTS, e
     prepare_thread(THREADS)
     conversations = locomo.load(data)
     corpora = {"locomo": conversations, "merged": [merge(conversations)], "documents": [documents.load()]}
-    remembering = Remembering(load_encoder(encoder, threads=THREADS, dtype="auto"))
+    remembering = Remembering(load_encoder(scale.encoder, threads=THREADS, dtype="auto"))
     figures: dict[str, Any] = {"corpora": f"LoCoMo {locomo.digest(data)}, documents {documents.digest()}"}
     at: dict[str, dict[str, Floats]] = {}
-    for name, changes in told(variants.items(), "memories"):
+    for name in told(scale.variants, "memories"):
         beside = name == "default"
         found = {
-            corpus: dense_recall(remembering, streams, changes, beside=beside) for corpus, streams in corpora.items()
+            corpus: dense_recall(remembering, streams, VARIANTS[name], beside=beside)
+            for corpus, streams in corpora.items()
         }
         for way in found["locomo"]:
             label = name if way == "memory" else way

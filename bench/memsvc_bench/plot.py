@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -194,7 +195,12 @@ def scale(figures: Figures, folder: Path) -> None:
         ("chunk", "tokens of a chunk"),
         ("depth", "layers"),
     )
-    kinds = (("tokens_per_s", "tokens per second"), ("recall_p50_ms", "recall, ms, median"), ("memory_mb", "MB"))
+    kinds = (
+        ("tokens_per_s", "tokens per second"),
+        ("step_alone_tokens_per_s", "tokens per second of steps alone"),
+        ("recall_p50_ms", "recall, ms, median"),
+        ("memory_mb", "MB"),
+    )
     for axis, x_label in axes:
         rows = [row for row in figures.values() if isinstance(row, Mapping) and axis in row]
         for kind, y_label in kinds:
@@ -210,6 +216,18 @@ PLOTS: Mapping[str, Callable[[Figures, Path], None]] = MappingProxyType(
 """What can be drawn, by the name of the benchmark."""
 
 
+def draw_all(result: Mapping[str, Any], folder: Path) -> list[str]:
+    """Draw a result, as `Result.to_json` gives it, into a folder; return the files' names, none if it has no plot."""
+    name = _benchmark(result)
+    if name not in PLOTS:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    # The folder may hold other plots.
+    with TemporaryDirectory(dir=folder) as scratch:
+        PLOTS[name](result["figures"], Path(scratch))
+        return [file.replace(folder / file.name).name for file in sorted(Path(scratch).iterdir())]
+
+
 def main(arguments: Sequence[str]) -> None:
     """Draw the result in a file into a folder.
 
@@ -219,12 +237,13 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) != 2:
         raise SystemExit("usage: python -m memsvc_bench.plot RESULT.json OUT_DIR")
     result = json.loads(Path(arguments[0]).read_text())
-    name = result["command"].split()[2]
-    if name not in PLOTS:
-        raise SystemExit(f"no plot of {name}; there are {', '.join(PLOTS)}")
-    folder = Path(arguments[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    PLOTS[name](result["figures"], folder)
+    if not draw_all(result, Path(arguments[1])):
+        raise SystemExit(f"no plot of {_benchmark(result)}; there are {', '.join(PLOTS)}")
+
+
+def _benchmark(result: Mapping[str, Any]) -> str:
+    name: str = result["command"].split()[2]
+    return name
 
 
 def _curves(figures: Figures, row: str, column: str) -> dict[str, list[tuple[float, float]]]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memsvc.cli.bench_all import bench_all
 from memsvc.cli.bench_needle import needle
 from memsvc.cli.bench_peers import first_token, guard, kernels, offload, peers, scale
 from memsvc.cli.options import AsJson, LoCoMo
@@ -48,6 +49,7 @@ def bench_app() -> typer.Typer:
         guard,
     ):
         app.command()(command)
+    app.command("all")(bench_all)
     return app
 
 

