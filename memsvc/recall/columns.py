@@ -1,19 +1,31 @@
 """Storage that only grows: typed columns, and names with numbers."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from memsvc.recall import pages
+
+COLD_BYTES = 8 << 20
+"""From so many bytes on a column that no query reads lies in a file."""
+
 
 class Column:
-    """A one-dimensional or [n, width] array that grows at its end."""
+    """A one-dimensional or [n, width] array that grows at its end.
 
-    def __init__(self, dtype: DTypeLike, width: int | None = None) -> None:
+    Args:
+        dtype: of its numbers.
+        width: of its rows; None for numbers.
+        cold: whether no query reads it, so that it may lie in a file (pages.py) once it is large.
+    """
+
+    def __init__(self, dtype: DTypeLike, width: int | None = None, *, cold: bool = False) -> None:
         self._tail = () if width is None else (width,)
         self._data: NDArray[Any] = np.zeros((0, *self._tail), dtype)
-        self._size = 0
+        self._size, self._cold = 0, cold
 
     def __len__(self) -> int:
         return self._size
@@ -32,11 +44,18 @@ class Column:
         """Append rows."""
         size = self._size + len(values)
         if size > len(self._data):
-            data = np.zeros((max(16, size, len(self._data) * 3 // 2), *self._tail), self._data.dtype)
+            data = self._room(max(16, size, len(self._data) * 3 // 2))
             data[: self._size] = self.values
             self._data = data
         self._data[self._size : size] = values
         self._size = size
+
+    def _room(self, rows: int) -> NDArray[Any]:
+        shape, dtype = (rows, *self._tail), self._data.dtype
+        size = math.prod(shape) * dtype.itemsize
+        if self._cold and size >= COLD_BYTES and (room := pages.file(size)) is not None:
+            return np.frombuffer(room, dtype).reshape(shape)
+        return np.zeros(shape, dtype)
 
 
 class Offsets:

@@ -40,10 +40,10 @@ class Index:
         self._session_names.add([""])  # ALONE
         self._number, self._seq, self._time = Column(np.int64), Column(np.int64), Column(np.int64)
         self._tokens, self._length, self._role = Column(np.int32), Column(np.int32), Column(np.int64)
-        self._text, self._text_key = Column(np.int64), Column(np.uint8, KEY_BYTES)
+        self._text, self._text_key = Column(np.int64), Column(np.uint8, KEY_BYTES, cold=True)
         self._first = Column(np.int64)
         """Per text, the position of the first entry that has it."""
-        self._hash, self._learn = Column(np.uint8, HASH_BYTES), Column(np.bool_)
+        self._hash, self._learn = Column(np.uint8, HASH_BYTES, cold=True), Column(np.bool_)
         self._lives = Lives()
         self._present: Cut | None = None
         """The cut now, worked out when it is asked for and some are dead, or share a text."""

@@ -22,7 +22,8 @@ class Lexical:
     def __init__(self) -> None:
         self.terms = Names()
         # The distinct terms of all entries, how often each occurs, and where an entry's begin.
-        self.term, self.times, self.offsets = Column(np.uint32), Column(np.uint32), Offsets()
+        self.term, self.times = Column(np.uint32, cold=True), Column(np.uint32, cold=True)
+        self.offsets = Offsets()
         self._words = Column(np.int64)  # words of all entries up to and with this one
         self._postings: list[array[int]] = []  # per term: entry, times, entry, times ...
 

@@ -38,19 +38,20 @@ class Pages:
     def block(self, size: int) -> memoryview:
         """Return so many bytes of 0."""
         if len(self._left) < size:
-            self._left = _file(max(size, EXTENT)) or own(size)
+            self._left = file(max(size, EXTENT)) or own(size)
         taken, self._left = self._left[:size], self._left[size:]
         return taken
 
 
-def _file(size: int) -> memoryview | None:
+def file(size: int) -> memoryview | None:
+    """Return so many bytes of 0 of a file; None where there is none to be had."""
     if folder is None or not hasattr(os, "posix_fallocate"):
         return None
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
+        with tempfile.TemporaryFile(dir=folder) as made:
             # A full disk is told of here; at a write it would be a signal that ends the process.
-            os.posix_fallocate(file.fileno(), 0, size)
-            return memoryview(mmap.mmap(file.fileno(), size))
+            os.posix_fallocate(made.fileno(), 0, size)
+            return memoryview(mmap.mmap(made.fileno(), size))
     except OSError as error:
-        _log.warning("vectors are kept in memory, since a file for them cannot be had: %s", error.strerror)
+        _log.warning("what could lie in a file is kept in memory: %s", error.strerror)
         return None

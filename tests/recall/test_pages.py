@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memsvc.recall import pages, vectors
+from memsvc.recall import columns, pages, vectors
+from memsvc.recall.columns import Column
 from memsvc.recall.vectors import Vectors
 
 from .build import unit
@@ -58,6 +59,17 @@ def test_a_full_disk_leaves_them_in_memory(folder, monkeypatch, caplog) -> None:
     assert "No space left on device" in caplog.text
     if MAPS.exists():
         assert not mapped(folder)
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_of_columns_those_that_no_query_reads_lie_in_files(folder, monkeypatch, cold) -> None:
+    monkeypatch.setattr(columns, "COLD_BYTES", 1 << 16)
+    column = Column(np.float32, ROWS.shape[1], cold=cold)
+    for start in range(0, len(ROWS), 999):
+        column.extend(ROWS[start : start + 999])
+    np.testing.assert_array_equal(column.values, ROWS)
+    if MAPS.exists():
+        assert mapped(folder) == cold
 
 
 def test_without_a_folder_all_is_in_memory(folder, monkeypatch) -> None:
