@@ -117,6 +117,9 @@ def rank(
     Every signal is z-scored over all texts; the filter only selects afterwards. With `as_of` the entries after that
     seq do not exist: not as hits, in frequencies, lengths, neighbours, nor z-scores. Nor do the dead. Of entries that
     share a text the best that is selected stands for all.
+
+    Among very many passages (`vectors.EXACT_ROWS`) the dense parts are those of codes; the k + NEAR best entries are
+    scored again by their vectors. Means, scales and context stay those of codes.
     """
     cut = index.cut(as_of)
     if not cut.size or k < 1 or (cut.live is not None and not cut.live.any()):
