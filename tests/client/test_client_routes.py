@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from client_calls import CALLS
 from fake_server import Fail, FakeServer, Hang
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc import StatusCode
@@ -53,26 +54,6 @@ def dead() -> Iterator[str]:
 
 def asked(server: FakeServer) -> list[str]:
     return [method for method, _ in server.calls]
-
-
-CALLS = [
-    ("create_tenant", ("new",), {}, "CreateTenant"),
-    ("update_tenant", ("ada",), {"eta": 0.5}, "UpdateTenant"),
-    ("delete_tenant", ("ada",), {}, "DeleteTenant"),
-    ("hot_restart", ("ada",), {}, "HotRestart"),
-    ("verify", ("ada",), {}, "VerifyTenant"),
-    ("stats", ("ada",), {}, "GetTenant"),
-    ("write", ("ada", ["x", "y"]), {}, "Write"),
-    ("recall", ("ada", "q"), {}, "Recall"),
-    ("get_entry", ("ada", "known"), {}, "GetEntry"),
-    ("update_entry", ("ada", Entry("new", id="known")), {}, "UpdateEntry"),
-    ("delete_entry", ("ada", "known"), {}, "DeleteEntry"),
-    ("forget", ("ada", "known"), {}, "Forget"),
-    ("feedback", ("ada", "known"), {}, "Feedback"),
-    ("restore", ("ada", 1), {}, "RestoreTenant"),
-    ("confirm_restore", ("ada",), {}, "ConfirmRestore"),
-    ("undo_restore", ("ada",), {}, "UndoRestore"),
-]
 
 
 @pytest.mark.parametrize(("method", "args", "settings", "rpc"), CALLS)

@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime
 
 import pytest
+from client_calls import CHANGES
 from fake_server import Fail, retry_info
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc import StatusCode
@@ -53,22 +54,7 @@ def test_every_call_is_tried_again_as_it_was(client, fake, method, args, rpc):
     assert first == second
 
 
-@pytest.mark.parametrize(
-    ("method", "args", "settings", "rpc"),
-    [
-        ("create_tenant", ("new",), {}, "CreateTenant"),
-        ("update_tenant", ("ada",), {"eta": 0.5}, "UpdateTenant"),
-        ("delete_tenant", ("ada",), {}, "DeleteTenant"),
-        ("hot_restart", ("ada",), {}, "HotRestart"),
-        ("update_entry", ("ada", Entry("new", id="known")), {}, "UpdateEntry"),
-        ("delete_entry", ("ada", "known"), {}, "DeleteEntry"),
-        ("forget", ("ada", "known"), {}, "Forget"),
-        ("feedback", ("ada", "known"), {}, "Feedback"),
-        ("restore", ("ada", 1), {}, "RestoreTenant"),
-        ("confirm_restore", ("ada",), {}, "ConfirmRestore"),
-        ("undo_restore", ("ada",), {}, "UndoRestore"),
-    ],
-)
+@pytest.mark.parametrize(("method", "args", "settings", "rpc"), CHANGES)
 def test_what_changes_something_does_so_once_and_each_call_anew(client, fake, method, args, settings, rpc):
     """A lost reply is asked for again under the request's id; another call has another."""
     client.write("ada", Entry("old", id="known"))
