@@ -41,10 +41,9 @@ def card(name: str, loaded: Loaded, result: Mapping[str, Any]) -> str:
         f"{loaded.model.config.window} tokens. It is no chat model, and knows nothing of the world.",
         table(["", "value"], [[what, value] for what, value in _facts(loaded, figures)]),
         f"**Data.** {_DATA[told['kind']]} None of it is downloaded.",
-        f"**Training.** `memsvc-train {told['kind']} DIR --seed {told['plan']['seed']} --threads {told['threads']}`, "
-        f"{sum(stage['steps'] for stage in told['plan']['stages']):,} steps, computed on {told['device']} with torch "
-        f"{told['torch']}, from what Python {told['python']} ships.",
-        _stages(told["plan"]["stages"]),
+        f"**Training.** {' Then '.join(map(_training, _lineage(told)))}",
+        _stages([stage for each in _lineage(told) for stage in each["plan"]["stages"]]),
+        *_ridge(told.get("ridge", {})),
         f"**Figures**, of `{result['command']}`. A fact is found if each token of its value is the likeliest after "
         "the ones before; the bounds are those of 95 % (Wilson), over answers.",
         _rows(figures, "length"),
@@ -82,6 +81,33 @@ def _facts(loaded: Loaded, figures: Mapping[str, Any]) -> Iterator[tuple[str, st
         "memory: depth, key, hidden, value",
         ", ".join(str(getattr(config.memory, name)) for name in ("depth", "key", "hidden", "value")),
     )
+
+
+def _lineage(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the file says of its training, and before it what those say that it went on from."""
+    start = told["plan"].get("start")
+    return [*(_lineage(start["card"]) if start else ()), told]
+
+
+def _training(told: Mapping[str, Any]) -> str:
+    plan = told["plan"]
+    steps = sum(stage["steps"] for stage in plan["stages"])
+    start = f" --on {plan['start']['sha256'][:12]}.safetensors" if "start" in plan else ""
+    none = "" if steps else " --stages 0"
+    readout = plan["config"]["memory"]["readout"]
+    command = f"memsvc-train {told['kind']} DIR{start}{none} --readout {readout}"
+    return (
+        f"`{command} --seed {plan['seed']} --threads {told['threads']}`, {steps:,} steps, computed on "
+        f"{told['device']} with torch {told['torch']}, from what Python {told['python']} ships."
+    )
+
+
+def _ridge(right: Mapping[str, float]) -> Iterator[str]:
+    """Yield how λ was set, where it was."""
+    if not right:
+        return
+    yield "**λ** of the memory is the share of the one that was learnt with which most tokens of answers were right:"
+    yield table(["of the λ learnt", "right"], [[share, show(value)] for share, value in right.items()])
 
 
 def _stages(stages: Sequence[Mapping[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import torch
 import typer
+from tokenizers import Tokenizer
 
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.checkpoint import Loaded
@@ -19,17 +20,25 @@ from memsvc.train import metrics
 from memsvc.train.dna import Dna
 from memsvc.train.gate import tighten
 from memsvc.train.prose import Prose
+from memsvc.train.ridge import settle
 from memsvc.train.source import Source
 from memsvc.train.stages import FURTHER, STAGES
 from memsvc.train.trainer import METRICS, Trainer
 
 MODEL = "model.safetensors"
-SHAPE = MacConfig(vocabulary=1, layers=4, memory_layer=2, memory=ContextMemoryConfig(hidden=2048, momentum=False))
-"""Of the shipped models, but for the vocabulary. Two blocks come before the memory: one finds what a sentence is about,
-the next what a number in it is. Without momentum: with it, a step goes on into what comes next, which is another's."""
-SOURCES: Mapping[str, Callable[[], Source]] = MappingProxyType(
-    {"text": partial(Prose, "text"), "dialogue": partial(Prose, "dialogue"), "dna": Dna}
+SHAPE = MacConfig(
+    vocabulary=1,
+    layers=4,
+    memory_layer=2,
+    memory=ContextMemoryConfig(hidden=2048, momentum=False, readout="residual"),
 )
+"""Of the shipped models, but for the vocabulary. Two blocks come before the memory: one finds what a sentence is about,
+the next what a number in it is. Without momentum: with it, a step goes on into what comes next, which is another's. The
+readout goes into the residual stream alone: as keys and values it was worth nothing beside that, and nothing alone."""
+SOURCES: Mapping[str, Callable[[Tokenizer | None], Source]] = MappingProxyType(
+    {"text": partial(Prose, "text"), "dialogue": partial(Prose, "dialogue"), "dna": lambda _: Dna()}
+)
+"""By kind; English takes the tokenizer of a model that is gone on from, and makes one without."""
 
 
 def train(
@@ -42,19 +51,23 @@ def train(
     scale: Annotated[float, typer.Option(min=0.0, help="So many times the steps of each stage.")] = 1.0,
     most: Annotated[
         int | None,
-        typer.Option("--stages", min=1, help="Only so many of the stages, the first; enough for an ablation."),
+        typer.Option("--stages", min=0, help="Only so many of the stages, the first; with --on, 0 sets gate and λ."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
     hidden: Annotated[int, typer.Option(min=32, help="Width of the memory.")] = SHAPE.memory.hidden,
     depth: Annotated[int, typer.Option(min=MIN_DEPTH, max=MAX_DEPTH, help="Layers of the memory.")] = MIN_DEPTH,
-    readout: Annotated[str, typer.Option(help=f"What reads the memory: {', '.join(READOUTS)}.")] = "both",
+    readout: Annotated[
+        str, typer.Option(help=f"Where the readout goes: {', '.join(READOUTS)}; none for the usual one, or --on's.")
+    ] = "",
     chunk: Annotated[int, typer.Option(min=8, help="Tokens of a chunk; half of the window.")] = SHAPE.chunk,
     momentum: Annotated[
         bool, typer.Option(help="Let the memory's steps carry on; the shipped models' do not.")
     ] = False,
     on: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="A trained model to go on from; its shape is kept."),
+        typer.Option(
+            exists=True, dir_okay=False, help="A trained model to go on from; its shape is kept, but for a readout."
+        ),
     ] = None,
 ) -> None:
     """Train a model; write its file, its figures as lines of JSON, and its curves."""
@@ -62,14 +75,18 @@ def train(
         raise typer.BadParameter(f"must be one of {', '.join(SOURCES)}", param_hint="KIND")
     torch.set_num_threads(threads)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    source = SOURCES[kind]()
-    start = None if on is None else _start(on, source)
+    start = None if on is None else checkpoint.load(on)
+    source = SOURCES[kind](start.tokenizer if start else None)
     if start is None:
-        memory = replace(SHAPE.memory, hidden=hidden, depth=depth, momentum=momentum, readout=_readout(readout))
+        memory = replace(SHAPE.memory, hidden=hidden, depth=depth, momentum=momentum)
         config = replace(SHAPE, vocabulary=source.tokenizer.get_vocab_size(), chunk=chunk, memory=memory)
     else:
+        _check(start, kind, source)
         config = start.model.config
-    stages = [stage.scaled(scale) for stage in (FURTHER if start else STAGES)[kind][:most]]
+    if readout:
+        config = replace(config, memory=replace(config.memory, readout=_readout(readout)))
+    whole = STAGES[kind]
+    stages = [stage.scaled(scale) for stage in (FURTHER[kind] if start else whole)[:most]]
     try:
         trainer = Trainer(source, config, stages, seed=seed, folder=out, device=place, start=start)
     except ValueError as error:
@@ -78,15 +95,18 @@ def train(
     for row in trainer.run(every=every):
         figures = " ".join(f"{name} {row[name]:.4g}" for name in row if name not in {"stage", "step", "total"})
         typer.echo(f"step {row['total'] + 1} of {steps}: {figures}")
-    model, raised = trainer.model, 0.0
+    model, raised, right = trainer.model, 0.0, dict[float, float]()
     if model.memory is not None:
-        raised = tighten(model, model.memory, source, stages[min(1, len(stages) - 1)], seed=seed)
+        raised = tighten(model, model.memory, source, whole[min(1, len(whole) - 1)], seed=seed)
+        if model.memory.config.second_order:
+            right = settle(model, model.memory, source, whole[-1], seed=seed)
     card = {
-        **{"gate_raised": raised, "kind": kind, "plan": trainer.plan, "threads": threads},
+        **{"gate_raised": raised, "ridge": right, "kind": kind, "plan": trainer.plan, "threads": threads},
         **{"torch": torch.__version__, "python": platform.python_version(), "device": _name(place)},
     }
     checkpoint.save(out / MODEL, model, source.tokenizer, card)
-    metrics.plot(metrics.read(out / METRICS), out / "curves.svg")
+    if rows := metrics.read(out / METRICS):
+        metrics.plot(rows, out / "curves.svg")
     typer.echo(json.dumps({"model": str(out / MODEL), "sha256": checkpoint.load(out / MODEL).digest}))
 
 
@@ -97,11 +117,9 @@ def _readout(name: str) -> Readout:
     raise typer.BadParameter(f"must be one of {', '.join(READOUTS)}", param_hint="--readout")
 
 
-def _start(path: Path, source: Source) -> Loaded:
-    loaded = checkpoint.load(path)
-    if loaded.tokenizer.to_str() != source.tokenizer.to_str():
-        raise typer.BadParameter(f"{path.name} was trained on other texts: its tokens are others", param_hint="--on")
-    return loaded
+def _check(start: Loaded, kind: str, source: Source) -> None:
+    if start.card.get("kind") != kind or start.tokenizer.to_str() != source.tokenizer.to_str():
+        raise typer.BadParameter(f"the model was not trained on {kind}", param_hint="--on")
 
 
 def _name(device: torch.device) -> str:

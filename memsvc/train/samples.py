@@ -36,6 +36,10 @@ class Batch(NamedTuple):
     nobody asks for. A value may be written where it is the answer, too: that looks like a statement, and says the same.
     """
 
+    def to(self, device: torch.device) -> "Batch":
+        """Return it on a device."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
 
 class _Row:
     def __init__(self) -> None:

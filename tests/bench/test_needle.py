@@ -53,7 +53,7 @@ def save(path, seed):
     model = TitansMac(MacConfig(vocabulary=5, width=32, heads=2, chunk=16, memory=memory))
     torch.nn.init.normal_(model.memory.rates.weight, std=0.7)
     model.memory.rates.bias.data[3] = -2.0
-    plan = {"seed": seed, "stages": [{"steps": 3, "rows": 2}]}
+    plan = {"seed": seed, "config": model.config.to_json(), "stages": [{"steps": 3, "rows": 2}]}
     card = {"kind": "dna", "plan": plan, "torch": "2", "python": "3", "device": "cpu", "threads": 1}
     checkpoint.save(path, model, dna.Dna().tokenizer, card)
     return path
@@ -215,6 +215,24 @@ def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model
     assert "**no**" in text
     with pytest.raises(ValueError, match="not one of wide"):
         needle_card.card("wide", checkpoint.load(folder / "wide.safetensors"), kept)
+
+
+def test_a_card_tells_every_training_that_a_model_went_through(result, folder, model, tmp_path):
+    kept, start = json.loads(result.to_json()), checkpoint.load(model)
+    plan = start.card["plan"] | {"stages": [], "start": {"sha256": start.digest, "card": start.card}}
+    further = tmp_path / "further.safetensors"
+    checkpoint.save(
+        further, start.model, start.tokenizer, start.card | {"plan": plan, "ridge": {"1.0": 0.5, "0.1": 0.75}}
+    )
+    loaded = checkpoint.load(further)
+    kept["figures"]["model_sha256"] = loaded.digest
+    text = needle_card.card("further", loaded, kept)
+    first, then = (
+        text.index("`memsvc-train dna DIR --readout"),
+        text.index(f"--on {start.digest[:12]}.safetensors --stages 0"),
+    )
+    assert first < text.index("3 steps") < then < text.index("0 steps")
+    assert "| 0.1 | 0.75 |" in text
 
 
 def test_the_full_run_asks_often_enough_at_the_last_length():

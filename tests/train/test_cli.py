@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.train import cli
+from memsvc.train.ridge import SHARES
 from memsvc.train.stages import Stage
 from tests.train.test_trainer import CONFIG, SOFT, STAGES
 from tests.train.toy import Toy
@@ -22,7 +23,7 @@ FURTHER = (replace(SOFT, steps=2, ramp=0),)
 @pytest.fixture(scope="module", autouse=True)
 def small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "SOURCES", {"toy": Toy})
+        patch.setattr(cli, "SOURCES", {"toy": lambda _: Toy()})
         patch.setattr(cli, "SHAPE", CONFIG)
         patch.setattr(cli, "STAGES", {"toy": STAGES})
         patch.setattr(cli, "FURTHER", {"toy": FURTHER})
@@ -76,7 +77,7 @@ def test_a_trained_model_is_gone_on_from_in_its_own_shape_and_its_card_says_so(b
     start = checkpoint.load(base)
     loaded = trained(tmp_path, "--on", str(base), "--hidden", "32", "--chunk", "8")
     assert loaded.model.config == start.model.config
-    assert loaded.card["plan"]["start"] == {"sha256": start.digest, "plan": start.card["plan"]}
+    assert loaded.card["plan"]["start"] == {"sha256": start.digest, "card": start.card}
     assert (planned(start), planned(loaded)) == (list(STAGES), list(FURTHER))
     assert loaded.digest != start.digest
 
@@ -87,12 +88,38 @@ def test_a_training_from_nothing_is_not_gone_on_with_from_a_model(base):
     assert "holds a training with another seed" in " ".join(result.output.replace("│", " ").split())
 
 
-def test_a_model_with_other_tokens_is_refused(base, tmp_path):
+def test_a_model_of_another_kind_or_with_other_tokens_is_refused(base, tmp_path):
     start = checkpoint.load(base)
-    other = tmp_path / "other.safetensors"
-    checkpoint.save(other, start.model, Tokenizer(models.WordLevel({"A": 0}, unk_token="A")), start.card)
-    said = refused(tmp_path / "out", "--on", "--on", str(other))
-    assert "other.safetensors was trained on other texts" in said
+    others = Tokenizer(models.WordLevel({"A": 0}, unk_token="A"))
+    for tokenizer, kind in ((others, "toy"), (start.tokenizer, "text")):
+        other = tmp_path / "other.safetensors"
+        checkpoint.save(other, start.model, tokenizer, dict(start.card) | {"kind": kind})
+        assert "was not trained on toy" in refused(tmp_path / "out", "--on", "--on", str(other))
+
+
+def test_a_source_of_english_takes_the_tokenizer_of_the_model_that_is_gone_on_from(base, tmp_path, monkeypatch):
+    given = []
+
+    def source(tokenizer):
+        given.append(tokenizer and tokenizer.to_str())
+        return Toy()
+
+    monkeypatch.setattr(cli, "SOURCES", {"toy": source})
+    trained(tmp_path / "on", "--on", str(base), "--stages", "0")
+    trained(tmp_path / "new", "--stages", "0", "--hidden", "64", "--chunk", "16")
+    assert given == [checkpoint.load(base).tokenizer.to_str(), None]
+
+
+def test_without_stages_gate_and_ridge_are_set_and_a_readout_may_be_left_out(base, tmp_path):
+    start = checkpoint.load(base)
+    loaded = trained(tmp_path, "--on", str(base), "--stages", "0", "--readout", "residual")
+    assert loaded.model.config.memory == replace(start.model.config.memory, readout="residual")
+    assert planned(loaded) == []
+    assert set(map(float, loaded.card["ridge"])) == set(SHARES)
+    weights, before = loaded.model.state_dict(), start.model.state_dict()
+    assert set(before) - set(weights) == {"entry.seen.weight"}
+    set_here = {"memory.ridge", "memory.rates.bias"}
+    assert all(torch.equal(weights[name], before[name]) for name in set(weights) - set_here)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,22 @@ def test_a_training_on_a_model_begins_with_its_weights_and_is_resumed_with_its_o
         trainer(tmp_path / "cut", start=start._replace(digest="1" * 64))
 
 
+@pytest.mark.parametrize(("depth", "share"), [(3, 1.0), (6, 0.25)])
+def test_layers_inside_a_deep_memory_share_one_rate(depth, share, tmp_path):
+    config = replace(CONFIG, memory=replace(CONFIG.memory, depth=depth))
+    deep = Trainer(Toy(), config, STAGES, seed=0, folder=tmp_path, device=torch.device("cpu"))
+    first, *inner = deep.model.memory.initial
+    layers, shares = (first, *inner), (1.0, *[share] * len(inner))
+    before = [layer.detach().clone() for layer in layers]
+    rate = next(deep.run(every=1))["rate"]
+    # AdamW's first step is the rate, whatever the gradient, and beside it the weight's decay.
+    moved = [
+        (layer.detach() - old * (1 - 0.01 * share * rate)).abs().max().item() / rate
+        for layer, old, share in zip(layers, before, shares, strict=True)
+    ]
+    assert moved == pytest.approx(shares, rel=0.02)
+
+
 def test_a_penalty_without_a_ramp_is_whole_from_the_first_step_on(tmp_path):
     def loss(ramp):
         stages = (replace(SOFT, steps=1, ramp=ramp),)

@@ -19,6 +19,10 @@ from memsvc.backbone.titans_mac.config import ContextMemoryConfig
 from memsvc.backbone.titans_mac.fold import fold
 from memsvc.backbone.titans_mac.mlp import Weights, backward, forward
 
+_LARGEST = 1e5
+"""‖a‖² of a token in the second-order step, in λ. Beyond that float32 does not hold the one of `1 + ‖a‖² / λ` well
+enough, and the factorisation fails; a longer one counts less instead, as if its λ were larger."""
+
 
 class Gradients(NamedTuple):
     """∇ℓ_j = (δ_lj a_ljᵀ)_l of a chunk's tokens, in parts, with ℓ = ½‖M(k) − v‖²."""
@@ -161,11 +165,13 @@ def second_order(inverse: Tensor, inputs: Tensor, write: Tensor, ridge: Tensor) 
     at = write.detach().topk(most).indices.sort(1).values[..., None]
     a = inputs.gather(1, at.expand(-1, -1, inputs.shape[2])) * write.detach().gather(1, at[..., 0])[..., None]
     a = a * ridge.rsqrt()
+    counted = (_LARGEST / a.detach().square().sum(-1, keepdim=True).clamp_min(1e-12)).clamp(max=1.0).sqrt()
+    a = a * counted
     spread = a @ inverse
     identity = torch.eye(most, device=a.device, dtype=a.dtype)
     factor = torch.linalg.cholesky_ex(torch.baddbmm(identity, spread, a.mT)).L
     solved = torch.cholesky_solve(spread, factor)
-    directions = torch.zeros_like(inputs).scatter(1, at.expand_as(solved), solved * ridge.rsqrt())
+    directions = torch.zeros_like(inputs).scatter(1, at.expand_as(solved), solved * counted * ridge.rsqrt())
     with torch.no_grad():
         half = torch.linalg.solve_triangular(factor, spread, upper=False)
         return directions, torch.baddbmm(inverse, half.mT, half, alpha=-1)

@@ -53,10 +53,12 @@ def passed(memory: ContextMemory, x: Tensor, embeddings: Tensor) -> Passed:
         writing = [j for j, w in enumerate(gates) if float(w.detach()) >= 0.5]
         if config.second_order and memory.hard and writing:
             ridge = memory.ridge.exp()
-            written = sum(torch.outer(inputs[j], inputs[j]) for j in writing) / ridge
+            # An input longer than float32 bears counts less.
+            counted = {j: (1e5 * ridge / inputs[j].square().sum()).clamp(max=1.0).detach() for j in writing}
+            written = sum(counted[j] * torch.outer(inputs[j], inputs[j]) for j in writing) / ridge
             inverse = torch.linalg.inv(torch.linalg.inv(inverse) + written)
             for j in writing:
-                steps[j][-1] = torch.outer(errors[j], inverse @ inputs[j] / ridge)
+                steps[j][-1] = torch.outer(errors[j], counted[j] * (inverse @ inputs[j]) / ridge)
             inverse = inverse.detach()
         theta = [torch.sigmoid(rates[t, 0]) for t in tokens]
         eta = [0.9 * torch.sigmoid(rates[t, 1]) * config.momentum for t in tokens]

@@ -83,6 +83,34 @@ def test_a_pass_and_its_gradients_are_those_of_the_recurrence(depth, settings, h
     assert {"query.weight", "value.weight", "rates.weight", "initial.0"} <= learnt
 
 
+def test_an_input_too_long_for_lambda_counts_less_in_the_second_order_step():
+    config = tiny()
+    memory, (x, embeddings) = make(config, hard=True), draw(config, 3)
+    memory.ridge.data.fill_(math.log(1e-5))
+    result = memory(x[None], embeddings[None], empty(config))
+    readouts, delta, _, inverse = reference.passed(memory, x, embeddings)
+    assert close(result.readouts[0], readouts, 1e-6)
+    assert close(result.state.delta[-1][0], delta[-1], 1e-6)
+    assert close(result.state.inverse[0], inverse, 1e-6)
+
+
+@torch.no_grad()
+def test_features_far_longer_than_lambda_leave_a_state_that_is_finite_and_learns():
+    """float32 and λ = 1e-3 with ‖a‖² of a million: the factorisation failed, and training with it."""
+    config = tiny(gate="open")
+    memory, x = make(config, hard=True).float(), draw(config, 1).float()
+    memory.initial[0] *= 1e3
+    memory.ridge.fill_(math.log(1e-3))
+    state = MemoryState(*(cast(part) for part in empty(config, 2)))
+    learnt = memory(x, x, state).state
+    assert all(bool(w.isfinite().all()) for w in (*learnt.delta, learnt.inverse))
+    assert all(bool(w.ne(0).any()) for w in learnt.delta[-1])
+
+
+def cast(part):
+    return tuple(w.float() for w in part) if isinstance(part, tuple) else part.float()
+
+
 def test_serving_takes_the_same_steps_as_training():
     config = tiny()
     memory, x = make(config, hard=True), draw(config, 1)
