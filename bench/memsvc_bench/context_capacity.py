@@ -75,7 +75,7 @@ def held(config: ContextMemoryConfig, facts: int, seed: int, *, noise: float = N
     ridge = torch.tensor(RIDGE * config.scale**2 * config.hidden) if config.second_order else None
     ones = torch.ones(1, PLACES)
     # What first order holds most with; second order takes whole steps.
-    rates = Rates(ones if config.second_order else 0.5 * ones, 0 * ones, 0 * ones, ones)
+    rates = Rates(ones if config.second_order else 0.5 * ones, 0 * ones, 0 * ones, ones, ones)
     for i in range(facts):
         weights = with_delta(initial, state.delta)
         k = pad(keys[i : i + 1], (0, 1), value=1.0)

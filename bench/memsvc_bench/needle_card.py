@@ -94,8 +94,9 @@ def _training(told: Mapping[str, Any]) -> str:
     steps = sum(stage["steps"] for stage in plan["stages"])
     start = f" --on {plan['start']['sha256'][:12]}.safetensors" if "start" in plan else ""
     none = "" if steps else " --stages 0"
-    readout = plan["config"]["memory"]["readout"]
-    command = f"memsvc-train {told['kind']} DIR{start}{none} --readout {readout}"
+    memory = plan["config"]["memory"]
+    sure = "" if memory.get("sure") is None else f" --sure {show(memory['sure'])}"
+    command = f"memsvc-train {told['kind']} DIR{start}{none} --readout {memory['readout']}{sure}"
     return (
         f"`{command} --seed {plan['seed']} --threads {told['threads']}`, {steps:,} steps, computed on "
         f"{told['device']} with torch {told['torch']}, from what Python {told['python']} ships."

@@ -25,6 +25,7 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "with momentum": {"momentum": True},
         "no decay": {"decay": False},
         "with decay": {"decay": True},
+        "all that is written counts alike": {"sure": None},
         "first order": {"second_order": False},
         "second order": {"second_order": True},
         "readout: keys and values alone": {"readout": "kv"},
@@ -83,7 +84,7 @@ class Scale:
     rows: int = 5
     """The most streams of a pass; more are slower, as they do not fit the processor's caches."""
     beyond: int = 8
-    """Streams that go on past the last length, where that is asked for."""
+    """Streams that go on past the last length, where that is asked for; half as many of the fresh family."""
     histories: tuple[int, ...] = (2_048, 32_768, 524_288, 2_097_152)
     """After which the first token is timed."""
     rounds: int = 20
@@ -131,10 +132,13 @@ def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
     short = tuple(length for length in scale.lengths if length <= scale.short)
     hard = tuple(length for length in scale.lengths if length <= scale.hard)
     longer = tuple(length for length in scale.lengths if length <= 4 * scale.hard)
-    for family, streams in (("similar", scale.similar), ("fresh", scale.fresh)):
+    for family, streams, far in (
+        ("similar", scale.similar, scale.beyond),
+        ("fresh", scale.fresh, scale.beyond // 2),
+    ):
         yield Pass(table="curve", family=family, lengths=scale.lengths, streams=streams, seed=0)
         if beyond:
-            yield Pass(table="curve", family=family, lengths=(beyond,), streams=scale.beyond, seed=100)
+            yield Pass(table="curve", family=family, lengths=(beyond,), streams=far, seed=100)
         for condition in CONDITIONS[1:]:
             yield Pass(table="curve", family=family, condition=condition, lengths=short, streams=scale.controls, seed=0)
     yield Pass(table="curve", hay="held out", lengths=longer, streams=scale.repeated, seed=0)

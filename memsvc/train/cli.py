@@ -30,11 +30,12 @@ SHAPE = MacConfig(
     vocabulary=1,
     layers=4,
     memory_layer=2,
-    memory=ContextMemoryConfig(hidden=2048, momentum=False, readout="residual"),
+    memory=ContextMemoryConfig(hidden=2048, momentum=False, sure=4.0, readout="residual"),
 )
 """Of the shipped models, but for the vocabulary. Two blocks come before the memory: one finds what a sentence is about,
 the next what a number in it is. Without momentum: with it, a step goes on into what comes next, which is another's. The
-readout goes into the residual stream alone: as keys and values it was worth nothing beside that, and nothing alone."""
+readout goes into the residual stream alone: as keys and values it was worth nothing beside that, and nothing alone.
+What training learns to write has a logit of 7 to 9 mostly, what is let in of ordinary text by mistake one of 0 to 4."""
 SOURCES: Mapping[str, Callable[[Tokenizer | None], Source]] = MappingProxyType(
     {"text": partial(Prose, "text"), "dialogue": partial(Prose, "dialogue"), "dna": lambda _: Dna()}
 )
@@ -59,6 +60,10 @@ def train(
     readout: Annotated[
         str, typer.Option(help=f"Where the readout goes: {', '.join(READOUTS)}; none for the usual one, or --on's.")
     ] = "",
+    sure: Annotated[
+        float | None,
+        typer.Option(help="The gate's logit at which a token counts half; none for the usual one, or --on's."),
+    ] = None,
     chunk: Annotated[int, typer.Option(min=8, help="Tokens of a chunk; half of the window.")] = SHAPE.chunk,
     momentum: Annotated[
         bool, typer.Option(help="Let the memory's steps carry on; the shipped models' do not.")
@@ -66,7 +71,9 @@ def train(
     on: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, help="A trained model to go on from; its shape is kept, but for a readout."
+            exists=True,
+            dir_okay=False,
+            help="A trained model to go on from; its shape is kept, but for readout and sure.",
         ),
     ] = None,
 ) -> None:
@@ -85,6 +92,8 @@ def train(
         config = start.model.config
     if readout:
         config = replace(config, memory=replace(config.memory, readout=_readout(readout)))
+    if sure is not None:
+        config = replace(config, memory=replace(config.memory, sure=sure))
     whole = STAGES[kind]
     stages = [stage.scaled(scale) for stage in (FURTHER[kind] if start else whole)[:most]]
     try:

@@ -91,7 +91,7 @@ def test_every_question_has_its_row(result):
     assert "--lengths 1024,1536,2048 " in result.command
     for family in ("similar", "fresh"):
         assert [figures[f"{family}, memory, {n:,}"]["n"] for n in SMALL.lengths] == [16] * 3
-        assert figures[f"{family}, memory, 3,072"]["n"] == 64
+        assert figures[f"{family}, memory, 3,072"]["n"] == {"similar": 64, "fresh": 32}[family]
         for control in ("memory off", "zero writes", "other tenant"):
             assert figures[f"{family}, {control}, 1,536"]["n"] == 16
             assert f"{family}, {control}, 2,048" not in figures
@@ -219,7 +219,8 @@ def test_a_card_says_what_the_model_is_and_what_it_reached(result, folder, model
 
 def test_a_card_tells_every_training_that_a_model_went_through(result, folder, model, tmp_path):
     kept, start = json.loads(result.to_json()), checkpoint.load(model)
-    plan = start.card["plan"] | {"stages": [], "start": {"sha256": start.digest, "card": start.card}}
+    config = replace(start.model.config, memory=replace(start.model.config.memory, sure=3.5)).to_json()
+    plan = start.card["plan"] | {"stages": [], "start": {"sha256": start.digest, "card": start.card}, "config": config}
     further = tmp_path / "further.safetensors"
     checkpoint.save(
         further, start.model, start.tokenizer, start.card | {"plan": plan, "ridge": {"1.0": 0.5, "0.1": 0.75}}
@@ -229,7 +230,7 @@ def test_a_card_tells_every_training_that_a_model_went_through(result, folder, m
     text = needle_card.card("further", loaded, kept)
     first, then = (
         text.index("`memsvc-train dna DIR --readout"),
-        text.index(f"--on {start.digest[:12]}.safetensors --stages 0"),
+        text.index(f"--on {start.digest[:12]}.safetensors --stages 0 --readout both --sure 3.5"),
     )
     assert first < text.index("3 steps") < then < text.index("0 steps")
     assert "| 0.1 | 0.75 |" in text
@@ -253,6 +254,7 @@ def test_each_part_is_switched_to_what_the_model_has_not():
     bare = ContextMemoryConfig(gate="open", momentum=False, decay=False, second_order=False)
     parts = ["gate: learned", "gate: surprise alone", "with momentum", "with decay", "second order"]
     assert switches(bare) == [*parts, *READOUTS]
+    assert set(switches(ContextMemoryConfig(sure=4.0))) - set(SWITCHED) == {"all that is written counts alike"}
 
 
 @pytest.mark.parametrize(("readout", "entry"), [("kv", ["seen"]), ("residual", ["added"])])

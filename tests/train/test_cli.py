@@ -64,10 +64,10 @@ def planned(loaded):
 
 
 def test_the_shape_is_the_one_that_was_asked_for_and_so_are_the_stages(tmp_path):
-    shape = ("--hidden", "64", "--depth", "3", "--readout", "kv", "--chunk", "8", "--momentum")
+    shape = ("--hidden", "64", "--depth", "3", "--readout", "kv", "--sure", "2", "--chunk", "8", "--momentum")
     loaded = trained(tmp_path, "--stages", "1", *shape)
     assert loaded.model.config.chunk == 8
-    memory = replace(CONFIG.memory, hidden=64, depth=3, readout="kv", momentum=True)
+    memory = replace(CONFIG.memory, hidden=64, depth=3, readout="kv", sure=2.0, momentum=True)
     assert loaded.model.config.memory == memory
     assert planned(loaded) == [SOFT]
     assert "start" not in loaded.card["plan"]
@@ -110,10 +110,10 @@ def test_a_source_of_english_takes_the_tokenizer_of_the_model_that_is_gone_on_fr
     assert given == [checkpoint.load(base).tokenizer.to_str(), None]
 
 
-def test_without_stages_gate_and_ridge_are_set_and_a_readout_may_be_left_out(base, tmp_path):
+def test_without_stages_gate_and_ridge_are_set_and_readout_and_weights_may_be_others(base, tmp_path):
     start = checkpoint.load(base)
-    loaded = trained(tmp_path, "--on", str(base), "--stages", "0", "--readout", "residual")
-    assert loaded.model.config.memory == replace(start.model.config.memory, readout="residual")
+    loaded = trained(tmp_path, "--on", str(base), "--stages", "0", "--readout", "residual", "--sure", "3.5")
+    assert loaded.model.config.memory == replace(start.model.config.memory, readout="residual", sure=3.5)
     assert planned(loaded) == []
     assert set(map(float, loaded.card["ridge"])) == set(SHARES)
     weights, before = loaded.model.state_dict(), start.model.state_dict()

@@ -48,6 +48,8 @@ class ContextMemoryConfig:
     """Off: alpha is 0."""
     gate: Gate = "learned"
     """What opens the gate: the token and its surprise, its surprise alone, or nothing, and then every token writes."""
+    sure: float | None = None
+    """Logit of the gate at which a token that writes counts half in the second-order step; None: all count alike."""
     readout: Readout = "both"
     """Where the readout goes: extra keys and values of the attention, the residual stream, or both."""
     curvature: float = 1.0
@@ -66,6 +68,7 @@ class ContextMemoryConfig:
         for name in ("scale", "curvature", "clip", "radius"):
             value = getattr(self, name)
             _check(f"memory.{name}", math.isfinite(value) and value > 0, "must be a number above 0")
+        _check("memory.sure", self.sure is None or math.isfinite(self.sure), "must be a number, or none")
         _check("memory.threshold", math.isfinite(self.threshold), "must be a number")
         _check("memory.gate", self.gate in {"learned", "surprise", "open"}, "must be learned, surprise or open")
         _check("memory.readout", self.readout in READOUTS, "must be both, kv or residual")

@@ -91,7 +91,7 @@ class ContextMemory(nn.Module):
             write = self._gate(logit) if learning else torch.zeros_like(logit)
             logits.append(logit)
             writes.append(write)
-            changed = self._learn(learnt, gradients, self._rates(rates[:, part], write), own=own)
+            changed = self._learn(learnt, gradients, self._rates(rates[:, part], write, logit), own=own)
             if changed is not None:
                 learnt, weights, own = changed, self._weights(changed.delta), True
         output = rms_norm(torch.cat(readouts, 1), (self.config.value,), self.gain, eps=1e-4)
@@ -120,13 +120,14 @@ class ContextMemory(nn.Module):
         # Straight through: the gradient is the soft gate's.
         return hard + (soft - soft.detach()) if torch.is_grad_enabled() else hard
 
-    def _rates(self, raw: Tensor, write: Tensor) -> Rates:
+    def _rates(self, raw: Tensor, write: Tensor, logit: Tensor) -> Rates:
         eta, alpha = _LARGEST_ETA * torch.sigmoid(raw[..., _ETA]), torch.sigmoid(raw[..., _ALPHA])
         return Rates(
             theta=torch.sigmoid(raw[..., _THETA]),
             eta=eta if self.config.momentum else torch.zeros_like(eta),
             alpha=alpha if self.config.decay else torch.zeros_like(alpha),
             write=write,
+            weight=torch.ones_like(logit) if self.config.sure is None else torch.sigmoid(logit - self.config.sure),
         )
 
     def _learn(self, state: Learnt, gradients: Gradients, rates: Rates, *, own: bool) -> Learnt | None:

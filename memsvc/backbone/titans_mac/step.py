@@ -48,6 +48,8 @@ class Rates(NamedTuple):
     """Decay."""
     write: Tensor
     """How far the gate is open, 0 to 1."""
+    weight: Tensor
+    """How much the token's error counts in the second-order step, above 0 to 1."""
 
     def row(self, at: int) -> "Rates":
         """Return those of one row, a view."""
@@ -127,7 +129,7 @@ def learn(
     """
     directions, inverse = _directions(gradients), state.inverse
     if ridge is not None:
-        last, inverse = second_order(inverse, gradients.inputs[-1], rates.write, ridge)
+        last, inverse = second_order(inverse, gradients.inputs[-1], rates.write, rates.weight, ridge)
         # A token that does not write keeps its first-order direction: the gate's gradient needs one.
         directions = (*directions[:-1], torch.where(rates.write[..., None] > 0.5, last, directions[-1]))
     weight = rates.write * rates.theta * _bound(directions, gradients, rates, config)[:, None]
@@ -143,19 +145,23 @@ def learn(
     return Learnt(tuple(delta), tuple(momentum), inverse if ridge is None else _regrown(inverse, folded.keep_delta))
 
 
-def second_order(inverse: Tensor, inputs: Tensor, write: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
+def second_order(
+    inverse: Tensor, inputs: Tensor, write: Tensor, weight: Tensor, ridge: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the directions of a recursive least-squares step in the last layer, and P after it.
 
     To the last layer, writing is linear regression from its inputs to values. One-shot steps along the inputs
     themselves disturb what was written before under inputs that overlap; steps along P a do not: with
     P = (I + Σ a aᵀ / λ)⁻¹ over all written tokens, W + Σ (v − W a) (P a / λ)ᵀ is the ridge regression of all of them,
     as if they had been seen at once. The tokens of a chunk are taken together (the block form of Woodbury's identity).
-    To the training's gradients P is a constant.
+    Where a token's error counts less than another's it is the weighted regression: P is over Σ w a aᵀ / λ, and the
+    token's direction is w P a / λ. To the training's gradients P and w are constants.
 
     Args:
         inverse: P, [B, hidden, hidden].
         inputs: of the last layer, [B, b, hidden].
         write: the hard gate, [B, b].
+        weight: w of each token, [B, b].
         ridge: λ.
     """
     most = int((write > 0.5).sum(1).amax())
@@ -165,7 +171,8 @@ def second_order(inverse: Tensor, inputs: Tensor, write: Tensor, ridge: Tensor) 
     at = write.detach().topk(most).indices.sort(1).values[..., None]
     a = inputs.gather(1, at.expand(-1, -1, inputs.shape[2])) * write.detach().gather(1, at[..., 0])[..., None]
     a = a * ridge.rsqrt()
-    counted = (_LARGEST / a.detach().square().sum(-1, keepdim=True).clamp_min(1e-12)).clamp(max=1.0).sqrt()
+    counted = (_LARGEST / a.detach().square().sum(-1, keepdim=True).clamp_min(1e-12)).clamp(max=1.0)
+    counted = (counted * weight.detach().gather(1, at[..., 0])[..., None]).sqrt()
     a = a * counted
     spread = a @ inverse
     identity = torch.eye(most, device=a.device, dtype=a.dtype)

@@ -38,7 +38,7 @@ def passed(memory: ContextMemory, x: Tensor, embeddings: Tensor) -> Passed:
         tokens = range(start, start + memory.chunk)
         weights = [w + d for w, d in zip(initial, delta, strict=True)]
         readouts += [_mlp(weights, queries[t])[0] for t in tokens]
-        slopes, steps, inputs, errors, gates = [], [], [], [], []
+        slopes, steps, inputs, errors, logits = [], [], [], [], []
         for t in tokens:
             output, a = _mlp(weights, keys[t])
             error = output - values[t]
@@ -49,12 +49,15 @@ def passed(memory: ContextMemory, x: Tensor, embeddings: Tensor) -> Passed:
             steps.append([g / (tangent.square().sum() + 1e-6) for g in slope])
             inputs.append(a)
             errors.append(error)
-            gates.append(_gate(memory, rates[t, 3], _flat(slope).norm().detach()))
+            logits.append(_logit(memory, rates[t, 3], _flat(slope).norm().detach()))
+        gates = [_gate(memory, logit) for logit in logits]
         writing = [j for j, w in enumerate(gates) if float(w.detach()) >= 0.5]
         if config.second_order and memory.hard and writing:
             ridge = memory.ridge.exp()
-            # An input longer than float32 bears counts less.
+            # An input longer than float32 bears counts less, and so does what the gate is not sure of.
             counted = {j: (1e5 * ridge / inputs[j].square().sum()).clamp(max=1.0).detach() for j in writing}
+            if config.sure is not None:
+                counted = {j: c / (1 + torch.exp(config.sure - logits[j])).detach() for j, c in counted.items()}
             written = sum(counted[j] * torch.outer(inputs[j], inputs[j]) for j in writing) / ridge
             inverse = torch.linalg.inv(torch.linalg.inv(inverse) + written)
             for j in writing:
@@ -103,12 +106,14 @@ def _mlp(weights: list[Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     return weights[-1] @ silu(h), silu(h)
 
 
-def _gate(memory: ContextMemory, logit: Tensor, surprise: Tensor) -> Tensor:
+def _logit(memory: ContextMemory, logit: Tensor, surprise: Tensor) -> Tensor:
+    own = memory.rates.bias[3] if memory.config.gate == "surprise" else logit
+    return own + memory.surprise * torch.log(surprise + 1e-4)
+
+
+def _gate(memory: ContextMemory, logit: Tensor) -> Tensor:
     if memory.config.gate == "open":
         return torch.ones_like(logit)
-    if memory.config.gate == "surprise":
-        logit = memory.rates.bias[3]
-    logit = logit + memory.surprise * torch.log(surprise + 1e-4)
     soft = torch.sigmoid(logit)
     return (logit > 0).to(soft.dtype) + soft - soft.detach() if memory.hard else soft
 

@@ -59,6 +59,8 @@ def close(found, expected, tolerance=1e-9):
         (2, {"curvature": 0.05}),
         (3, {"clip": 0.05}),
         (2, {"radius": 0.1}),
+        (2, {"sure": 1.0}),
+        (3, {"sure": 0.0, "gate": "open"}),
     ],
 )
 def test_a_pass_and_its_gradients_are_those_of_the_recurrence(depth, settings, hard):
@@ -100,13 +102,29 @@ def test_the_second_order_step_is_finite_where_inputs_are_far_longer_than_lambda
     torch.manual_seed(0)
     one = torch.nn.functional.normalize(torch.randn(256), dim=-1)
     inputs = 18_000 * (one + 1e-5 * torch.randn(1, 24, 256))
-    directions, inverse = second_order(torch.eye(256)[None], inputs, torch.ones(1, 24), torch.tensor(6.0))
+    ones = torch.ones(1, 24)
+    directions, inverse = second_order(torch.eye(256)[None], inputs, ones, ones, torch.tensor(6.0))
     assert bool(directions.isfinite().all())
     assert bool(inverse.isfinite().all())
     assert bool(directions.ne(0).any(-1).all())
     # The direction that was written is taken, the others are free.
     assert float(one @ inverse[0] @ one) == pytest.approx(0.0, abs=1e-3)
     assert float(inverse[0].diagonal().sum()) == pytest.approx(255, abs=0.5)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_second_order_steps_are_the_ridge_regression_in_which_each_token_counts_as_it_is_weighted(parts):
+    torch.manual_seed(parts)
+    a, v = torch.randn(1, 24, 16, dtype=torch.float64), torch.randn(1, 24, 5, dtype=torch.float64)
+    write, weight, ridge = torch.rand(1, 24).round().double(), torch.rand(1, 24).double(), torch.tensor(0.7).double()
+    counted = (write * weight)[0, :, None]
+    expected = torch.linalg.solve(ridge * torch.eye(16) + (counted * a[0]).T @ a[0], (counted * a[0]).T @ v[0]).T
+    w, inverse = torch.zeros(5, 16).double(), torch.eye(16).double()[None]
+    for rows in torch.arange(24).chunk(parts):
+        directions, inverse = second_order(inverse, a[:, rows], write[:, rows], weight[:, rows], ridge)
+        error = (a[0, rows] @ w.T - v[0, rows]) * write[0, rows, None]
+        w = w - error.T @ directions[0]
+    assert close(w, expected)
 
 
 def test_serving_takes_the_same_steps_as_training():
