@@ -107,7 +107,7 @@ def _ridge(right: Mapping[str, float]) -> Iterator[str]:
     """Yield how λ was set, where it was."""
     if not right:
         return
-    yield "**λ** of the memory is the share of the one that was learnt with which most tokens of answers were right:"
+    yield "**λ** of the memory was set by what share of the answers' tokens was right, at so much of the λ learnt:"
     yield table(["of the λ learnt", "right"], [[share, show(value)] for share, value in right.items()])
 
 

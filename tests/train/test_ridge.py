@@ -41,6 +41,12 @@ def test_the_share_that_finds_most_is_taken_and_all_are_reported(monkeypatch):
     assert abs(share - 0.1) < 1e-6
 
 
+def test_of_those_that_find_as_much_but_for_one_in_a_hundred_the_largest_is_taken(monkeypatch):
+    rights = dict(zip(SHARES, (0.7, 0.741, 0.748, 0.75), strict=True))
+    _, share = settled(model(), monkeypatch, rights)
+    assert abs(share - SHARES[1]) < 1e-6
+
+
 def test_without_a_better_one_it_stays_as_it_was_learnt(monkeypatch):
     tried = model()
     before = tried.memory.ridge.clone()
