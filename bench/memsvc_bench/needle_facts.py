@@ -2,7 +2,8 @@
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -13,7 +14,7 @@ from memsvc.train.families import DNA, FAMILIES
 from memsvc.train.family import Family
 from memsvc.train.needle import Draw
 from memsvc.train.source import Fact
-from memsvc_bench import fresh_family
+from memsvc_bench import fresh_family, plain_facts
 
 _NIAH = Family(
     attributes=("number",),
@@ -25,9 +26,14 @@ _NIAH = Family(
     lengths=(7,),
     test=True,
 )
-S_NIAH: Mapping[str, str] = MappingProxyType({"S-NIAH-1": "noise", "S-NIAH-2": "unseen", "S-NIAH-3": "unseen"})
-"""RULER's single needles (arXiv:2404.06654), and the haystack of each. Keys are our pseudo-words, since the others' are
-English. The third asks for 32 letters and digits: no training has such values."""
+S_NIAH: Mapping[str, str] = MappingProxyType(
+    {"S-NIAH-PK": "noise", "S-NIAH-N": "unseen", "S-NIAH-W": "unseen", "S-NIAH-UUID": "unseen"}
+)
+"""RULER's single needles (arXiv:2404.06654) by the names that Titans' paper gives them (arXiv:2501.00663, table 2), and
+the haystack of each: pass-keys in noise; numbers, words, and 32 letters and digits in prose. Keys are our pseudo-words,
+since the others' are English. No training has words or letters as values."""
+_ADJECTIVES = ("amber", "brisk", "clever", "dusty", "eager", "frosty", "gentle", "humble", "ivory", "jolly", "mellow")
+_NOUNS = ("anchor", "basket", "candle", "donkey", "engine", "falcon", "garden", "hammer", "island", "kettle", "lantern")
 
 
 def facts(kind: str, family: str, tokenizer: Tokenizer) -> Draw:
@@ -35,11 +41,13 @@ def facts(kind: str, family: str, tokenizer: Tokenizer) -> Draw:
 
     Args:
         kind: `text`, `dialogue` or `dna`.
-        family: `similar`, `fresh`, or one of `S_NIAH`.
+        family: `similar`, `fresh`, `plain`, or one of `S_NIAH`.
         tokenizer: of the model.
     """
-    if family == "S-NIAH-3":
-        return partial(_uuids, tokenizer=tokenizer)
+    if family in _SPELT:
+        return partial(_spelt, tokenizer=tokenizer, attribute=family)
+    if family == "plain":
+        return partial(plain_facts.draw_facts, kind=kind, tokenizer=tokenizer)
     if kind == "dna":
         form = fresh_family.DNA if family == "fresh" else DNA["similar"]
         return partial(dna.draw_facts, family=form, tokenizer=tokenizer)
@@ -47,11 +55,23 @@ def facts(kind: str, family: str, tokenizer: Tokenizer) -> Draw:
     return partial(prose.draw_facts, family=families.get(family, _NIAH), tokenizer=tokenizer)
 
 
-def _uuids(rng: random.Random, count: int, tokenizer: Tokenizer) -> list[Fact]:
-    family = Family(
-        attributes=("uuid",), statements=_NIAH.statements, questions=_NIAH.questions, lengths=(1,), test=True
-    )
-    values = (f" {uuid.UUID(int=rng.getrandbits(128), version=4)}" for _ in range(count))
-    needles = [needle._replace(value=value) for needle, value in zip(family.draw(rng, count), values, strict=True)]
+def _word(rng: random.Random) -> str:
+    """Return what RULER's words are: an adjective and a noun."""
+    return f"{rng.choice(_ADJECTIVES)}-{rng.choice(_NOUNS)}"
+
+
+def _uuid(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+_SPELT: Mapping[str, tuple[str, Callable[[random.Random], str]]] = MappingProxyType(
+    {"S-NIAH-W": ("word", _word), "S-NIAH-UUID": ("uuid", _uuid)}
+)
+"""What is asked for, and what draws it, where values are no numbers."""
+
+
+def _spelt(rng: random.Random, count: int, tokenizer: Tokenizer, attribute: str) -> list[Fact]:
+    name, value = _SPELT[attribute]
+    needles = replace(_NIAH, attributes=(name,)).draw(rng, count)
     # The first letter may be one token with the blank.
-    return [prose.to_fact(needle, tokenizer)._replace(free=0) for needle in needles]
+    return [prose.to_fact(each._replace(value=f" {value(rng)}"), tokenizer)._replace(free=0) for each in needles]

@@ -74,10 +74,10 @@ def _one(rows: list[NeedleRow]) -> NeedleRow:
 
 
 def curve(rows: Mapping[Key, NeedleRow]) -> Rows:
-    """Return exact by length, of each family, condition and haystack."""
+    """Return exact by length, of each family, condition and haystack; facts told plainly come last."""
     found = {}
     for key, row in rows.items():
-        if key.table == "curve":
+        if key.table in {"curve", "plain"}:
             hay = "" if key.hay == "unseen" else f", {key.hay} haystack"
             label = f"{key.family}, {key.condition}{hay}, {key.length:,}"
             found[label] = {

@@ -10,7 +10,7 @@ from memsvc.train.needle import CONDITIONS, Condition
 from memsvc_bench.haystack import Kind
 from memsvc_bench.needle_facts import S_NIAH
 
-Table = Literal["curve", "capacity", "s-niah", "ablation"]
+Table = Literal["curve", "capacity", "s-niah", "plain", "ablation"]
 SHIPPED = "shipped"
 """The name of the model that is measured, beside those of ablations."""
 NEEDLES = 8
@@ -108,7 +108,7 @@ def passes(kind: Kind, scale: Scale, memory: ContextMemoryConfig, models: Sequen
     """Return all passes, the longest first.
 
     Args:
-        kind: of the model; S-NIAH is English.
+        kind: of the model; S-NIAH and plain facts are English.
         scale: how much.
         memory: of the model.
         models: names of other models, trained as ablations.
@@ -117,6 +117,8 @@ def passes(kind: Kind, scale: Scale, memory: ContextMemoryConfig, models: Sequen
     found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, switches(memory), models)]
     if kind == "text":
         found += _niah(scale)
+    if kind != "dna":
+        found += _plain(scale)
     parts = (part for each in found for part in _parts(each, scale.rows))
     return sorted(parts, key=lambda each: -each.streams * each.lengths[-1])
 
@@ -158,6 +160,13 @@ def _niah(scale: Scale) -> Iterator[Pass]:
     for family, hay in S_NIAH.items():
         for lengths, streams, seed in ((scale.niah_lengths, paper, 0), ((scale.hard,), hard, 100)):
             yield Pass(table="s-niah", family=family, hay=hay, needles=1, lengths=lengths, streams=streams, seed=seed)
+
+
+def _plain(scale: Scale) -> Iterator[Pass]:
+    short = tuple(length for length in scale.lengths if length <= scale.short)
+    conditions: tuple[Condition, ...] = ("memory", "memory off")
+    for condition in conditions:
+        yield Pass(table="plain", family="plain", condition=condition, lengths=short, streams=scale.controls, seed=0)
 
 
 def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> Iterator[Pass]:
