@@ -14,9 +14,9 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
-    """Return the tables of a result: its figures, those of more columns, its checks."""
+    """Return the tables of a result: its figures, those of more columns, its checks. What is listed is for programs."""
     parts: list[str] = []
-    scalars = {name: value for name, value in result["figures"].items() if not isinstance(value, Mapping)}
+    scalars = {name: value for name, value in result["figures"].items() if not _is_wide(value)}
     rows = [(name, value) for name, value in result["figures"].items() if isinstance(value, Mapping)]
     if scalars:
         parts.append(table(["figure", "value"], [[_words(name), show(value)] for name, value in scalars.items()]))
@@ -54,6 +54,11 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
 
     return "\n".join(rows())
+
+
+def _is_wide(value: object) -> bool:
+    """Whether it has columns, or is a list of what has."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(map(_is_wide, value)))
 
 
 def _words(name: str) -> str:

@@ -74,7 +74,7 @@ def bench(
     # First: while passes run, no time means anything.
     compute = _compute(task, loaded, scale)
     service = needle_service.through(task, scale)
-    asked = passes(preset, scale, loaded.model.config.memory, list(others), beyond)
+    asked = passes(preset, scale, loaded.model.config, list(others), beyond)
     passed = run(task, asked, threads=threads)
     rows = needle_figures.merged({each: found.rows for each, found in passed.items()})
     hay = haystack(folder, "unseen")
@@ -85,6 +85,7 @@ def bench(
         "parameters": sum(weight.numel() for weight in loaded.model.parameters()),
         "window_tokens": loaded.model.config.window,
         "passes_computed_on": ", ".join(sorted({found.device for found in passed.values()})),
+        "passes_core_minutes": sum(found.seconds for found in passed.values()) / 60,
         "haystack": file.name if file else "ours",
         "haystack_sha256": hashlib.sha256(hay.numpy().tobytes()).hexdigest(),
         "haystack_tokens": len(hay),
@@ -95,6 +96,7 @@ def bench(
         **needle_figures.ablations(rows),
         **compute["per_token"],
         **compute["by_history"],
+        "rows": needle_figures.listed(rows),
     }
     checks = [
         *needle_figures.checks(preset, rows, scale.many, scale.lengths[-1]),

@@ -41,7 +41,7 @@ def facts(kind: str, family: str, tokenizer: Tokenizer) -> Draw:
 
     Args:
         kind: `text`, `dialogue` or `dna`.
-        family: `similar`, `fresh`, `plain`, or one of `S_NIAH`.
+        family: `similar`, `fresh`, the same with values as long as no training's, `plain`, or one of `S_NIAH`.
         tokenizer: of the model.
     """
     if family in _SPELT:
@@ -51,7 +51,13 @@ def facts(kind: str, family: str, tokenizer: Tokenizer) -> Draw:
     if kind == "dna":
         form = fresh_family.DNA if family == "fresh" else DNA["similar"]
         return partial(dna.draw_facts, family=form, tokenizer=tokenizer)
-    families = {"fresh": fresh_family.FAMILIES[kind], "similar": FAMILIES[kind]["similar"]}
+    fresh = fresh_family.FAMILIES[kind]
+    new = tuple(set(fresh.lengths) - set(FAMILIES[kind]["training"].lengths))
+    families = {
+        "fresh": fresh,
+        "fresh, new lengths": replace(fresh, lengths=new),
+        "similar": FAMILIES[kind]["similar"],
+    }
     return partial(prose.draw_facts, family=families.get(family, _NIAH), tokenizer=tokenizer)
 
 

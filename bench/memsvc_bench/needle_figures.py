@@ -62,6 +62,17 @@ def merged(results: Results) -> dict[Key, NeedleRow]:
     return {key: _one(found[key]) for key in order}
 
 
+def listed(rows: Mapping[Key, NeedleRow]) -> list[dict[str, Any]]:
+    """Return all answers by what was asked, for programs; the tables are made of the same."""
+    return [
+        {
+            **{"table": key.table, "model": key.model, "family": key.family, "haystack": key.hay},
+            **{"needles": key.needles, **row._asdict()},
+        }
+        for key, row in rows.items()
+    ]
+
+
 def _one(rows: list[NeedleRow]) -> NeedleRow:
     n = sum(row.n for row in rows)
 
@@ -118,16 +129,24 @@ def niah(rows: Mapping[Key, NeedleRow]) -> Rows:
 
 
 def ablations(rows: Mapping[Key, NeedleRow]) -> Rows:
-    """Return exact by length, a row for each model and for each switch."""
-    found: Rows = {}
+    """Return exact by length, a row for each model and switch; lengths that few went to have rows of their own."""
+    asked: dict[str, dict[int, NeedleRow]] = {}
     for key, row in rows.items():
         if key.table == "ablation":
-            line = found.setdefault(key.model, {"n": row.n})
-            line[f"exact_at_{key.length:,}"] = row.exact
-    for key, row in rows.items():
-        # Of the longest: it comes last.
-        if key.table == "ablation":
-            found[key.model] |= {"gate_share": row.gate_share}
+            asked.setdefault(key.model, {})[key.length] = row
+    common = sorted(set.intersection(*map(set, asked.values()))) if asked else []
+    found: Rows = {
+        model: {
+            "n": by_length[common[0]].n,
+            **{f"exact_at_{length:,}": by_length[length].exact for length in common},
+            "gate_share": by_length[common[-1]].gate_share,
+        }
+        for model, by_length in asked.items()
+    }
+    for model, by_length in asked.items():
+        for length, row in by_length.items():
+            if length not in common:
+                found[f"{model}, {length:,}"] = {**shares(row.exact, row.n), "gate_share": row.gate_share}
     return found
 
 

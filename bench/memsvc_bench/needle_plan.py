@@ -1,14 +1,14 @@
 """What the needle benchmark asks: passes over haystacks, each of some streams with facts at their head."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from memsvc.backbone.titans_mac.config import ContextMemoryConfig
+from memsvc.backbone.titans_mac.config import MacConfig
 from memsvc.train.needle import CONDITIONS, Condition
 from memsvc_bench.haystack import Kind
 from memsvc_bench.needle_facts import S_NIAH
+from memsvc_bench.needle_switches import FAR, switches
 
 Table = Literal["curve", "capacity", "s-niah", "plain", "ablation"]
 SHIPPED = "shipped"
@@ -16,23 +16,6 @@ SHIPPED = "shipped"
 NEEDLES = 8
 ROOM = 120
 """Tokens that a fact and what is around it take at most, on average."""
-SWITCHES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "gate: learned": {"gate": "learned"},
-        "gate: surprise alone": {"gate": "surprise"},
-        "gate: always open": {"gate": "open"},
-        "no momentum": {"momentum": False},
-        "with momentum": {"momentum": True},
-        "no decay": {"decay": False},
-        "with decay": {"decay": True},
-        "all that is written counts alike": {"sure": None},
-        "first order": {"second_order": False},
-        "second order": {"second_order": True},
-        "readout: keys and values alone": {"readout": "kv"},
-        "readout: residual alone": {"readout": "residual"},
-    }
-)
-"""Ablations of the trained model that need no training of their own; others are given as models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +40,12 @@ class Scale:
     lengths: tuple[int, ...] = (2_048, 8_192, 32_768, 131_072, 524_288, 2_097_152)
     similar: int = 25
     """Streams of the curve with training's forms."""
-    fresh: int = 10
+    fresh: int = 25
     """Streams of the curve with forms that no training had."""
     controls: int = 25
     """Streams of each condition but memory, up to `short`."""
+    strangers: int = 5
+    """Streams that are asked what another was told after the last length, too."""
     short: int = 32_768
     repeated: int = 8
     """Streams in a haystack that repeats."""
@@ -68,8 +53,8 @@ class Scale:
     """Length up to which distractors are tried; what repeats is tried up to four times that."""
     capacity: Mapping[int, tuple[int, int]] = field(
         default_factory=lambda: {
-            **{1: (96, 0), 16: (12, 0), 32: (8, 2), 64: (4, 0), 100: (4, 2)},
-            **{256: (2, 0), 512: (2, 0)},
+            **{1: (96, 0), 16: (12, 2), 32: (8, 2), 64: (4, 2), 100: (4, 2)},
+            **{256: (2, 2), 512: (2, 2)},
         }
     )
     """Streams at the first length that has room, and how many of them go on to the last, by the facts of each."""
@@ -79,6 +64,8 @@ class Scale:
     """Streams up to the paper's lengths, and to `hard`."""
     niah_lengths: tuple[int, ...] = (2_048, 4_096, 8_192, 16_384)
     ablations: int = 12
+    far: tuple[int, int] = (524_288, 2)
+    """A length to which some ablations go, and their streams."""
     tenants: int = 25
     """Of a server that are told facts and asked for them, at the last length up to `short`: two at least, or none."""
     rows: int = 5
@@ -94,27 +81,17 @@ class Scale:
 FULL = Scale()
 
 
-def switches(memory: ContextMemoryConfig) -> list[str]:
-    """Return the names of what a model can be switched to that it is not already, with the weights that it has."""
-    own = asdict(memory)
-    return [
-        name
-        for name, changes in SWITCHES.items()
-        if not changes.items() <= own.items() and ("readout" not in changes or memory.readout == "both")
-    ]
-
-
-def passes(kind: Kind, scale: Scale, memory: ContextMemoryConfig, models: Sequence[str], beyond: int = 0) -> list[Pass]:
+def passes(kind: Kind, scale: Scale, config: MacConfig, models: Sequence[str], beyond: int = 0) -> list[Pass]:
     """Return all passes, the longest first.
 
     Args:
         kind: of the model; S-NIAH and plain facts are English.
         scale: how much.
-        memory: of the model.
+        config: of the model.
         models: names of other models, trained as ablations.
         beyond: a length past the last; 0 for none.
     """
-    found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, switches(memory), models)]
+    found = [*_curves(scale, beyond), *_capacity(scale), *_ablations(scale, switches(config), models)]
     if kind == "text":
         found += _niah(scale)
     if kind != "dna":
@@ -143,6 +120,8 @@ def _curves(scale: Scale, beyond: int) -> Iterator[Pass]:
             yield Pass(table="curve", family=family, lengths=(beyond,), streams=far, seed=100)
         for condition in CONDITIONS[1:]:
             yield Pass(table="curve", family=family, condition=condition, lengths=short, streams=scale.controls, seed=0)
+    last = scale.lengths[-1:]
+    yield Pass(table="curve", condition="other tenant", lengths=last, streams=scale.strangers, seed=100)
     yield Pass(table="curve", hay="held out", lengths=longer, streams=scale.repeated, seed=0)
     yield Pass(table="curve", hay="distractors", lengths=hard, streams=scale.controls, seed=0)
 
@@ -167,12 +146,16 @@ def _plain(scale: Scale) -> Iterator[Pass]:
     conditions: tuple[Condition, ...] = ("memory", "memory off")
     for condition in conditions:
         yield Pass(table="plain", family="plain", condition=condition, lengths=short, streams=scale.controls, seed=0)
+    yield Pass(table="plain", family="fresh, new lengths", lengths=short, streams=scale.controls, seed=0)
 
 
 def _ablations(scale: Scale, switched: Sequence[str], models: Sequence[str]) -> Iterator[Pass]:
     short = tuple(length for length in scale.lengths if length <= scale.short)
     for model in (SHIPPED, *switched, *models):
         yield Pass(table="ablation", model=model, lengths=short, streams=scale.ablations, seed=0)
+    length, streams = scale.far
+    for model in (SHIPPED, *(name for name in switched if name in FAR)):
+        yield Pass(table="ablation", model=model, lengths=(length,), streams=streams, seed=100)
     for model in models:
         for needles, (streams, _) in scale.capacity.items():
             lengths = (_near(scale, needles),)

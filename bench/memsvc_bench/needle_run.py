@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ from memsvc.train.needle import NeedleRow, NeedleTest, needle_test
 from memsvc_bench import fresh_family
 from memsvc_bench.haystack import Kind, haystacks
 from memsvc_bench.needle_facts import facts
-from memsvc_bench.needle_plan import SHIPPED, SWITCHES, Pass
+from memsvc_bench.needle_plan import SHIPPED, Pass
+from memsvc_bench.needle_switches import is_switch, switched
 from memsvc_bench.progress import told
 
 _RUN, _PASSES, _HAYSTACKS = "run.json", "passes.jsonl", "haystacks.safetensors"
@@ -57,7 +58,7 @@ def prepare(task: Task, length: int) -> dict[str, Any]:
     loaded = {name: checkpoint.load(path) for name, path in task.models.items()}
     tokenizer = loaded[SHIPPED].tokenizer
     for name, other in loaded.items():
-        if name in SWITCHES:
+        if is_switch(name):
             raise ValueError(f"{name} is an ablation that needs no model")
         if other.tokenizer.to_str() != tokenizer.to_str():
             raise ValueError(f"the ablation {name} has another tokenizer than the model")
@@ -92,6 +93,7 @@ class Passed(NamedTuple):
     rows: list[NeedleRow]
     device: str
     """What computed it."""
+    seconds: float
 
 
 def run(task: Task, passes: Sequence[Pass], *, threads: int) -> dict[Pass, Passed]:
@@ -108,7 +110,7 @@ def run(task: Task, passes: Sequence[Pass], *, threads: int) -> dict[Pass, Passe
     name = torch.cuda.get_device_name() if task.device == "cuda" else task.device
     with file.open("a") as kept:
         for _, (each, rows, seconds) in zip(told(left, "needles"), _computed(task, left, threads), strict=True):
-            done[each] = Passed(rows, name)
+            done[each] = Passed(rows, name, seconds)
             line = {
                 "pass": asdict(each),
                 "rows": [row._asdict() for row in rows],
@@ -128,7 +130,7 @@ def _read(file: Path) -> dict[Pass, Passed]:
     file.write_text("".join(whole))
     return {
         Pass(**line["pass"] | {"lengths": tuple(line["pass"]["lengths"])}): Passed(
-            [NeedleRow(**row) for row in line["rows"]], line["device"]
+            [NeedleRow(**row) for row in line["rows"]], line["device"], line["seconds"]
         )
         for line in map(json.loads, whole)
     }
@@ -165,7 +167,7 @@ def _end_with_parent() -> None:
 
 def _one(task: Task, each: Pass) -> Done:
     start = time.monotonic()
-    model, tokenizer = _model(task.models.get(each.model, task.models[SHIPPED]), each.model)
+    model, tokenizer = _model(task.models.get(each.model, task.models[SHIPPED]), each.model, task.folder)
     test = NeedleTest(
         lengths=each.lengths,
         streams=each.streams,
@@ -180,17 +182,10 @@ def _one(task: Task, each: Pass) -> Done:
 
 
 @functools.lru_cache(maxsize=1)
-def _model(path: Path, name: str) -> tuple[TitansMac, Tokenizer]:
+def _model(path: Path, name: str, folder: Path) -> tuple[TitansMac, Tokenizer]:
     loaded = checkpoint.load(path)
-    return switched(loaded.model, SWITCHES[name]) if name in SWITCHES else loaded.model, loaded.tokenizer
+    model = switched(loaded.model, name, _hay(folder, "held out")) if is_switch(name) else loaded.model
+    return model, loaded.tokenizer
 
 
 _hay = functools.lru_cache(maxsize=1)(haystack)
-
-
-def switched(model: TitansMac, changes: Mapping[str, Any]) -> TitansMac:
-    """Return the same weights in a model whose memory is configured otherwise; those that it has no place for go."""
-    other = TitansMac(replace(model.config, memory=replace(model.config.memory, **changes)))
-    weights = model.state_dict()
-    other.load_state_dict({name: weights[name] for name in other.state_dict()})
-    return other.eval().requires_grad_(requires_grad=False)

@@ -11,7 +11,8 @@ from memsvc_bench.needle_plan import FULL, passes
 from memsvc_bench.plain_facts import _FORMS
 
 from memsvc.backbone.titans_mac import checkpoint
-from memsvc.backbone.titans_mac.config import ContextMemoryConfig
+from memsvc.backbone.titans_mac.config import MacConfig
+from memsvc.train.families import FAMILIES
 from memsvc.train.words import held_out
 
 VALUES = {
@@ -74,12 +75,19 @@ def test_a_plain_fact_is_a_sentence_of_somebody_unknown_and_the_question_goes_on
 
 def test_what_is_english_is_asked_of_english_models():
     families = {
-        kind: {each.family for each in passes(kind, FULL, ContextMemoryConfig(), [])}
+        kind: {each.family for each in passes(kind, FULL, MacConfig(vocabulary=5), [])}
         for kind in ("text", "dialogue", "dna")
     }
-    assert families["text"] == {"similar", "fresh", "plain", *S_NIAH}
-    assert families["dialogue"] == {"similar", "fresh", "plain"}
+    assert families["text"] == {"similar", "fresh", "fresh, new lengths", "plain", *S_NIAH}
+    assert families["dialogue"] == {"similar", "fresh", "fresh, new lengths", "plain"}
     assert families["dna"] == {"similar", "fresh"}
-    plain = [each for each in passes("text", FULL, ContextMemoryConfig(), []) if each.family == "plain"]
+    plain = [each for each in passes("text", FULL, MacConfig(vocabulary=5), []) if each.family == "plain"]
     assert {each.condition for each in plain} == {"memory", "memory off"}
     assert sum(each.streams * each.needles for each in plain) == 400
+
+
+@pytest.mark.parametrize("kind", ["text", "dialogue"])
+def test_new_lengths_are_those_that_no_training_has(kind, tokenizer):
+    lengths = {len(value.strip()) for _, _, value, *_ in drawn(kind, "fresh, new lengths", tokenizer, 200)}
+    assert lengths == {3, 6}
+    assert not lengths & set(FAMILIES[kind]["training"].lengths)
