@@ -95,6 +95,7 @@ def bench(
         **needle_figures.niah(rows),
         **needle_figures.ablations(rows),
         **compute["per_token"],
+        **compute["by_shape"],
         **compute["by_history"],
         "rows": needle_figures.listed(rows),
     }
@@ -124,6 +125,7 @@ def _compute(task: Task, loaded: Loaded, scale: Scale) -> dict[str, Any]:
     dense = [token for fact in told for token in (*fact.before, *fact.value, *fact.after)]
     measured = {
         "per_token": needle_compute.per_token(model, hay, dense, scale.rounds),
+        "by_shape": needle_compute.by_shape(model, hay),
         "by_history": needle_compute.by_history(model, hay, told[0], scale.histories, scale.rounds),
     }
     file.write_text(json.dumps(measured))

@@ -1,8 +1,12 @@
-"""What the memory costs: time and operations per token, the first token after any history, and bytes of the state."""
+"""What the memory costs: time and operations per token, the first token after any history, and bytes of the state.
+
+And the same for memories of other depths and chunks: what they cost needs no training.
+"""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,14 +18,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.backbone.titans_mac.stream import Stream, following, pack
 from memsvc.train.source import Fact
+from memsvc_bench.needle_switches import CHUNKS, switched, switches
 from memsvc_bench.progress import told
 
-CHUNKS = 16
+FACT_CHUNKS = 16
 """Of each stream in one timed call on facts."""
 HAY_CHUNKS = 256
 """Of all streams in one on haystack: where one token in ten thousand writes, a thousand tokens say nothing of the cost.
 """
 STREAMS = (1, 8)
+DEPTHS = (2, 6, 8, 12)
+SHAPED_TOKENS, SHAPED_ROUNDS = 4_096, 3
+"""Of one timed call, and pairs of them, for each other shape: deep memories take a hundred times as long."""
 
 
 @torch.no_grad()
@@ -39,7 +47,7 @@ def per_token(
     """
     rows = {}
     for count in streams:
-        for name, text, chunks in (("haystack", hay, HAY_CHUNKS // count), ("facts", torch.tensor(dense), CHUNKS)):
+        for name, text, chunks in (("haystack", hay, HAY_CHUNKS // count), ("facts", torch.tensor(dense), FACT_CHUNKS)):
             length = chunks * model.config.chunk
             tokens = text[torch.arange(count * length) % len(text)].long().view(count, length)
             rows[f"{name}, {count} streams"] = _paired(model, tokens, rounds)
@@ -66,6 +74,34 @@ def _paired(model: TitansMac, tokens: Tensor, rounds: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
+def by_shape(model: TitansMac, hay: Tensor, rounds: int = SHAPED_ROUNDS) -> dict[str, dict[str, Any]]:
+    """Return time and operations per token of ordinary text, and bytes of the state, for other depths and chunks.
+
+    Args:
+        model: with the gate hard; what a depth adds to it is as it is before training.
+        hay: tokens of ordinary text, [n].
+        rounds: pairs.
+    """
+    shaped = {f"memory of depth {depth}": partial(_of_depth, model, depth) for depth in DEPTHS}
+    shaped |= {
+        f"memory in {name}": partial(switched, model, name, hay) for name in CHUNKS if name in switches(model.config)
+    }
+    tokens = hay[torch.arange(SHAPED_TOKENS) % len(hay)].long()[None]
+    rows = {}
+    for name, make in shaped.items():
+        other = make()
+        size = len(pack(Stream(other.initial(1)), other.config))
+        rows[name] = _paired(other, tokens, rounds) | {"state_bytes": size}
+    return rows
+
+
+def _of_depth(model: TitansMac, depth: int) -> TitansMac:
+    other = TitansMac(replace(model.config, memory=replace(model.config.memory, depth=depth)))
+    other.load_state_dict(model.state_dict(), strict=False)
+    return other.eval().requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
 def by_history(
     model: TitansMac, hay: Tensor, fact: Fact, lengths: Sequence[int], rounds: int
 ) -> dict[str, dict[str, Any]]:
@@ -84,7 +120,7 @@ def by_history(
     text, state, done = torch.cat([head, hay.long()]), model.initial(1), 0
     for length in told(lengths, "history"):
         while done < length:
-            stop = min(length, done + CHUNKS * model.config.chunk)
+            stop = min(length, done + FACT_CHUNKS * model.config.chunk)
             state = model.stream(text[torch.arange(done, stop) % len(text)][None], state, hidden=False).state
             done = stop
         streams[length] = Stream(state, prompt)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -174,6 +175,11 @@ def test_what_it_costs_is_measured(result):
     assert row["flops_per_token"] > row["flops_without_memory"] > 0
     sizes = {result.figures[f"history of {length}"]["state_bytes"] for length in SMALL.histories}
     assert len(sizes) == 1
+    deep = [result.figures[f"memory of depth {depth}"] for depth in (2, 6, 8, 12)]
+    for less, more in pairwise(deep):
+        assert less["flops_per_token"] < more["flops_per_token"]
+        assert less["state_bytes"] < more["state_bytes"]
+    assert result.figures["memory in chunks of 32"]["state_bytes"] == deep[0]["state_bytes"]
 
 
 def test_the_tables_and_the_curves_are_written(result, folder):
