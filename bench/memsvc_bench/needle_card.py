@@ -8,6 +8,7 @@ from typing import Any
 
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.checkpoint import Loaded
+from memsvc.train.stages import FURTHER, STAGES, Stage
 from memsvc_bench.markdown import show, table
 
 _DATA = {
@@ -92,15 +93,34 @@ def _lineage(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _training(told: Mapping[str, Any]) -> str:
     plan = told["plan"]
     steps = sum(stage["steps"] for stage in plan["stages"])
-    start = f" --on {plan['start']['sha256'][:12]}.safetensors" if "start" in plan else ""
-    none = "" if steps else " --stages 0"
-    memory = plan["config"]["memory"]
-    sure = "" if memory.get("sure") is None else f" --sure {show(memory['sure'])}"
-    command = f"memsvc-train {told['kind']} DIR{start}{none} --readout {memory['readout']}{sure}"
+    from_what = " what its Python shipped" if "python" not in told else f" what Python {told['python']} ships"
+    device = told.get("device", "cpu")
     return (
-        f"`{command} --seed {plan['seed']} --threads {told['threads']}`, {steps:,} steps, computed on "
-        f"{told['device']} with torch {told['torch']}, from what Python {told['python']} ships."
+        f"`memsvc-train {told['kind']} DIR{_options(plan)} --seed {plan['seed']} --threads {told['threads']}`, "
+        f"{steps:,} steps, computed on {device} with torch {told['torch']}, from{from_what}.{_other_plan(told)}"
     )
+
+
+def _options(plan: Mapping[str, Any]) -> str:
+    """Return the options of the command that say what the shape is."""
+    config, memory = plan["config"], plan["config"]["memory"]
+    sure = memory.get("sure")
+    how = f" --readout {memory['readout']} --sure {'none' if sure is None else show(sure)}"
+    if "start" in plan:
+        # The rest of the shape is that model's.
+        none = "" if plan["stages"] else " --stages 0"
+        return f" --on {plan['start']['sha256'][:12]}.safetensors{none}{how}"
+    shape = f" --hidden {memory['hidden']} --depth {memory['depth']} --chunk {config['chunk']}"
+    return f"{shape}{how}{' --momentum' if memory['momentum'] else ''}"
+
+
+def _other_plan(told: Mapping[str, Any]) -> str:
+    """Say so, where the command has other stages today than it had then."""
+    plan = told["plan"]
+    stages = tuple(Stage(**stage | {"needles": tuple(stage["needles"])}) for stage in plan["stages"])
+    if stages in {(), (FURTHER if "start" in plan else STAGES)[told["kind"]]}:
+        return ""
+    return " The stages below were the plan then; the command has others today."
 
 
 def _ridge(right: Mapping[str, float]) -> Iterator[str]:

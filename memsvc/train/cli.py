@@ -1,6 +1,7 @@
 """`memsvc-train`: trains a model that ships, from nothing but this repository and Python."""
 
 import json
+import math
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -58,12 +59,15 @@ def train(
     hidden: Annotated[int, typer.Option(min=32, help="Width of the memory.")] = SHAPE.memory.hidden,
     depth: Annotated[int, typer.Option(min=MIN_DEPTH, max=MAX_DEPTH, help="Layers of the memory.")] = MIN_DEPTH,
     readout: Annotated[
-        str, typer.Option(help=f"Where the readout goes: {', '.join(READOUTS)}; none for the usual one, or --on's.")
+        str, typer.Option(help=f"Where the readout goes: {', '.join(READOUTS)}. Without it the usual one, or --on's.")
     ] = "",
     sure: Annotated[
-        float | None,
-        typer.Option(help="The gate's logit at which a token counts half; none for the usual one, or --on's."),
-    ] = None,
+        str,
+        typer.Option(
+            help="The gate's logit at which a token counts half, or none: all count alike. Without it the usual one, "
+            "or --on's."
+        ),
+    ] = "",
     chunk: Annotated[int, typer.Option(min=8, help="Tokens of a chunk; half of the window.")] = SHAPE.chunk,
     momentum: Annotated[
         bool, typer.Option(help="Let the memory's steps carry on; the shipped models' do not.")
@@ -92,8 +96,8 @@ def train(
         config = start.model.config
     if readout:
         config = replace(config, memory=replace(config.memory, readout=_readout(readout)))
-    if sure is not None:
-        config = replace(config, memory=replace(config.memory, sure=sure))
+    if sure:
+        config = replace(config, memory=replace(config.memory, sure=_sure(sure)))
     whole = STAGES[kind]
     stages = [stage.scaled(scale) for stage in (FURTHER[kind] if start else whole)[:most]]
     try:
@@ -124,6 +128,18 @@ def _readout(name: str) -> Readout:
         if each == name:
             return each
     raise typer.BadParameter(f"must be one of {', '.join(READOUTS)}", param_hint="--readout")
+
+
+def _sure(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise typer.BadParameter("must be a number, or none", param_hint="--sure")
+    return number
 
 
 def _check(start: Loaded, kind: str, source: Source) -> None:

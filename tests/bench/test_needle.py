@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import pytest
@@ -18,6 +18,7 @@ from memsvc.backbone.titans_mac.config import ContextMemoryConfig, MacConfig
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.cli.main import make_app
 from memsvc.train import dna
+from memsvc.train.stages import STAGES
 
 SMALL = Scale(
     lengths=(1_024, 1_536, 2_048),
@@ -52,7 +53,8 @@ def save(path, seed):
     model = TitansMac(MacConfig(vocabulary=5, width=32, heads=2, chunk=16, memory=memory))
     torch.nn.init.normal_(model.memory.rates.weight, std=0.7)
     model.memory.rates.bias.data[3] = -2.0
-    plan = {"seed": seed, "config": model.config.to_json(), "stages": [{"steps": 3, "rows": 2}]}
+    stages = [asdict(replace(STAGES["dna"][0], steps=3))]
+    plan = {"seed": seed, "config": model.config.to_json(), "stages": stages}
     card = {"kind": "dna", "plan": plan, "torch": "2", "python": "3", "device": "cpu", "threads": 1}
     checkpoint.save(path, model, dna.Dna().tokenizer, card)
     return path
@@ -258,11 +260,15 @@ def test_a_card_tells_every_training_that_a_model_went_through(result, folder, m
     kept["figures"]["model_sha256"] = loaded.digest
     text = needle_card.card("further", loaded, kept)
     first, then = (
-        text.index("`memsvc-train dna DIR --readout"),
+        text.index(
+            "`memsvc-train dna DIR --hidden 32 --depth 2 --chunk 16 --readout both --sure none --momentum --seed"
+        ),
         text.index(f"--on {start.digest[:12]}.safetensors --stages 0 --readout both --sure 3.5"),
     )
     assert first < text.index("3 steps") < then < text.index("0 steps")
     assert "| 0.1 | 0.75 |" in text
+    # Its stage has three steps.
+    assert text.count("the command has others today") == 1
 
 
 def test_the_full_run_asks_often_enough_at_the_last_length():

@@ -70,6 +70,8 @@ def test_the_shape_is_the_one_that_was_asked_for_and_so_are_the_stages(tmp_path)
     memory = replace(CONFIG.memory, hidden=64, depth=3, readout="kv", sure=2.0, momentum=True)
     assert loaded.model.config.memory == memory
     assert planned(loaded) == [SOFT]
+    alike = trained(tmp_path / "alike", "--stages", "0", "--hidden", "64", "--chunk", "16", "--sure", "none")
+    assert alike.model.config.memory.sure is None
     assert "start" not in loaded.card["plan"]
 
 
@@ -123,7 +125,11 @@ def test_without_stages_gate_and_ridge_are_set_and_readout_and_weights_may_be_ot
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--readout", "none"), ("--depth", "1"), ("--depth", "13"), ("--chunk", "7")]
+    ("option", "value"),
+    [
+        *[("--readout", "none"), ("--sure", "much"), ("--sure", "inf"), ("--sure", "nan")],
+        *[("--depth", "1"), ("--depth", "13"), ("--chunk", "7")],
+    ],
 )
 def test_a_shape_that_there_is_not_is_refused(option, value, tmp_path):
     refused(tmp_path / "out", option, option, value)
