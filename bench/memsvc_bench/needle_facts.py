@@ -52,7 +52,7 @@ def facts(kind: str, family: str, tokenizer: Tokenizer) -> Draw:
         form = fresh_family.DNA if family == "fresh" else DNA["similar"]
         return partial(dna.draw_facts, family=form, tokenizer=tokenizer)
     fresh = fresh_family.FAMILIES[kind]
-    new = tuple(set(fresh.lengths) - set(FAMILIES[kind]["training"].lengths))
+    new = tuple(sorted(set(fresh.lengths) - set(FAMILIES[kind]["training"].lengths)))
     families = {
         "fresh": fresh,
         "fresh, new lengths": replace(fresh, lengths=new),
