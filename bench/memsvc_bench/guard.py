@@ -105,8 +105,11 @@ def _memory() -> Iterator[Guard]:
     weight, gradient, state = torch.randn(DIM, DIM), torch.empty(DIM, DIM), torch.randn(4, DIM, DIM)
 
     def products() -> None:
-        """The closed form's at depth 2: 14 d² FLOPs a token. Four of them go into weights and momentum, which no step
-        leaves unread: without these passes the ratio says how fast the machine's memory is."""
+        """The closed form's at depth 2: 14 d² FLOPs a token.
+
+        Four products go into weights and momentum, which every step reads and writes. Without that the ratio says how
+        fast the machine's memory is.
+        """
         for _ in range(3):
             torch.mm(rows, weight, out=out)
         for into in state:
