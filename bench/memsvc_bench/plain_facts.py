@@ -18,7 +18,7 @@ from memsvc_bench.fresh_family import DIALOGUE
 _MONTHS = ("January", "March", "May", "July", "October", "December")
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """What is said of someone, and how it is asked for."""
 
     statement: str
@@ -28,74 +28,74 @@ class _Form(NamedTuple):
     values: tuple[str, ...]
 
 
-_FORMS = (
-    _Form(
+FORMS = (
+    Form(
         "{key} moved to {value} in the spring.",
         "Where did {key} move in the spring?",
         "{key} moved to",
         ("Lisbon", "Chicago", "Oslo", "Nairobi", "Kyoto", "Toronto", "Prague", "Lima"),
     ),
-    _Form(
+    Form(
         "Since last summer {key} has taken up {value}, and loves it.",
         "What has {key} taken up since last summer?",
         "{key} has taken up",
         ("pottery", "rowing", "chess", "climbing", "knitting", "archery", "baking", "fencing"),
     ),
-    _Form(
+    Form(
         "The dog that {key} adopted is called {value}.",
         "What is the dog that {key} adopted called?",
         "The dog is called",
         ("Biscuit", "Shadow", "Pepper", "Rusty", "Daisy", "Ziggy", "Mango", "Bear"),
     ),
-    _Form(
+    Form(
         "{key} works as a {value} now.",
         "What does {key} do for a living?",
         "{key} works as a",
         ("nurse", "plumber", "teacher", "baker", "lawyer", "pilot", "gardener", "journalist"),
     ),
-    _Form(
+    Form(
         "For the birthday party {key} baked a {value} cake.",
         "Which cake did {key} bake for the birthday party?",
         "{key} baked a",
         ("lemon", "carrot", "chocolate", "cherry", "walnut", "coconut", "ginger", "banana"),
     ),
-    _Form(
+    Form(
         "Last weekend {key} went to the {value} with an old friend.",
         "Where did {key} go with an old friend?",
         "{key} went to the",
         ("beach", "museum", "opera", "zoo", "market", "stadium", "library", "mountains"),
     ),
-    _Form(
+    Form(
         "{key} is learning to play the {value}.",
         "Which instrument is {key} learning to play?",
         "{key} is learning to play the",
         ("violin", "drums", "flute", "piano", "guitar", "harp", "trumpet", "cello"),
     ),
-    _Form(
+    Form(
         "{key} and a cousin met again on {value}.",
         "When did {key} and a cousin meet again?",
         "They met on",
         tuple(f"{day} {month} 2023" for day in range(1, 29) for month in _MONTHS),
     ),
-    _Form(
+    Form(
         "{key} has lived in the same house for {value} years.",
         "For how many years has {key} lived in the same house?",
         "{key} has lived there for",
         tuple(map(str, range(2, 60))),
     ),
-    _Form(
+    Form(
         "At the evening class {key} painted a {value}.",
         "What did {key} paint at the evening class?",
         "{key} painted a",
         ("sunset", "horse", "lighthouse", "forest", "castle", "portrait", "waterfall", "sailing boat"),
     ),
-    _Form(
+    Form(
         "{key} cannot eat {value}, because of an allergy.",
         "What can {key} not eat, because of an allergy?",
         "{key} cannot eat",
         ("peanuts", "shrimp", "eggs", "celery", "cheese", "wheat", "strawberries", "mustard"),
     ),
-    _Form(
+    Form(
         "What {key} wants most is a {value}.",
         "What does {key} want most?",
         "{key} wants a",
@@ -119,7 +119,7 @@ def draw_facts(rng: random.Random, count: int, kind: str, tokenizer: Tokenizer) 
 
 
 def _needle(rng: random.Random, key: str, kind: str) -> Needle:
-    form = rng.choice(_FORMS)
+    form = rng.choice(FORMS)
     before, after = form.statement.format(key=key, value="|").split(" |")
     asked, answer = form.asked.format(key=key), form.answer.format(key=key)
     value = f" {rng.choice(form.values)}"

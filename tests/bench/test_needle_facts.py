@@ -8,7 +8,7 @@ import pytest
 from memsvc_bench.needle import MODELS
 from memsvc_bench.needle_facts import S_NIAH, facts
 from memsvc_bench.needle_plan import FULL, passes
-from memsvc_bench.plain_facts import _FORMS
+from memsvc_bench.plain_facts import FORMS
 
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.config import MacConfig
@@ -57,11 +57,11 @@ def matched(told, form):
 
 @pytest.mark.parametrize("kind", ["text", "dialogue"])
 def test_a_plain_fact_is_a_sentence_of_somebody_unknown_and_the_question_goes_on_with_its_value(kind, tokenizer):
-    values = {value for form in _FORMS for value in form.values}
+    values = {value for form in FORMS for value in form.values}
     seen = set()
     for fact, before, value, after, question in drawn(kind, "plain", tokenizer, 200):
         told = f"{before} |{after}".split(": ")[-1].strip()
-        form, name = next(found for found in map(partial(matched, told), _FORMS) if found)
+        form, name = next(found for found in map(partial(matched, told), FORMS) if found)
         assert held_out(name)
         assert value[0] == " "
         assert value[1:] in values
@@ -70,7 +70,7 @@ def test_a_plain_fact_is_a_sentence_of_somebody_unknown_and_the_question_goes_on
         assert question.endswith(form.answer.format(key=name))
         seen.add(form)
         assert question.count("\n") == (2 if kind == "dialogue" else 0)
-    assert seen == set(_FORMS)
+    assert seen == set(FORMS)
 
 
 def test_what_is_english_is_asked_of_english_models():
