@@ -57,6 +57,20 @@ def test_checks_every_target_of_the_issue(result):
     assert [check.target for check in result.checks] == [">= 1.5", "<= 1.5", ">= 1.6"]
 
 
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        (10_000, ["ingest over the fastest other", "recall p50 over the fastest other"]),
+        (100_000, ["recall p50 over the fastest other"]),
+        (1_000_000, ["recall p50, ms", "memory less mapped files, MB"]),
+    ],
+)
+def test_ingest_of_given_vectors_is_held_against_nobody(entries, names):
+    row = {"entries_per_s": 9.0, "recall_p50_ms": 2.0, "memory_mb": 7.0}
+    checks = peers.targets(entries, {peers.US: row, "cosine": row}, ["cosine"])
+    assert [check.name for check in checks] == [f"{entries:,} entries: {name}" for name in names]
+
+
 def test_refuses_a_peer_that_there_is_not(tmp_path):
     with pytest.raises(ValueError, match="no peer 'x'"):
         peers.bench(tmp_path / "none.json", names=["x"])
