@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 
 from memsvc.engine.runner import Runner, prepare_thread
 from memsvc.memory.config import MemoryConfig
-from memsvc.memory.device import Device
+from memsvc.memory.device import CpuDevice, Device
 from memsvc.recall.encoder import Encoder, load_encoder
 from memsvc.recall.rank import rank
 from memsvc_bench import documents, locomo
@@ -46,21 +47,25 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "gate: upper tenth": {"gate": "quantile", "gate_value": 0.9},
     }
 )
+ROUNDED = "products in bfloat16"
+"""The default, stepped as it is on processors that multiply bfloat16; all others are stepped in float32."""
 RIDGE_SHARE = 1.0
 """The wish: the memory's dense recall over the ridge residual's."""
+ROUNDED_SHARE = 0.99
+"""Recall of the memory that multiplies bfloat16, over the default's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
     """How much is measured."""
 
-    variants: Sequence[str] = tuple(VARIANTS)
-    """Names of what is compared, `default` among them."""
+    variants: Sequence[str] = (*VARIANTS, ROUNDED)
+    """Names of what is compared, `default` and `ROUNDED` among them."""
     encoder: str = "minilm"
 
 
 FULL = Scale()
-QUICK = Scale(variants=("default", "no replay"), encoder="kmer")
+QUICK = Scale(variants=("default", "no replay", ROUNDED), encoder="kmer")
 
 
 def bench(data: Path, *, scale: Scale = FULL) -> Result:
@@ -80,9 +85,9 @@ def bench(data: Path, *, scale: Scale = FULL) -> Result:
     figures: dict[str, Any] = {"corpora": f"LoCoMo {locomo.digest(data)}, documents {documents.digest()}"}
     at: dict[str, dict[str, Floats]] = {}
     for name in told(scale.variants, "memories"):
-        beside = name == "default"
+        beside, device = name == "default", CpuDevice(torch.bfloat16) if name == ROUNDED else None
         found = {
-            corpus: dense_recall(remembering, streams, VARIANTS[name], beside=beside)
+            corpus: dense_recall(remembering, streams, VARIANTS.get(name, {}), beside=beside, device=device)
             for corpus, streams in corpora.items()
         }
         for way in found["locomo"]:
@@ -99,6 +104,14 @@ def bench(data: Path, *, scale: Scale = FULL) -> Result:
             f"{corpus}: dense memory over ridge residual",
             float(at["default"][corpus].mean() / at["ridge residual"][corpus].mean()),
             RIDGE_SHARE,
+        )
+        for corpus in corpora
+    ]
+    checks += [
+        Check.at_least(
+            f"{corpus}: dense memory, {ROUNDED} over float32",
+            float(at[ROUNDED][corpus].mean() / at["default"][corpus].mean()),
+            ROUNDED_SHARE,
         )
         for corpus in corpora
     ]
