@@ -166,6 +166,30 @@ def needle(figures: Figures, folder: Path) -> None:
         lines(path, title, label, "exact", series, log_x=True, top=1.05, bands=bands)
 
 
+def context_capacity(figures: Figures, folder: Path) -> None:
+    """Draw what memories of each width hold, by the number of facts."""
+    column = "exact_of_"
+    series = {
+        name: [(float(key.removeprefix(column)), value) for key, value in row.items() if key.startswith(column)]
+        for name, row in figures.items()
+        if isinstance(row, Mapping) and name.rpartition(" ")[0].endswith("hidden")
+    }
+    lines(folder / "context-capacity.svg", "Facts held by a context memory", "facts told", "exact", series, log_x=True)
+
+
+def kernels(figures: Figures, folder: Path) -> None:
+    """Draw writes and reads of each by depth and tenants."""
+    rows = {name: row for name, row in figures.items() if isinstance(row, Mapping) and "tokens_per_s" in row}
+    for kind in ("write", "read"):
+        series: dict[str, dict[str, float]] = {}
+        for name, row in rows.items():
+            case, found, contender = name.partition(f", {kind}: ")
+            if found:
+                series.setdefault(contender, {})[case] = row["tokens_per_s"]
+        if series:
+            bars(folder / f"kernels-{kind}.svg", f"The memory's {kind}", "tokens per second", series)
+
+
 def peers(figures: Figures, folder: Path) -> None:
     """Draw recall, ingest and the time of a recall of each, a group for each of them and a bar for each size."""
     rows = {name: row for name, row in figures.items() if isinstance(row, Mapping) and "recall_p50_ms" in row}
@@ -211,7 +235,10 @@ def scale(figures: Figures, folder: Path) -> None:
 
 
 PLOTS: Mapping[str, Callable[[Figures, Path], None]] = MappingProxyType(
-    {draw.__name__: draw for draw in (forgetting, importance, memory, drift, genomics, needle, peers, scale)}
+    {
+        draw.__name__.replace("_", "-"): draw
+        for draw in (forgetting, importance, memory, drift, genomics, needle, context_capacity, kernels, peers, scale)
+    }
 )
 """What can be drawn, by the name of the benchmark."""
 

@@ -40,6 +40,7 @@ def bench_app() -> typer.Typer:
         overhead,
         profile,
         context,
+        context_capacity,
         needle,
         peers,
         scale,
@@ -306,5 +307,12 @@ def profile(*, as_json: AsJson = False) -> None:
 def context(*, as_json: AsJson = False) -> None:
     """Measure ingest with a context memory, beside ingest without."""
     from memsvc_bench import context_ingest as benchmark  # noqa: PLC0415
+
+    publish(benchmark.bench, as_json=as_json)
+
+
+def context_capacity(*, as_json: AsJson = False) -> None:
+    """Measure how many facts a context memory holds by its size, outside of any model."""
+    from memsvc_bench import context_capacity as benchmark  # noqa: PLC0415
 
     publish(benchmark.bench, as_json=as_json)

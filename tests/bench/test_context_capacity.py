@@ -1,14 +1,16 @@
-"""How much a context memory holds, outside of any model: what the published table says, in small."""
+"""How much a context memory holds, outside of any model, in small."""
 
 from dataclasses import replace
 
-from memsvc_bench.context_capacity import VARIANTS, held
+from memsvc_bench.context_capacity import VARIANTS, bench, held
 
-SMALL = replace(VARIANTS["as shipped"], hidden=256)
+from memsvc.backbone.titans_mac.shelf import Shelf
+
+SMALL = VARIANTS["hidden 256"]
 
 
 def test_a_second_order_memory_holds_more_facts_than_a_wider_one_of_first_order():
-    wider = replace(VARIANTS["first order, hidden 512"], hidden=512)
+    wider = VARIANTS["first order, hidden 512"]
     assert held(SMALL, 30, 0).exact > 0.95
     assert held(wider, 30, 0).exact < held(SMALL, 30, 0).exact
 
@@ -20,3 +22,19 @@ def test_what_is_held_grows_with_the_width_and_shrinks_with_the_number_of_facts(
 
 def test_equal_seeds_give_equal_figures():
     assert held(SMALL, 20, 3) == held(SMALL, 20, 3)
+
+
+def test_the_models_that_ship_have_a_row():
+    shelf = Shelf()
+    shapes = {(config.second_order, *config.shapes) for config in VARIANTS.values()}
+    for name in ("text", "dialogue", "dna"):
+        memory = shelf.find(name).model.config.memory
+        assert (memory.second_order, *memory.shapes) in shapes
+
+
+def test_every_memory_is_told_every_number_of_facts():
+    result = bench(variants={"small": SMALL}, facts=(8, 100), seeds=1)
+    row = result.figures["small"]
+    assert row["numbers"] == 256 * (64 + 32)
+    assert row["exact_of_8"] == held(SMALL, 8, 0).exact
+    assert row["exact_of_100"] == held(SMALL, 100, 0).exact

@@ -41,6 +41,18 @@ FIGURES = {
         "8 facts, 8,192": {"facts": 8, "tokens": 8192, "n": 8, "exact": 0.8, "at_least": 0.6, "at_most": 0.9},
         "wide, 8 facts, 8,192": {"facts": 8, "tokens": 8192, "n": 8, "exact": 0.8, "at_least": 0.6, "at_most": 0.9},
     },
+    "context-capacity": {
+        "seeds": 3,
+        "hidden 256": {"numbers": 24_576, "exact_of_16": 0.9, "exact_of_64": 0.4},
+        "first order, hidden 512": {"numbers": 49_152, "exact_of_16": 0.5, "exact_of_64": 0.0},
+        "hidden 256, depth 3": {"numbers": 90_112, "exact_of_16": 0.8, "exact_of_64": 0.3},
+    },
+    "kernels": {
+        "threads": 2,
+        "depth 2, tenants 1, write: memsvc": {"tokens_per_s": 9.0},
+        "depth 2, tenants 1, write: titans-pytorch": {"tokens_per_s": 3.0},
+        "depth 2, tenants 1, read: memsvc": {"tokens_per_s": 19.0},
+    },
     "peers": {
         "mem0": "not installed",
         "1,000 entries: memsvc": {"entries_per_s": 9.0, "recall_p50_ms": 5.0, "recall_at_10": 0.8},
