@@ -58,18 +58,19 @@ class Held(NamedTuple):
 
 
 @torch.no_grad()
-def held(config: ContextMemoryConfig, facts: int, seed: int, *, noise: float = NOISE) -> Held:
-    """Return how much of so many facts a memory gives back."""
+def held(config: ContextMemoryConfig, facts: Sequence[int], seed: int, *, noise: float = NOISE) -> list[Held]:
+    """Return how much of what it was told a memory gives back, each time that it was told so many facts, ascending."""
     generator = torch.Generator().manual_seed(seed)
 
     def unit(*shape: int) -> Tensor:
         return normalize(torch.randn(*shape, generator=generator), dim=-1)
 
-    width = config.key - 1
-    own, fact, place = unit(facts, PLACES, width), unit(facts, 1, width), unit(1, PLACES, width)
+    width, most = config.key - 1, facts[-1]
+    own, fact, place = unit(most, PLACES, width), unit(most, 1, width), unit(1, PLACES, width)
     keys = normalize((1 - SHARED) ** 0.5 * own + (SHARED / 2) ** 0.5 * (fact + place), dim=-1)
+    queries = pad(normalize(keys + noise * unit(most, PLACES, width), dim=-1), (0, 1), value=1.0)
     values = unit(VALUES, config.value)
-    chosen = torch.randint(VALUES, (facts, PLACES), generator=generator)
+    chosen = torch.randint(VALUES, (most, PLACES), generator=generator)
     initial = tuple(w[None] for w in initial_weights(config, generator))
     state = Learnt(
         tuple(torch.zeros(1, *shape) for shape in config.shapes),
@@ -80,16 +81,19 @@ def held(config: ContextMemoryConfig, facts: int, seed: int, *, noise: float = N
     ones = torch.ones(1, PLACES)
     # What first order holds most with; second order takes whole steps.
     rates = Rates(ones if config.second_order else 0.5 * ones, 0 * ones, 0 * ones, ones, ones)
-    for i in range(facts):
+    found: list[Held] = []
+    for i in range(most):
         weights = with_delta(initial, state.delta)
         k = pad(keys[i : i + 1], (0, 1), value=1.0)
         # The last query is no token's key.
         _, gradients = read(weights, torch.cat([k, k[:, -1:]], 1), values[chosen[i : i + 1]])
         state = learn(state, gradients, rates, config, ridge)
-    queries = pad(normalize(keys + noise * unit(facts, PLACES, width), dim=-1), (0, 1), value=1.0)
-    output = forward(with_delta(initial, state.delta), queries.reshape(1, -1, config.key)).output
-    right = (output @ values.T).argmax(-1).view(facts, PLACES) == chosen
-    return Held(float(right.all(1).double().mean()), float(right.double().mean()))
+        if (so_far := i + 1) in facts:
+            asked = queries[:so_far].reshape(1, -1, config.key)
+            output = forward(with_delta(initial, state.delta), asked).output
+            right = (output @ values.T).argmax(-1).view(so_far, PLACES) == chosen[:so_far]
+            found.append(Held(float(right.all(1).double().mean()), float(right.double().mean())))
+    return found
 
 
 def bench(
@@ -99,14 +103,14 @@ def bench(
 
     Args:
         variants: the memories, by name.
-        facts: how many are told, each number to a memory of its own.
+        facts: after how many it is asked for all of them, ascending.
         seeds: how often, with other keys and weights; a figure is their mean.
     """
     prepare_thread(THREADS)
     figures: dict[str, Any] = {"seeds": seeds}
     for name, config in told(variants.items(), "memories"):
         row: dict[str, float] = {"numbers": sum(rows * columns for rows, columns in config.shapes)}
-        for count in facts:
-            row[f"exact_of_{count}"] = statistics.fmean(held(config, count, seed).exact for seed in range(seeds))
+        for count, *of_seeds in zip(facts, *(held(config, facts, seed) for seed in range(seeds)), strict=True):
+            row[f"exact_of_{count}"] = statistics.fmean(each.exact for each in of_seeds)
         figures[name] = row
     return Result(machine=describe_machine(), command="memsvc bench context-capacity", figures=figures)
