@@ -41,6 +41,8 @@ SOURCES: Mapping[str, Callable[[Tokenizer | None], Source]] = MappingProxyType(
     {"text": partial(Prose, "text"), "dialogue": partial(Prose, "dialogue"), "dna": lambda _: Dna()}
 )
 """By kind; English takes the tokenizer of a model that is gone on from, and makes one without."""
+ENGLISH = frozenset({"text", "dialogue"})
+"""Kinds whose models may be gone on from to each other."""
 
 
 def train(
@@ -143,7 +145,8 @@ def _sure(text: str) -> float | None:
 
 
 def _check(start: Loaded, kind: str, source: Source) -> None:
-    if start.card.get("kind") != kind or start.tokenizer.to_str() != source.tokenizer.to_str():
+    before = start.card.get("kind")
+    if (before != kind and not {before, kind} <= ENGLISH) or start.tokenizer.to_str() != source.tokenizer.to_str():
         raise typer.BadParameter(f"the model was not trained on {kind}", param_hint="--on")
 
 

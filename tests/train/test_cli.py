@@ -30,11 +30,11 @@ def small():
         yield
 
 
-def run(out, *options):
+def run(out, *options, kind="toy"):
     app = typer.Typer()
     app.command()(cli.train)
     # The whole process's threads: other tests keep theirs.
-    given = ["toy", str(out), "--threads", str(torch.get_num_threads()), "--device", "cpu", *options]
+    given = [kind, str(out), "--threads", str(torch.get_num_threads()), "--device", "cpu", *options]
     return CliRunner().invoke(app, given)
 
 
@@ -97,6 +97,18 @@ def test_a_model_of_another_kind_or_with_other_tokens_is_refused(base, tmp_path)
         other = tmp_path / "other.safetensors"
         checkpoint.save(other, start.model, tokenizer, dict(start.card) | {"kind": kind})
         assert "was not trained on toy" in refused(tmp_path / "out", "--on", "--on", str(other))
+
+
+def test_prose_may_be_gone_on_from_to_dialogue_and_toys_may_not(base, tmp_path, monkeypatch):
+    start = checkpoint.load(base)
+    for name in ("SOURCES", "STAGES", "FURTHER"):
+        monkeypatch.setattr(cli, name, {"dialogue": getattr(cli, name)["toy"]})
+    prose = tmp_path / "prose.safetensors"
+    checkpoint.save(prose, start.model, start.tokenizer, dict(start.card) | {"kind": "text"})
+    assert run(tmp_path / "out", "--on", str(prose), "--stages", "0", kind="dialogue").exit_code == 0
+    card = checkpoint.load(tmp_path / "out" / cli.MODEL).card
+    assert (card["kind"], card["plan"]["start"]["card"]["kind"]) == ("dialogue", "text")
+    assert run(tmp_path / "toy", "--on", str(base), "--stages", "0", kind="dialogue").exit_code == 2
 
 
 def test_a_source_of_english_takes_the_tokenizer_of_the_model_that_is_gone_on_from(base, tmp_path, monkeypatch):
