@@ -48,7 +48,7 @@ class Scale:
     chunks: Sequence[int] = (16, 32, 64, 128, 256, 512, 1_024, 2_048)
     depths: Sequence[int] = (2, 4, 6, 8, 10, 12)
     tokens: int = 50_000
-    """Of all tenants together; and a third of it for each depth, in each round."""
+    """Of all tenants together; and of a tenant of each depth, in each round."""
     rounds: int = 3
     queries: int = 100
     encoder: str = "minilm"
@@ -189,7 +189,7 @@ class _Run:
         """Give tenants memories of each depth, by turns."""
         if not self._scale.depths:
             return {}
-        new, total = take(self.texts.endless(), self._scale.tokens // 3)
+        new, total = take(self.texts.endless(), self._scale.tokens)
         rates: dict[int, list[float]] = {depth: [] for depth in self._scale.depths}
         asked: dict[int, list[float]] = {depth: [] for depth in self._scale.depths}
         queries = self.texts.queries(max(1, self._scale.queries // self._scale.rounds))
