@@ -103,7 +103,7 @@ def bench(data: Path, *, names: Sequence[str] = tuple(PEERS), way: Way = "memsvc
     figures["load_average_after"] = os.getloadavg()[0]
     options = "".join(f" --peer {name!r}" for name in names) if tuple(names) != tuple(PEERS) else ""
     sizes = ",".join(map(str, scale.entries))
-    options = f"--peer-encoder {way} --rounds {scale.rounds}{options}"
+    options = f"--peer-encoder {way} --rounds {scale.rounds} --queries {scale.queries} --writes {scale.writes}{options}"
     command = f"memsvc bench peers --data {data.name} --entries {sizes} {options}"
     return Result(machine=describe_machine(), command=command, figures=figures, checks=checks)
 

@@ -24,13 +24,14 @@ def peers(
     ] = "memsvc",
     rounds: Annotated[int, typer.Option(min=1, help="Ingests of each.")] = 3,
     queries: Annotated[int, typer.Option(min=1, help="Timed queries to each, at most.")] = 200,
+    writes: Annotated[int, typer.Option(min=1, help="Single writes to each.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Measure memsvc beside LangGraph's store, Chroma, FAISS with BM25, mem0 and cosine, with one encoder."""
     from memsvc_bench import peers as benchmark  # noqa: PLC0415
     from memsvc_bench.peer_stores import PEERS  # noqa: PLC0415
 
-    scale = benchmark.Scale(entries=_numbers(entries, "--entries"), rounds=rounds, queries=queries)
+    scale = benchmark.Scale(entries=_numbers(entries, "--entries"), rounds=rounds, queries=queries, writes=writes)
     names = tuple(peer or PEERS)
     publish(lambda: benchmark.bench(data, names=names, way=peer_encoder, scale=scale), as_json=as_json)
 
