@@ -130,8 +130,9 @@ def test_forget_need_not_wait(client, held):
 
 def test_forget_ends_at_its_timeout_and_names_the_erasure(client, held):
     held.folds = 1000
-    with pytest.raises(DeadlineExceededError, match=r"erasure-2 is not done after 0\.8 s; it goes on") as raised:
-        client.forget("ada", "1", timeout=0.8)
+    # Long enough for a busy machine to answer the first call: an erasure that was never acknowledged has no name.
+    with pytest.raises(DeadlineExceededError, match=r"erasure-2 is not done after 3 s; it goes on") as raised:
+        client.forget("ada", "1", timeout=3)
     assert raised.value.metadata == {"operation": "erasure-2"}
     assert len(held.asked("Forget")) == 1
     assert 2 <= len(held.asked("GetErasure")) < 20
@@ -141,7 +142,7 @@ def test_forget_ends_at_its_timeout_and_names_the_erasure(client, held):
 def test_the_client_timeout_bounds_the_wait(connect, held):
     held.folds = 1000
     with pytest.raises(DeadlineExceededError, match="erasure-2"):
-        connect(held.target, timeout=1.0).forget("ada", "1")
+        connect(held.target, timeout=3.0).forget("ada", "1")
 
 
 def test_a_question_without_an_answer_ends_at_the_timeout_too(client, held):
@@ -149,7 +150,7 @@ def test_a_question_without_an_answer_ends_at_the_timeout_too(client, held):
     held.fail("GetErasure", None, Hang())
     began = time.monotonic()
     with pytest.raises(DeadlineExceededError, match="erasure-2 is not done") as raised:
-        client.forget("ada", "1", timeout=0.8)
+        client.forget("ada", "1", timeout=3)
     assert raised.value.metadata == {"operation": "erasure-2"}
     assert time.monotonic() - began < 10  # the client's own timeout is 20
 
