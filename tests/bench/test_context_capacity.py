@@ -1,7 +1,5 @@
 """How much a context memory holds, outside of any model, in small."""
 
-from dataclasses import replace
-
 from memsvc_bench.context_capacity import VARIANTS, bench, held
 
 from memsvc.backbone.titans_mac.shelf import Shelf
@@ -18,7 +16,7 @@ def test_a_second_order_memory_holds_more_facts_than_a_wider_one_of_first_order(
 def test_what_is_held_grows_with_the_width_and_shrinks_with_the_number_of_facts():
     few, many = held(SMALL, [30, 100], 0)
     assert many.values < few.values
-    assert many.values < held(replace(SMALL, hidden=512), [30, 100], 0)[1].values
+    assert many.values < held(VARIANTS["hidden 512"], [30, 100], 0)[1].values
 
 
 def test_equal_seeds_give_equal_figures():
@@ -33,7 +31,7 @@ def test_the_models_that_ship_have_a_row():
         assert (memory.second_order, *memory.shapes) in shapes
 
 
-def test_every_memory_is_told_every_number_of_facts():
+def test_a_row_is_what_is_held_after_each_number_of_facts():
     result = bench(variants={"small": SMALL}, facts=(8, 100), seeds=1)
     row = result.figures["small"]
     assert row["numbers"] == 256 * (64 + 32)

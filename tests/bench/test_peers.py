@@ -65,7 +65,7 @@ def test_checks_every_target_of_the_issue(result):
         (1_000_000, ["recall p50, ms", "memory less mapped files, MB"]),
     ],
 )
-def test_ingest_of_given_vectors_is_held_against_nobody(entries, names):
+def test_each_size_has_its_own_targets(entries, names):
     row = {"entries_per_s": 9.0, "recall_p50_ms": 2.0, "memory_mb": 7.0}
     checks = peers.targets(entries, {peers.US: row, "cosine": row}, ["cosine"])
     assert [check.name for check in checks] == [f"{entries:,} entries: {name}" for name in names]
