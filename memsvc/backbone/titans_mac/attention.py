@@ -63,12 +63,15 @@ class Attention(nn.Module):
         return x.view(shape).permute(3, 0, 1, 4, 2, 5).unbind(0)
 
     def _mask(self, chunks: Tensor, n: int, persistent: int, *, readout: bool) -> Tensor:
-        """Return what is seen, [B, n, 1, b, keys]; nothing came before a stream's first chunk."""
+        """Return what is seen, [B, n, 1, b, keys], or [1, 1, 1, b, keys] where it is the same for all chunks."""
         b = self.chunk
         square = torch.ones(b, b, dtype=torch.bool, device=chunks.device)
         causal = square.tril()
         later = [causal, square.new_ones(b, persistent), *([causal] if readout else [])]
         first, other = (torch.cat([part, *later], 1) for part in (torch.zeros_like(square), square))
+        # Nothing came before a stream's first chunk.
+        if chunks.all():
+            return other[None, None, None]
         is_first = (chunks[:, None] + torch.arange(n, device=chunks.device)) == 0
         return torch.where(is_first[:, :, None, None, None], first, other)
 

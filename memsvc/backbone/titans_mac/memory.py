@@ -7,6 +7,7 @@ of a token is the query of the one before it; the value is a projection of the t
 1; a short convolution precedes the query; M(x) = 0 at the start.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,10 @@ _THETA, _ETA, _ALPHA, _GATE = range(4)
 _BIASES = (1.0, -1.5, -9.0, 3.0)
 """Of the rates and the gate at the start: θ = .73, η = .16, α = .0001, and the gate open."""
 _LARGEST_ETA = 0.9
+_LEAST = 1e-4
+"""Surprise that the gate's logarithm starts from."""
+_MARGIN = 1e-3
+"""Rounding, of a logit."""
 RIDGE = 0.006
 """λ at the start, as a share of what the last layer's inputs could come to."""
 
@@ -31,11 +36,11 @@ class Remembered(NamedTuple):
     """What the memory gave and did."""
 
     readouts: Tensor
-    """M(q) of every token, of root mean square about 1, [B, T, value]."""
+    """M(q) of the tokens whose readouts were asked for, of root mean square about 1, [B, ≤ T, value]."""
     write: Tensor
     """How far the gate was open, [B, T]; 0 or 1 where it is hard."""
     logit: Tensor
-    """Of the gate, [B, T]: above 0 it is open."""
+    """Of the gate, [B, T]: above 0 it is open. In chunks that are not read at all, the most that it could be."""
     state: MemoryState
 
 
@@ -63,7 +68,15 @@ class ContextMemory(nn.Module):
         nn.init.zeros_(self.rates.weight)
         self.rates.bias.data.copy_(torch.tensor(_BIASES))
 
-    def forward(self, x: Tensor, embeddings: Tensor, state: MemoryState, *, learning: bool = True) -> Remembered:
+    def forward(
+        self,
+        x: Tensor,
+        embeddings: Tensor,
+        state: MemoryState,
+        *,
+        learning: bool = True,
+        readouts: int | None = None,
+    ) -> Remembered:
         """Pass over whole chunks.
 
         A chunk reads, and takes its gradients at, the state that the chunk before it left.
@@ -73,6 +86,8 @@ class ContextMemory(nn.Module):
             embeddings: of the tokens, [B, T, d].
             state: before them.
             learning: off, nothing is written, whatever the gate says: the control called zero writes.
+            readouts: of so many tokens are asked for, whole chunks, the last; None for all. Of the chunks before, those
+                that cannot write are not read at all.
         """
         mixed, inputs = self.convolution(x, state.inputs)
         # The constant is what the first layer's bias is made of.
@@ -81,12 +96,20 @@ class ContextMemory(nn.Module):
         values = normalize(self.value(embeddings), dim=-1)
         rates = self.rates(x)
         learnt, weights = Learnt(state.delta, state.momentum, state.inverse), self._weights(state.delta)
-        readouts, writes, logits = [], [], []
+        read_from = 0 if readouts is None else x.shape[1] - readouts
+        most = self._most(rates[:, :read_from, _GATE])
+        shut = (most < -_MARGIN).view(len(x), -1, self.chunk).all(2).all(0).tolist()
+        found, writes, logits = [], [], []
         own = False
         for start in range(0, x.shape[1], self.chunk):
             part = slice(start, start + self.chunk)
+            if start < read_from and shut[start // self.chunk]:
+                logits.append(most[:, part])
+                writes.append(torch.zeros_like(most[:, part]))
+                continue
             readout, gradients = read(weights, queries[:, start : start + self.chunk + 1], values[:, part])
-            readouts.append(readout)
+            if start >= read_from:
+                found.append(readout)
             logit = self._logit(rates[:, part, _GATE], gradients)
             write = self._gate(logit) if learning else torch.zeros_like(logit)
             logits.append(logit)
@@ -94,7 +117,7 @@ class ContextMemory(nn.Module):
             changed = self._learn(learnt, gradients, self._rates(rates[:, part], write, logit), own=own)
             if changed is not None:
                 learnt, weights, own = changed, self._weights(changed.delta), True
-        output = rms_norm(torch.cat(readouts, 1), (self.config.value,), self.gain, eps=1e-4)
+        output = rms_norm(torch.cat(found, 1), (self.config.value,), self.gain, eps=1e-4)
         state = MemoryState(*learnt, inputs, queries[:, -1:])
         return Remembered(output, torch.cat(writes, 1), torch.cat(logits, 1), state)
 
@@ -108,7 +131,17 @@ class ContextMemory(nn.Module):
     def _logit(self, logit: Tensor, gradients: Gradients) -> Tensor:
         if self.config.gate == "surprise":
             logit = self.rates.bias[_GATE].expand_as(logit)
-        return logit + self.surprise * torch.log(surprise(gradients) + 1e-4)
+        return logit + self.surprise * torch.log(surprise(gradients) + _LEAST)
+
+    def _most(self, logit: Tensor) -> Tensor:
+        """Return the most that the gate's logit could be, however much or little the tokens surprise, [B, T].
+
+        It is bounded where the gate is hard and surprise shuts it, as it does in all models that ship.
+        """
+        bounded = self.config.gate == "learned" and self.hard and float(self.surprise) <= 0
+        if not bounded or torch.is_grad_enabled():
+            return torch.full_like(logit, torch.inf)
+        return logit + self.surprise * math.log(_LEAST)
 
     def _gate(self, logit: Tensor) -> Tensor:
         if self.config.gate == "open":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from memsvc.backbone.titans_mac.block import EPSILON, Block, Entry, ReadoutEntry
+from memsvc.backbone.titans_mac.block import EPSILON, Block, ReadoutEntry
 from memsvc.backbone.titans_mac.config import MacConfig
 from memsvc.backbone.titans_mac.memory import ContextMemory
 from memsvc.backbone.titans_mac.state import StreamState, initial
@@ -22,7 +22,7 @@ class Streamed(NamedTuple):
     write: Tensor
     """How far the memory's gate was open, [B, T]; zeros without a memory."""
     logit: Tensor
-    """Of the gate, [B, T]; zeros without a memory."""
+    """Of the gate, [B, T]; zeros without a memory. Where `hidden` is off, in some chunks the most that it could be."""
     state: StreamState
     """After them."""
 
@@ -59,7 +59,8 @@ class TitansMac(nn.Module):
             state: before them.
             memory: off, nothing is read from it or written to it.
             learning: off, nothing is written to it.
-            hidden: off, only the state is asked for, and blocks from the memory's on pass over the last chunks alone.
+            hidden: off, only the state is asked for: blocks from the memory's on pass over the last chunks alone, and
+                of those before, the memory reads what might write.
         """
         if tokens.shape[1] % self.config.chunk:
             raise ValueError(f"tokens must come in whole chunks of {self.config.chunk}, not {tokens.shape[1]} at once")
@@ -68,18 +69,17 @@ class TitansMac(nn.Module):
         logit = write
         blocks = []
         for i, (block, before) in enumerate(zip(self.blocks, state.blocks, strict=True)):
-            entry = None
-            if self.memory is not None and remembered is not None and i == self.config.memory_layer and memory:
-                result = self.memory(self.before_memory(x), embeddings, remembered, learning=learning)
-                entry, write, logit, remembered = self.entry(result.readouts), result.write, result.logit, result.state
-            start = state.chunks
+            kept = x.shape[1]
             if not hidden and i >= (self.config.memory_layer or 0):
                 # Of a block's input, its state is made of the last chunk, and of a few tokens before through the
                 # convolution; what it hands on is right two chunks later.
-                kept = min(x.shape[1], 2 * (self.config.layers - i) * self.config.chunk)
-                start = start + (x.shape[1] - kept) // self.config.chunk
-                x, entry = x[:, -kept:], entry and Entry(*(part if part is None else part[:, -kept:] for part in entry))
-            x, after = block(x, before, start, entry)
+                kept = min(kept, 2 * (self.config.layers - i) * self.config.chunk)
+            entry = None
+            if self.memory is not None and remembered is not None and i == self.config.memory_layer and memory:
+                result = self.memory(self.before_memory(x), embeddings, remembered, learning=learning, readouts=kept)
+                entry, write, logit, remembered = self.entry(result.readouts), result.write, result.logit, result.state
+            start = state.chunks + (x.shape[1] - kept) // self.config.chunk
+            x, after = block(x[:, -kept:], before, start, entry)
             blocks.append(after)
         chunks = state.chunks + tokens.shape[1] // self.config.chunk
         return Streamed(x if hidden else x[:, :0], write, logit, StreamState(tuple(blocks), remembered, chunks))

@@ -8,6 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memsvc.backbone.titans_mac import memory as memory_module
+from memsvc.backbone.titans_mac.step import read
 from memsvc.backbone.titans_mac.stream import advance, following, pack, start, unpack
 from memsvc.errors import DataLossError
 from tests.backbone.titans_mac.conftest import VOCABULARY, lively, tiny
@@ -147,3 +149,26 @@ def test_a_state_without_the_hidden_states_is_the_same_state(model, chunks, memo
         assert torch.equal(passed.write, short.write)
         for a, b in zip(state.tensors(), lean.tensors(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("surprise", [-0.05, 0.0, 0.5])
+def test_of_a_state_alone_only_what_might_write_is_read(monkeypatch, surprise):
+    """Chunks whose gate no surprise could open are passed over, the last ones excepted, and nothing changes by it."""
+    model, reads = lively(tiny()), []
+    assert model.memory is not None
+    monkeypatch.setattr(memory_module, "read", lambda *given: reads.append(1) or read(*given))
+    model.memory.rates.bias.data[3] = -9.0
+    model.memory.surprise.data.fill_(surprise)
+    tokens = torch.tensor([words(32 * 24, 1), words(32 * 24, 2)])
+    with torch.no_grad():
+        whole = model.stream(tokens, model.initial(2))
+        assert len(reads) == 24
+        short = model.stream(tokens, model.initial(2), hidden=False)
+    assert torch.equal(whole.write, short.write)
+    assert float(whole.write.sum()) > 0
+    for a, b in zip(whole.state.memory.delta, short.state.memory.delta, strict=True):
+        assert torch.equal(a, b)
+    last = 2 * (model.config.layers - model.config.memory_layer)
+    writing = int(whole.write.view(2, 24, 32).any(2).any(0)[:-last].sum())
+    # Where surprise opens the gate, there is no bound.
+    assert len(reads) - 24 == 24 if surprise > 0 else writing <= len(reads) - 24 - last < 24 - last
