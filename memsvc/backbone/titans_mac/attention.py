@@ -23,7 +23,7 @@ class Attention(nn.Module):
         self.projection = nn.Linear(config.width, 3 * config.width, bias=False)
         self.output = nn.Linear(config.width, config.width, bias=False)
         self.persistent = nn.Parameter(torch.randn(2, config.heads, config.persistent, config.head) * 0.1)
-        self.register_buffer("turns", _turns(2 * config.chunk, config.head), persistent=False)
+        self.register_buffer("turns", _turns(2 * config.chunk, config.heads, config.head), persistent=False)
 
     def forward(
         self, x: Tensor, before: tuple[Tensor, Tensor], chunks: Tensor, readout: Tensor | None
@@ -39,28 +39,31 @@ class Attention(nn.Module):
         rows, tokens, width = x.shape
         n = tokens // self.chunk
         query, key, value = self._split(self.projection(x), 3)
-        earlier = [torch.cat([b[:, None], now[:, :-1]], 1) for b, now in zip(before, (key, value), strict=True)]
-        keys = [_turn(earlier[0], self.turns[: self.chunk]), _turn(key, self.turns[self.chunk :])]
+        # By token first, heads after: as the projection lays them out.
+        older = (part.transpose(1, 2)[:, None] for part in before)
+        earlier = [torch.cat([old, now[:, :-1]], 1) for old, now in zip(older, (key, value), strict=True)]
+        keys = [_turned(earlier[0], self.turns[:, : self.chunk]), _turned(key, self.turns[:, self.chunk :])]
         values = [earlier[1], value]
-        for kept, learned in zip((keys, values), self.persistent, strict=True):
+        for kept, learned in zip((keys, values), self.persistent.transpose(1, 2), strict=True):
             kept.append(learned.expand(rows, n, *learned.shape))
         if readout is not None:
             for kept, extra in zip((keys, values), self._split(readout, 2), strict=True):
                 kept.append(extra)
-        mask = self._mask(chunks, n, keys[2].shape[3], readout=readout is not None)
+        mask = self._mask(chunks, n, self.persistent.shape[2], readout=readout is not None)
         mixed = scaled_dot_product_attention(
-            _turn(query, self.turns[self.chunk :]).flatten(0, 1),
-            torch.cat(keys, 3).flatten(0, 1),
-            torch.cat(values, 3).flatten(0, 1),
+            _by_head(_turned(query, self.turns[:, self.chunk :])),
+            _by_head(torch.cat(keys, 2)),
+            _by_head(torch.cat(values, 2)),
             attn_mask=mask.flatten(0, 1),
         )
-        return self.output(mixed.transpose(1, 2).reshape(rows, tokens, width)), (key[:, -1], value[:, -1])
+        last = (key[:, -1].transpose(1, 2), value[:, -1].transpose(1, 2))
+        return self.output(mixed.transpose(1, 2).reshape(rows, tokens, width)), last
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Return x [B, n b, parts d] as so many [B, n, H, b, h]."""
+        """Return x [B, n b, parts d] as so many [B, n, b, H, h]."""
         rows, tokens, width = x.shape
         shape = (rows, tokens // self.chunk, self.chunk, parts, self.heads, width // parts // self.heads)
-        return x.view(shape).permute(3, 0, 1, 4, 2, 5).unbind(0)
+        return x.view(shape).unbind(3)
 
     def _mask(self, chunks: Tensor, n: int, persistent: int, *, readout: bool) -> Tensor:
         """Return what is seen, [B, n, 1, b, keys], or [1, 1, 1, b, keys] where it is the same for all chunks."""
@@ -76,13 +79,25 @@ class Attention(nn.Module):
         return torch.where(is_first[:, :, None, None, None], first, other)
 
 
-def _turns(positions: int, width: int) -> Tensor:
-    """Return rotary positions as cosines and sines, [positions, 2, width / 2] (arXiv:2104.09864)."""
+def _by_head(x: Tensor) -> Tensor:
+    """Return x [B, n, tokens, H, h] as [B n, H, tokens, h]."""
+    return x.flatten(0, 1).transpose(1, 2)
+
+
+def _turns(positions: int, heads: int, width: int) -> Tensor:
+    """Return rotary positions as cosines and sines, [2, positions, heads, width], each twice (arXiv:2104.09864)."""
     angle = torch.arange(positions)[:, None] * _BASE ** (-torch.arange(0, width, 2) / width)
-    return torch.stack([angle.cos(), angle.sin()], 1)
+    angle = torch.cat([angle, angle], 1)
+    return torch.stack([angle.cos(), angle.sin()])[:, :, None].repeat(1, 1, heads, 1)
 
 
-def _turn(x: Tensor, turns: Tensor) -> Tensor:
-    cos, sin = turns.unbind(1)
-    left, right = x.chunk(2, -1)
-    return torch.cat([left * cos - right * sin, left * sin + right * cos], -1)
+def _turned(x: Tensor, turns: Tensor) -> Tensor:
+    """Return x [B, n, b, H, h] at its positions."""
+    half = x.shape[-1] // 2
+    # Whole rows times whole rows, and then halves: products of halves alone take four times as long.
+    cosine, sine = turns
+    turned: Tensor = x * cosine
+    other = x * sine
+    turned[..., :half] -= other[..., half:]
+    turned[..., half:] += other[..., :half]
+    return turned

@@ -138,7 +138,7 @@ class ContextMemory(nn.Module):
 
         It is bounded where the gate is hard and surprise shuts it, as it does in all models that ship.
         """
-        bounded = self.config.gate == "learned" and self.hard and float(self.surprise) <= 0
+        bounded = self.config.gate == "learned" and self.hard and float(self.surprise.detach()) <= 0
         if not bounded or torch.is_grad_enabled():
             return torch.full_like(logit, torch.inf)
         return logit + self.surprise * math.log(_LEAST)
