@@ -118,7 +118,7 @@ def _ingest(client: MemoryClient, texts: Sequence[str], context_memory: str | No
 
 def _whole_chunks(model: ContextModel, texts: Sequence[str]) -> int:
     """Return the tokens of a stream that are in its memory; a full chunk waits for the token after it."""
-    tokens = sum(len(piece) for text in texts for piece in model.entry(text))
+    tokens = sum(len(model.entry(text)) for text in texts)
     return (tokens - 1) // model.chunk * model.chunk
 
 

@@ -182,7 +182,7 @@ def _words(model: ContextModel, tokens: Iterable[int]) -> str:
 
 
 def _count(model: ContextModel, entries: Iterable[str]) -> int:
-    return sum(len(piece) for entry in entries for piece in model.entry(entry))
+    return sum(len(model.entry(entry)) for entry in entries)
 
 
 def _ask(client: MemoryClient, tenant: str, model: ContextModel, asked: Iterable[Fact]) -> Iterator[_Asked]:

@@ -1,6 +1,6 @@
 """The tenants' context memories: the model of each, and what they are told. Runs on the engine's thread."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from memsvc.backbone.titans_mac.shelf import Shelf
@@ -9,6 +9,10 @@ from memsvc.tenant.context_stream import ContextStream
 
 if TYPE_CHECKING:
     from memsvc.backbone.titans_mac.stream import Advanced, Stream
+
+
+PIECE_CHUNKS = 4
+"""Chunks of what a stream is told at once: together they take half the time of one by one, and others wait for them."""
 
 
 class Contexts:
@@ -23,9 +27,18 @@ class Contexts:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
-    def told(self, context: ContextStream, text: str) -> list[Told]:
-        """Return what an entry is in a context memory, in pieces that `tell` takes."""
-        return [Told(context, tokens) for tokens in self._shelf.find(context.model).entry(text)]
+    def entry(self, context: ContextStream, text: str) -> list[int]:
+        """Return the tokens that an entry is in a context memory."""
+        return self._shelf.find(context.model).entry(text)
+
+    def pieces(self, context: ContextStream, tokens: list[int], *, rest: bool) -> Iterator[Told]:
+        """Take pieces that `tell` takes off the front of tokens: whole ones, and with `rest` what is left, too."""
+        chunk = self._shelf.find(context.model).chunk
+        longest = PIECE_CHUNKS * chunk
+        while tokens and (rest or len(tokens) >= longest):
+            piece = tokens[:longest]
+            del tokens[:longest]
+            yield Told(context, piece, -(-len(piece) // chunk))
 
     def tell(self, pieces: Sequence[Told]) -> list["Advanced"]:
         """Advance the streams of some tenants, all of one model, by a piece each; return what became of them."""

@@ -11,6 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 
 from memsvc.engine.arrival import Arrival, Batch, Lot, batched
@@ -36,6 +37,16 @@ LONG_BATCHES, LOTS = 32, 4
 BACKGROUND_SHARE = 1 / 4
 """Of the tokens, while there is no end of other work: what is to be erased or verified comes to an end."""
 BYTES_PER_TOKEN = 4
+
+
+@dataclass(slots=True)
+class _Open:
+    """A record of which not all entries are fed yet."""
+
+    entries: list[Indexed] = field(default_factory=list)
+    """Those that are."""
+    told: list[int] = field(default_factory=list)
+    """Tokens of theirs that the context memory has yet to be told."""
 
 
 class Ingest:
@@ -68,8 +79,8 @@ class Ingest:
         """Entries behind a change of settings; they are taken up once it is finished."""
         self._fed: deque[Arrival] = deque()
         self._steps = Steps(runner, self._finish, self._run_at_boundary, clock, self.counters, offload=offload)
-        self._open: dict[str, list[Indexed]] = {}
-        """Entries fed of the record under way, per tenant."""
+        self._open: dict[str, _Open] = {}
+        """The record under way, per tenant."""
         self._lanes: dict[str, Lane] = {}
         self._stepped_last = False
 
@@ -243,16 +254,18 @@ class Ingest:
     def _feed_one(self, entry: Arrival) -> None:
         view, uid = entry.lane.view, entry.lane.uid
         actions: list[Action] = []
-        entries = self._open.setdefault(uid, [])
+        under_way = self._open.setdefault(uid, _Open())
         if (found := entry.indexed(self._runner.encoder.dim)) is not None:
             indexed, states, unknown = found
             if indexed.content.learn and indexed.taken.repeats is None:
                 actions.extend(view.feed(indexed.number, states, indexed.vectors, indexed.tokens, unknown))
                 if view.context is not None:
-                    actions.extend(self._runner.contexts.told(view.context, indexed.content.text))
-            entries.append(indexed)
+                    under_way.told += self._runner.contexts.entry(view.context, indexed.content.text)
+            under_way.entries.append(indexed)
+        if view.context is not None:
+            actions.extend(self._runner.contexts.pieces(view.context, under_way.told, rest=entry.last))
         if entry.last:
-            actions.append(Finish(entry.record, self._open.pop(uid)))
+            actions.append(Finish(entry.record, self._open.pop(uid).entries))
             if (way := entry.lane.ways.get(entry.record.seq)) is not None:
                 way.fed = self._clock()
         if actions:

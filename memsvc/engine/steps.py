@@ -6,11 +6,13 @@ theirs, or after 200 ms; then all of them are stepped, while the weights of thos
 of this shows in any tenant's state.
 """
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from memsvc.engine.contexts import PIECE_CHUNKS
 from memsvc.engine.counters import Counters
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, Shape
@@ -19,11 +21,10 @@ from memsvc.tenant.chunk import Chunk, Indexed, Replay, Told
 
 STEP_CHUNKS = 16
 """Chunks in one unit of work: what one comes to, those of context memories at their cost."""
-CONTEXT_COST = 4
-"""What a chunk of a context memory counts as in which nothing is written; it takes about twice as long."""
-WRITING_COST = 8
-"""The same of one in which something is, which takes some five times as long as the other. Nobody knows it before, so
-that a unit goes on with these only while there is room for one."""
+WRITING_COST = STEP_CHUNKS // PIECE_CHUNKS
+"""What a chunk of a context memory counts as in which something is written. Nobody knows it before, so that a unit goes
+on with these only while there is room for that; where nothing was, a chunk counts one, and the piece it is in another.
+"""
 BRIEF_S, BRIEF_CHUNKS = 0.005, 1
 """A brief unit begins nothing more after so many seconds, and steps at most so many chunks at once: on a CPU they take
 as long as one by one."""
@@ -141,7 +142,7 @@ class Steps:
         while due := [uid for uid, queue in self._queues.items() if queue.due]:
             kind = self._kind(due[0])
             tells = isinstance(kind, str)
-            if budget < (WRITING_COST if tells else 1):
+            if budget < self._worst(due[0]):
                 break
             alike = [uid for uid in due if self._kind(uid) == kind]
             budget -= self._tell(alike, budget) if tells else self._step(alike, min(budget, width))
@@ -152,6 +153,11 @@ class Steps:
         """Return what heads that are worked off together share: the memory's shape, or the context memory's model."""
         head = self._queues[uid].actions[0]
         return head.context.model if isinstance(head, Told) else self._runner.shape_of(uid)
+
+    def _worst(self, uid: str) -> int:
+        """Return the most that what heads a queue may cost."""
+        head = self._queues[uid].actions[0]
+        return WRITING_COST * head.chunks if isinstance(head, Told) else 1
 
     def _step(self, alike: Sequence[str], budget: int) -> int:
         """Step the head chunks of some tenants of one shape; return the cost."""
@@ -183,13 +189,18 @@ class Steps:
 
     def _tell(self, alike: Sequence[str], budget: int) -> int:
         """Advance the context memories of some tenants of one model by their heads; return the cost."""
-        uids = alike[: budget // WRITING_COST]
+        worst = itertools.accumulate(map(self._worst, alike))
+        uids = [uid for uid, cost in zip(alike, worst, strict=True) if cost <= budget]
         heads = [self._queues[uid].actions.popleft() for uid in uids]
-        told = self._runner.contexts.tell([head for head in heads if isinstance(head, Told)])
+        pieces = [head for head in heads if isinstance(head, Told)]
+        told = self._runner.contexts.tell(pieces)
         for uid, advanced in zip(uids, told, strict=True):
             self._counters.tell(advanced, behind=self._queues[uid].lane.background)
         self._to_the_end(uids)
-        return sum((WRITING_COST if each.wrote else CONTEXT_COST) if each.tokens else 1 for each in told)
+        return sum(
+            WRITING_COST * piece.chunks if each.wrote else 1 + (piece.chunks if each.tokens else 0)
+            for piece, each in zip(pieces, told, strict=True)
+        )
 
     def _to_the_end(self, uids: Sequence[str]) -> None:
         """Move tenants to the end of the line: those of other kinds, or beyond the width, come first now."""

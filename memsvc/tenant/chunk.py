@@ -34,7 +34,9 @@ class Told(NamedTuple):
 
     context: ContextStream
     tokens: list[int]
-    """At most a chunk of its model's."""
+    """Of one entry or several."""
+    chunks: int
+    """How many they may make whole, at most."""
 
 
 class Stepped(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memsvc.backbone.titans_mac import checkpoint
-from memsvc.engine.contexts import Contexts
+from memsvc.engine.contexts import PIECE_CHUNKS, Contexts
 from memsvc.engine.engine import Engine
 from memsvc.engine.imported import check_header, check_record
 from memsvc.engine.opened import OpenTenant
@@ -155,7 +155,7 @@ async def test_a_crowd_of_tenants_equals_each_alone(tmp_path, file, model, offlo
             assert await stream(engine, name) == through(model, texts(batch))
 
 
-@pytest.mark.parametrize(("gate", "most"), [(-1000.0, 3), (1000.0, 2)], ids=["nothing is written", "everything is"])
+@pytest.mark.parametrize(("gate", "most"), [(-1000.0, 8), (1000.0, 4)], ids=["nothing is written", "everything is"])
 async def test_a_unit_of_work_is_a_few_chunks_and_fewer_where_they_write(tmp_path, monkeypatch, gate, most) -> None:
     network = lively(replace(tiny(), vocabulary=256))
     network.memory.rates.bias.data[3] = gate
@@ -183,7 +183,7 @@ async def test_a_unit_of_work_is_a_few_chunks_and_fewer_where_they_write(tmp_pat
             assert await stream(engine, tenant) == through(loaded(file), [text])
         counters = engine.thread.ingest.counters
     chunks = len(text) // network.config.chunk
-    assert max(units) == most
+    assert PIECE_CHUNKS <= max(units) <= most
     assert sum(units) == len(TENANTS) * chunks
     assert counters.context_tokens == len(TENANTS) * chunks * network.config.chunk
     assert counters.context_wrote == (counters.context_tokens if gate > 0 else 0)

@@ -56,7 +56,8 @@ class Attention(nn.Module):
             _by_head(torch.cat(values, 2)),
             attn_mask=mask.flatten(0, 1),
         )
-        last = (key[:, -1].transpose(1, 2), value[:, -1].transpose(1, 2))
+        # Copies: a view would keep all of them.
+        last = (key[:, -1].transpose(1, 2).contiguous(), value[:, -1].transpose(1, 2).contiguous())
         return self.output(mixed.transpose(1, 2).reshape(rows, tokens, width)), last
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:

@@ -58,10 +58,9 @@ class ContextModel:
         """Return what tokens stand for."""
         return str(self.tokenizer.decode(list(tokens)))
 
-    def entry(self, text: str) -> list[list[int]]:
-        """Return the tokens of an entry and of what ends it, in pieces of at most a chunk."""
-        tokens = self.tokens(text + END)
-        return [tokens[at : at + self.chunk] for at in range(0, len(tokens), self.chunk)]
+    def entry(self, text: str) -> list[int]:
+        """Return the tokens of an entry and of what ends it."""
+        return self.tokens(text + END)
 
     def advance(self, streams: Sequence[Stream], tokens: Sequence[Sequence[int]]) -> list[Advanced]:
         """Return each stream after its tokens; what becomes of one does not depend on the others."""

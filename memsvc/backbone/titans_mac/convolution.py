@@ -24,4 +24,4 @@ class ShortConvolution(nn.Module):
         mixed = x
         for i, tap in enumerate(self.weight):
             mixed = torch.addcmul(mixed, whole[:, i : i + tokens], tap)
-        return mixed, whole[:, tokens:]
+        return mixed, whole[:, tokens:].clone()

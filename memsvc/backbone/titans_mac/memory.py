@@ -118,7 +118,7 @@ class ContextMemory(nn.Module):
             if changed is not None:
                 learnt, weights, own = changed, self._weights(changed.delta), True
         output = rms_norm(torch.cat(found, 1), (self.config.value,), self.gain, eps=1e-4)
-        state = MemoryState(*learnt, inputs, queries[:, -1:])
+        state = MemoryState(*learnt, inputs, queries[:, -1:].clone())
         return Remembered(output, torch.cat(writes, 1), torch.cat(logits, 1), state)
 
     def shut(self, raised: float) -> None:
@@ -174,7 +174,7 @@ class ContextMemory(nn.Module):
         writing = rates.write.any(1).nonzero()[:, 0].tolist()
         found = {i: learn(state.row(i), gradients.row(i), rates.row(i), self.config, ridge) for i in writing}
         # What is not finite all the same is not taken (NUMERICS.md, Stability 4).
-        taken = {i: row for i, row in found.items() if all(bool(w.isfinite().all()) for w in row.tensors())}
+        taken = {i: row for i, row in found.items() if row.finite}
         if not taken or len(rates.write) == 1:
             return taken.get(0)
         # P alone is megabytes a row: a pass copies all of them once, not with every chunk that writes.

@@ -76,6 +76,12 @@ class Learnt(NamedTuple):
         """Return all."""
         return [*self.delta, *self.momentum, self.inverse]
 
+    @property
+    def finite(self) -> bool:
+        """Whether all of its numbers are. Their sum is no number, or infinite, where one of them is."""
+        # One pass; isfinite takes four.
+        return all(bool(tensor.sum().isfinite()) for tensor in self.tensors())
+
     def put(self, at: int, row: "Learnt") -> None:
         """Replace one row, in place."""
         for ours, theirs in zip(self.tensors(), row.tensors(), strict=True):
@@ -142,7 +148,9 @@ def learn(
     for d, s, r, e in zip(state.delta, state.momentum, directions, gradients.errors, strict=True):
         delta.append(_projected(torch.baddbmm(keep_delta * d + carry * s, (e * into_delta).mT, r, alpha=-1), config))
         momentum.append(torch.baddbmm(keep_momentum * s, (e * into_momentum).mT, r, alpha=-1))
-    return Learnt(tuple(delta), tuple(momentum), inverse if ridge is None else _regrown(inverse, folded.keep_delta))
+    if inverse is not state.inverse:
+        _regrow(inverse, folded.keep_delta)
+    return Learnt(tuple(delta), tuple(momentum), inverse)
 
 
 def second_order(
@@ -185,11 +193,11 @@ def second_order(
 
 
 @torch.no_grad()
-def _regrown(inverse: Tensor, keep: Tensor) -> Tensor:
-    """Return P after its tokens have decayed as Δ did, in all directions alike; never above its start on average."""
+def _regrow(inverse: Tensor, keep: Tensor) -> None:
+    """Have P decay as Δ did, in place, in all directions alike; never above its start on average."""
     trace = inverse.diagonal(dim1=-2, dim2=-1).sum(-1)
     grown = torch.minimum(keep.square().clamp_min(1e-12).reciprocal(), inverse.shape[-1] / trace.clamp_min(1e-12))
-    return inverse * grown[:, None, None]
+    inverse.mul_(grown[:, None, None])
 
 
 def _directions(gradients: Gradients) -> tuple[Tensor, ...]:

@@ -13,18 +13,17 @@ def small(tmp_path_factory):
     return loaded(save(tmp_path_factory.mktemp("models") / "small.safetensors"))
 
 
-def test_an_entry_is_its_text_and_a_lines_end_in_pieces_of_at_most_a_chunk(small):
+def test_an_entry_is_its_text_and_a_lines_end(small):
     text = "häuser " * 20
-    pieces = small.entry(text)
-    assert max(map(len, pieces)) == small.chunk
-    assert small.text([token for piece in pieces for token in piece]) == f"{text}\n"
+    assert small.text(small.entry(text)) == f"{text}\n"
 
 
 def test_a_stream_takes_memory_from_its_first_chunk_on_and_none_of_its_neighbours(small):
     advanced = small.advance([small.start()] * 3, [[1], [2] * 40, [3] * 40])
     few, many, more = (each.stream for each in advanced)
     assert (small.bytes_of(small.start()), small.bytes_of(few)) == (0, 0)
-    for stream in (many, more):
+    long = small.advance([small.start()], [[4] * 300])[0].stream
+    for stream in (many, more, long):
         tensors = list(stream.state.tensors())
         assert small.bytes_of(stream) == sum(tensor.nbytes for tensor in tensors)
         assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors)

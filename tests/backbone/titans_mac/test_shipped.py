@@ -37,6 +37,8 @@ def told(request) -> Told:
             [token for fact in draw(rng, FACTS) for token in (*fact.before, *fact.value, *fact.after, *hay[:30])]
         )
         rows[-1] += hay
+    # Longer than one call of the model.
+    rows[0] += [rng.randrange(model.model.config.vocabulary) for _ in range(1500)]
     return Told(model, rows)
 
 
@@ -50,6 +52,12 @@ def through(model: ContextModel, pieces: list[list[int]]) -> Stream:
 def same(model: ContextModel, a: Stream, b: Stream) -> bool:
     ends = [following(model.model, [each])[0] for each in (a, b)]
     return pack(a, model.model.config) == pack(b, model.model.config) and torch.equal(*ends)
+
+
+def test_chunk_by_chunk_comes_to_one_pass(told):
+    tokens, b = told.rows[0], told.model.chunk
+    pieces = [tokens[at : at + b] for at in range(0, len(tokens), b)]
+    assert same(told.model, through(told.model, pieces), through(told.model, [tokens]))
 
 
 @pytest.mark.parametrize("seed", range(3))
