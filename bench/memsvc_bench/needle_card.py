@@ -96,20 +96,22 @@ def _training(told: Mapping[str, Any]) -> str:
     from_what = " what its Python shipped" if "python" not in told else f" what Python {told['python']} ships"
     device = told.get("device", "cpu")
     return (
-        f"`memsvc-train {told['kind']} DIR{_options(plan)} --seed {plan['seed']} --threads {told['threads']}`, "
+        f"`memsvc-train {told['kind']} DIR{_options(told)} --seed {plan['seed']} --threads {told['threads']}`, "
         f"{steps:,} steps, computed on {device} with torch {told['torch']}, from{from_what}.{_other_plan(told)}"
     )
 
 
-def _options(plan: Mapping[str, Any]) -> str:
-    """Return the options of the command that say what the shape is."""
+def _options(told: Mapping[str, Any]) -> str:
+    """Return the options of the command that say what the shape is, and what it was made of."""
+    plan = told["plan"]
     config, memory = plan["config"], plan["config"]["memory"]
     sure = memory.get("sure")
     how = f" --readout {memory['readout']} --sure {'none' if sure is None else show(sure)}"
     if "start" in plan:
         # The rest of the shape is that model's.
         none = "" if plan["stages"] else " --stages 0"
-        return f" --on {plan['start']['sha256'][:12]}.safetensors{none}{how}"
+        others = "".join(f" --average {other['sha256'][:12]}.safetensors" for other in told.get("average", ()))
+        return f" --on {plan['start']['sha256'][:12]}.safetensors{none}{others}{how}"
     shape = f" --hidden {memory['hidden']} --depth {memory['depth']} --chunk {config['chunk']}"
     return f"{shape}{how}{' --momentum' if memory['momentum'] else ''}"
 

@@ -3,7 +3,7 @@
 import json
 import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,9 @@ from tokenizers import Tokenizer
 from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.checkpoint import Loaded
 from memsvc.backbone.titans_mac.config import MAX_DEPTH, MIN_DEPTH, READOUTS, ContextMemoryConfig, MacConfig, Readout
+from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.train import metrics
+from memsvc.train.average import average, check
 from memsvc.train.dna import Dna
 from memsvc.train.gate import tighten
 from memsvc.train.prose import Prose
@@ -82,6 +84,15 @@ def train(
             help="A trained model to go on from; its shape is kept, but for readout and sure.",
         ),
     ] = None,
+    with_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--average",
+            exists=True,
+            dir_okay=False,
+            help="A model to average with in the end, of --on's family; given twice, it counts twice.",
+        ),
+    ] = None,
 ) -> None:
     """Train a model; write its file, its figures as lines of JSON, and its curves."""
     if kind not in SOURCES:
@@ -89,6 +100,7 @@ def train(
     torch.set_num_threads(threads)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     start = None if on is None else checkpoint.load(on)
+    others = list(map(checkpoint.load, with_ or ()))
     source = SOURCES[kind](start.tokenizer if start else None)
     if start is None:
         memory = replace(SHAPE.memory, hidden=hidden, depth=depth, momentum=momentum)
@@ -100,6 +112,7 @@ def train(
         config = replace(config, memory=replace(config.memory, readout=_readout(readout)))
     if sure:
         config = replace(config, memory=replace(config.memory, sure=_sure(sure)))
+    _check_others(start, others, config)
     whole = STAGES[kind]
     stages = [stage.scaled(scale) for stage in (FURTHER[kind] if start else whole)[:most]]
     try:
@@ -111,12 +124,14 @@ def train(
         figures = " ".join(f"{name} {row[name]:.4g}" for name in row if name not in {"stage", "step", "total"})
         typer.echo(f"step {row['total'] + 1} of {steps}: {figures}")
     model, raised, right = trainer.model, 0.0, dict[float, float]()
+    average(model, [other.model for other in others])
     if model.memory is not None:
         raised = tighten(model, model.memory, source, whole[min(1, len(whole) - 1)], seed=seed)
         if model.memory.config.second_order:
             right = settle(model, model.memory, source, whole[-1], seed=seed)
     card = {
         **{"gate_raised": raised, "ridge": right, "kind": kind, "plan": trainer.plan, "threads": threads},
+        "average": [{"sha256": other.digest, "card": dict(other.card)} for other in others],
         **{"torch": torch.__version__, "python": platform.python_version(), "device": _name(place)},
     }
     checkpoint.save(out / MODEL, model, source.tokenizer, card)
@@ -148,6 +163,17 @@ def _check(start: Loaded, kind: str, source: Source) -> None:
     before = start.card.get("kind")
     if (before != kind and not {before, kind} <= ENGLISH) or start.tokenizer.to_str() != source.tokenizer.to_str():
         raise typer.BadParameter(f"the model was not trained on {kind}", param_hint="--on")
+
+
+def _check_others(start: Loaded | None, others: Sequence[Loaded], config: MacConfig) -> None:
+    if any(start is None or other.tokenizer.to_str() != start.tokenizer.to_str() for other in others):
+        raise typer.BadParameter("takes models with the tokenizer of --on's", param_hint="--average")
+    with torch.device("meta"):
+        model = TitansMac(config)
+    try:
+        check(model, [other.model for other in others])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--average") from error
 
 
 def _name(device: torch.device) -> str:

@@ -136,6 +136,32 @@ def test_without_stages_gate_and_ridge_are_set_and_readout_and_weights_may_be_ot
     assert all(torch.equal(weights[name], before[name]) for name in set(weights) - set_here)
 
 
+def test_a_model_may_be_the_mean_of_its_family_and_its_card_names_them(base, tmp_path):
+    start = checkpoint.load(base)
+    other = trained(tmp_path / "other", "--on", str(base), "--readout", "residual")
+    file = str(tmp_path / "other" / cli.MODEL)
+    mean = trained(tmp_path / "mean", "--on", file, "--stages", "0", "--average", str(base), "--average", str(base))
+    assert [each["sha256"] for each in mean.card["average"]] == [start.digest] * 2
+    assert (start.card["average"], mean.card["average"][0]["card"]) == ([], start.card)
+    weights = [each.model.state_dict() for each in (mean, other, start)]
+    for name in set(weights[0]) - {"memory.ridge", "memory.rates.bias"}:
+        found, one, two = (each[name] for each in weights)
+        torch.testing.assert_close(found, (one + 2 * two) / 3)
+    assert not torch.equal(weights[0]["embedding.weight"], weights[1]["embedding.weight"])
+
+
+def test_a_mean_with_another_shape_other_tokens_or_of_no_family_is_refused(base, tmp_path):
+    narrow = tmp_path / "narrow"
+    trained(narrow, "--stages", "0", "--hidden", "32", "--chunk", "16")
+    other = str(narrow / cli.MODEL)
+    assert "of the shape" in refused(tmp_path / "out", "--average", "--on", str(base), "--average", other)
+    assert "with the tokenizer of --on" in refused(tmp_path / "out", "--average", "--average", str(base))
+    start = checkpoint.load(base)
+    foreign = tmp_path / "foreign.safetensors"
+    checkpoint.save(foreign, start.model, Tokenizer(models.WordLevel({"A": 0}, unk_token="A")), start.card)
+    assert "with the tokenizer" in refused(tmp_path / "out", "--average", "--on", str(base), "--average", str(foreign))
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

@@ -86,7 +86,7 @@ class ContextMemory(nn.Module):
             embeddings: of the tokens, [B, T, d].
             state: before them.
             learning: off, nothing is written, whatever the gate says: the control called zero writes.
-            readouts: of so many tokens are asked for, whole chunks, the last; None for all. Of the chunks before, those
+            readouts: of so many tokens are asked for, the last; None for all. Of the chunks before, those
                 that cannot write are not read at all.
         """
         mixed, inputs = self.convolution(x, state.inputs)
@@ -96,7 +96,8 @@ class ContextMemory(nn.Module):
         values = normalize(self.value(embeddings), dim=-1)
         rates = self.rates(x)
         learnt, weights = Learnt(state.delta, state.momentum, state.inverse), self._weights(state.delta)
-        read_from = 0 if readouts is None else x.shape[1] - readouts
+        wanted = x.shape[1] if readouts is None else readouts
+        read_from = (x.shape[1] - wanted) // self.chunk * self.chunk
         most = self._most(rates[:, :read_from, _GATE])
         shut = (most < -_MARGIN).view(len(x), -1, self.chunk).all(2).all(0).tolist()
         found, writes, logits = [], [], []
@@ -117,7 +118,7 @@ class ContextMemory(nn.Module):
             changed = self._learn(learnt, gradients, self._rates(rates[:, part], write, logit), own=own)
             if changed is not None:
                 learnt, weights, own = changed, self._weights(changed.delta), True
-        output = rms_norm(torch.cat(found, 1), (self.config.value,), self.gain, eps=1e-4)
+        output = rms_norm(torch.cat(found, 1)[:, -wanted:], (self.config.value,), self.gain, eps=1e-4)
         state = MemoryState(*learnt, inputs, queries[:, -1:].clone())
         return Remembered(output, torch.cat(writes, 1), torch.cat(logits, 1), state)
 
