@@ -3,16 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from memsvc.backbone.titans_mac.config import PIECE_CHUNKS
 from memsvc.backbone.titans_mac.shelf import Shelf
 from memsvc.tenant.chunk import Told
 from memsvc.tenant.context_stream import ContextStream
 
 if TYPE_CHECKING:
     from memsvc.backbone.titans_mac.stream import Advanced, Stream
-
-
-PIECE_CHUNKS = 4
-"""Chunks of what a stream is told at once: together they take half the time of one by one, and others wait for them."""
 
 
 class Contexts:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from memsvc.engine.contexts import PIECE_CHUNKS
+from memsvc.backbone.titans_mac.config import PIECE_CHUNKS
 from memsvc.engine.counters import Counters
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, Shape

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from memsvc.backbone.titans_mac import checkpoint
-from memsvc.engine.contexts import PIECE_CHUNKS, Contexts
+from memsvc.backbone.titans_mac.config import PIECE_CHUNKS
+from memsvc.engine.contexts import Contexts
 from memsvc.engine.engine import Engine
 from memsvc.engine.imported import check_header, check_record
 from memsvc.engine.opened import OpenTenant

@@ -13,6 +13,9 @@ LANES = 32
 """Widths are multiples of this. A processor computes the end of an array otherwise than its body, to the last bit, and
 it would show where one row ends and the next begins."""
 
+PIECE_CHUNKS = 4
+"""Chunks of what a stream is told at once, at most: together they take half the time of one by one, and others wait."""
+
 Gate = Literal["learned", "surprise", "open"]
 Readout = Literal["both", "kv", "residual"]
 READOUTS: tuple[Readout, ...] = get_args(Readout)

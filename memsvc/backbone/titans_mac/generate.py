@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from memsvc.backbone.base import Piece, Prompt, Usage
 from memsvc.backbone.sample import Sampler
 from memsvc.backbone.spoken import spoken
+from memsvc.backbone.titans_mac.config import PIECE_CHUNKS
 from memsvc.backbone.titans_mac.context_model import ContextModel
 from memsvc.backbone.titans_mac.model import TitansMac
 from memsvc.backbone.titans_mac.stream import Stream, advance, following
 from memsvc.errors import InvalidArgumentError
 
 PROMPT_TOKENS = 4096
-"""The longest prompt, what is recalled included: 64 chunks of the default size, each a step of its own."""
+"""The longest prompt, what is recalled included: 64 chunks of the default size."""
 
 
 def generate(
@@ -33,7 +34,7 @@ def generate(
 
 
 def answer(model: ContextModel, stream: Stream, prompt: Prompt) -> Iterator[Piece | Usage | None]:
-    """Yield after each step, a chunk of the prompt or a token, what it gave; `Usage` last. The stream stays as it is.
+    """Yield after each step, a piece of the prompt or a token, what it gave; `Usage` last. The stream stays as it is.
 
     The model goes on with the last message as it would with any text: what came before it is in the stream.
 
@@ -53,8 +54,9 @@ def answer(model: ContextModel, stream: Stream, prompt: Prompt) -> Iterator[Piec
         raise InvalidArgumentError(
             "prompt", f"has more than the {PROMPT_TOKENS} tokens that are accepted", reason="PROMPT_TOO_LONG"
         )
-    for at in range(0, len(tokens), model.chunk):
-        stream = model.advance([stream], [tokens[at : at + model.chunk]])[0].stream
+    piece = PIECE_CHUNKS * model.chunk
+    for at in range(0, len(tokens), piece):
+        stream = model.advance([stream], [tokens[at : at + piece]])[0].stream
         yield None
     if not stream.tail:
         raise InvalidArgumentError("prompt", "has no token that the model knows, and nothing was told before it")
