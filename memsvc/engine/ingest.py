@@ -11,7 +11,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 
 from memsvc.engine.arrival import Arrival, Batch, Lot, batched
@@ -20,10 +19,10 @@ from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner
 from memsvc.engine.scheduler import Scheduler
 from memsvc.engine.steps import BRIEF_S, Action, Finish, Steps
+from memsvc.engine.under_way import UnderWay
 from memsvc.engine.way import Way
 from memsvc.observer import SILENT, Observer
 from memsvc.store.types import Record
-from memsvc.tenant.chunk import Indexed
 from memsvc.tenant.view import View
 
 log = logging.getLogger(__name__)
@@ -37,16 +36,6 @@ LONG_BATCHES, LOTS = 32, 4
 BACKGROUND_SHARE = 1 / 4
 """Of the tokens, while there is no end of other work: what is to be erased or verified comes to an end."""
 BYTES_PER_TOKEN = 4
-
-
-@dataclass(slots=True)
-class _Open:
-    """A record of which not all entries are fed yet."""
-
-    entries: list[Indexed] = field(default_factory=list)
-    """Those that are."""
-    told: list[int] = field(default_factory=list)
-    """Tokens of theirs that the context memory has yet to be told."""
 
 
 class Ingest:
@@ -79,7 +68,7 @@ class Ingest:
         """Entries behind a change of settings; they are taken up once it is finished."""
         self._fed: deque[Arrival] = deque()
         self._steps = Steps(runner, self._finish, self._run_at_boundary, clock, self.counters, offload=offload)
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, UnderWay] = {}
         """The record under way, per tenant."""
         self._lanes: dict[str, Lane] = {}
         self._stepped_last = False
@@ -254,7 +243,7 @@ class Ingest:
     def _feed_one(self, entry: Arrival) -> None:
         view, uid = entry.lane.view, entry.lane.uid
         actions: list[Action] = []
-        under_way = self._open.setdefault(uid, _Open())
+        under_way = self._open.setdefault(uid, UnderWay())
         if (found := entry.indexed(self._runner.encoder.dim)) is not None:
             indexed, states, unknown = found
             if indexed.content.learn and indexed.taken.repeats is None:
@@ -262,7 +251,8 @@ class Ingest:
                 if view.context is not None:
                     under_way.told += self._runner.contexts.entry(view.context, indexed.content.text)
             under_way.entries.append(indexed)
-        if view.context is not None:
+        # Without a text to tell, nobody needs the model.
+        if view.context is not None and under_way.told:
             actions.extend(self._runner.contexts.pieces(view.context, under_way.told, rest=entry.last))
         if entry.last:
             actions.append(Finish(entry.record, self._open.pop(uid).entries))

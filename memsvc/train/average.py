@@ -1,4 +1,4 @@
-"""The mean of models that were trained on from one another: better than each of them (arXiv:2203.05482)."""
+"""The mean of models trained on from one another, which may find more than each of them (arXiv:2203.05482)."""
 
 from collections.abc import Sequence
 

@@ -84,7 +84,7 @@ def train(
             help="A trained model to go on from; its shape is kept, but for readout and sure.",
         ),
     ] = None,
-    with_: Annotated[
+    averaged: Annotated[
         list[Path] | None,
         typer.Option(
             "--average",
@@ -100,7 +100,7 @@ def train(
     torch.set_num_threads(threads)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     start = None if on is None else checkpoint.load(on)
-    others = list(map(checkpoint.load, with_ or ()))
+    others = list(map(checkpoint.load, averaged or ()))
     source = SOURCES[kind](start.tokenizer if start else None)
     if start is None:
         memory = replace(SHAPE.memory, hidden=hidden, depth=depth, momentum=momentum)
