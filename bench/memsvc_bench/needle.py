@@ -124,8 +124,8 @@ def _compute(task: Task, loaded: Loaded, scale: Scale) -> dict[str, Any]:
     told = draw(random.Random("compute"), _DENSE)  # a seed, no secret
     dense = [token for fact in told for token in (*fact.before, *fact.value, *fact.after)]
     measured = {
-        "per_token": needle_compute.per_token(model, hay, dense, scale.rounds),
-        "by_shape": needle_compute.by_shape(model, hay),
+        "per_token": needle_compute.per_token(model, hay, dense, chunks=scale.timed, rounds=scale.rounds),
+        "by_shape": needle_compute.by_shape(model, hay, chunks=scale.shaped),
         "by_history": needle_compute.by_history(model, hay, told[0], scale.histories, scale.rounds),
     }
     file.write_text(json.dumps(measured))

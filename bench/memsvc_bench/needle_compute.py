@@ -23,18 +23,21 @@ from memsvc_bench.progress import told
 
 FACT_CHUNKS = 16
 """Of each stream in one timed call on facts."""
-HAY_CHUNKS = 256
-"""Of all streams in one on haystack: where one token in ten thousand writes, a thousand tokens say nothing of the cost.
-"""
 STREAMS = (1, 8)
 DEPTHS = (2, 6, 8, 12)
-SHAPED_TOKENS, SHAPED_ROUNDS = 4_096, 3
-"""Of one timed call, and pairs of them, for each other shape: deep memories take a hundred times as long."""
+SHAPED_ROUNDS = 3
+"""Pairs of timed calls for each other shape."""
 
 
 @torch.no_grad()
 def per_token(
-    model: TitansMac, hay: Tensor, dense: Sequence[int], rounds: int, streams: Sequence[int] = STREAMS
+    model: TitansMac,
+    hay: Tensor,
+    dense: Sequence[int],
+    *,
+    chunks: int,
+    rounds: int,
+    streams: Sequence[int] = STREAMS,
 ) -> dict[str, dict[str, Any]]:
     """Return time and operations per token, with the memory and without, turn and turn about.
 
@@ -42,13 +45,14 @@ def per_token(
         model: with the gate hard.
         hay: tokens of ordinary text, [n].
         dense: tokens of facts, one after the other.
+        chunks: of ordinary text in one timed call, of all its streams.
         rounds: pairs.
         streams: batched together.
     """
     rows = {}
     for count in streams:
-        for name, text, chunks in (("haystack", hay, HAY_CHUNKS // count), ("facts", torch.tensor(dense), FACT_CHUNKS)):
-            length = chunks * model.config.chunk
+        for name, text, each in (("haystack", hay, chunks // count), ("facts", torch.tensor(dense), FACT_CHUNKS)):
+            length = each * model.config.chunk
             tokens = text[torch.arange(count * length) % len(text)].long().view(count, length)
             rows[f"{name}, {count} streams"] = _paired(model, tokens, rounds)
     return rows
@@ -74,19 +78,20 @@ def _paired(model: TitansMac, tokens: Tensor, rounds: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def by_shape(model: TitansMac, hay: Tensor, rounds: int = SHAPED_ROUNDS) -> dict[str, dict[str, Any]]:
+def by_shape(model: TitansMac, hay: Tensor, *, chunks: int, rounds: int = SHAPED_ROUNDS) -> dict[str, dict[str, Any]]:
     """Return time and operations per token of ordinary text, and bytes of the state, for other depths and chunks.
 
     Args:
         model: with the gate hard; what a depth adds to it is as it is before training.
         hay: tokens of ordinary text, [n].
+        chunks: the model's own, in one timed call.
         rounds: pairs.
     """
     shaped = {f"memory of depth {depth}": partial(_of_depth, model, depth) for depth in DEPTHS}
     shaped |= {
         f"memory in {name}": partial(switched, model, name, hay) for name in CHUNKS if name in switches(model.config)
     }
-    tokens = hay[torch.arange(SHAPED_TOKENS) % len(hay)].long()[None]
+    tokens = hay[torch.arange(chunks * model.config.chunk) % len(hay)].long()[None]
     rows = {}
     for name, make in shaped.items():
         other = make()

@@ -76,6 +76,10 @@ class Scale:
     """After which the first token is timed."""
     rounds: int = 20
     """Of each timing."""
+    timed: int = 256
+    """Chunks of ordinary text in one timed call: one token in ten thousand writes, so that few show no cost of it."""
+    shaped: int = 64
+    """The same for memories of other depths and chunks: deep ones take a hundred times as long."""
 
 
 FULL = Scale()

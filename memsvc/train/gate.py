@@ -17,7 +17,8 @@ from memsvc.train.stages import Stage
 
 KEPT = 0.998
 """Share of the tokens of training's values that open it still: of five digits one is lost in a hundred values."""
-_BATCHES, _ROWS = 32, 16
+BATCHES = 32
+_ROWS = 16
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def tighten(model: TitansMac, memory: ContextMemory, source: Source, stage: Stag
     rng = random.Random(f"gate/{seed}")  # noqa: S311  # a seed, no secret
     place = model.embedding.weight.device
     logits = []
-    for _ in range(_BATCHES):
+    for _ in range(BATCHES):
         drawn = batch(source, replace(stage, rows=_ROWS), rng, chunk=model.config.chunk)
         streamed = model.stream(drawn.tokens.to(place), model.initial(len(drawn.tokens)))
         logits.append(streamed.logit[drawn.gate.to(place) == OPEN])

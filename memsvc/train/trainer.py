@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from memsvc.train.source import Source
 from memsvc.train.stages import Stage
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+EXAMINED: Mapping[str, Any] = MappingProxyType({"rows": 8, "length": 1024, "needles": (8,)})
+"""What a training is examined by, beside a stage's own: sequences, their tokens and facts."""
 _WARM_UP = 50
 """Steps until the learning rate is whole."""
 _BETAS, _DECAY, _CLIP = (0.9, 0.98), 0.01, 1.0
@@ -106,7 +109,7 @@ class Trainer:
     @torch.no_grad()
     def examine(self) -> dict[str, float]:
         """Return how well new keys, and needles unlike training's, are found, at the end of a sequence."""
-        stage = replace(self.stages[min(self.progress.stage, len(self.stages) - 1)], rows=8, length=1024, needles=(8,))
+        stage = replace(self.stages[min(self.progress.stage, len(self.stages) - 1)], **EXAMINED)
         figures = {}
         families: tuple[tuple[str, FamilyName], ...] = (("digits_new", "similar"), ("digits_disjoint", "disjoint"))
         for name, family in families:

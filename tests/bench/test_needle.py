@@ -36,6 +36,8 @@ SMALL = Scale(
     rows=2,
     histories=(256, 512, 768),
     rounds=1,
+    timed=16,
+    shaped=16,
 )
 
 

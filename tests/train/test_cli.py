@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models
 from typer.testing import CliRunner
 
 from memsvc.backbone.titans_mac import checkpoint
-from memsvc.train import cli
+from memsvc.train import cli, gate
 from memsvc.train.ridge import SHARES
 from memsvc.train.stages import Stage
 from tests.train.test_trainer import CONFIG, SOFT, STAGES
@@ -27,6 +27,7 @@ def small():
         patch.setattr(cli, "SHAPE", CONFIG)
         patch.setattr(cli, "STAGES", {"toy": STAGES})
         patch.setattr(cli, "FURTHER", {"toy": FURTHER})
+        patch.setattr(gate, "BATCHES", 2)
         yield
 
 

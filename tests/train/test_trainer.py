@@ -39,10 +39,16 @@ def timeless(rows):
     return [{name: value for name, value in row.items() if name != "step_s"} for row in rows]
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A training, and its rows."""
+    whole = trainer(tmp_path_factory.mktemp("whole"))
+    return whole, list(whole.run(every=1))
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3, 4])
-def test_a_resumed_training_equals_an_uninterrupted_one(stop, tmp_path):
-    whole = trainer(tmp_path / "whole")
-    rows = list(whole.run(every=1))
+def test_a_resumed_training_equals_an_uninterrupted_one(stop, uninterrupted, tmp_path):
+    whole, rows = uninterrupted
     assert len(rows) == 7
     cut = trainer(tmp_path / "cut").run(every=1)
     for _ in range(stop):
@@ -57,7 +63,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(stop, tmp_path):
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
     assert timeless(metrics.read(tmp_path / "cut" / METRICS)) == timeless(rows)
-    assert (tmp_path / "cut" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert (tmp_path / "cut" / CHECKPOINT).read_bytes() == (whole.folder / CHECKPOINT).read_bytes()
 
 
 def test_a_finished_training_has_nothing_to_do(tmp_path):
