@@ -15,7 +15,12 @@ from tests.kernels.arithmetic import CPU, draw_weights, needs_triton, triton_ari
 pytestmark = needs_triton
 
 F32, F64 = torch.float32, torch.float64
-SHAPES = [(2, 128, 33, F64), (12, 128, 4, F64), (3, 200, 20, F64), (3, 200, 40, F32)]
+SMALL, LARGE = (16, 64, 32), (16, 256, 256)
+"""Tiles. The interpreter takes about as long for a tile whatever its size, and wide memories have many small ones."""
+SHAPES = [
+    *[(2, 128, 33, F64, SMALL), (12, 128, 4, F64, SMALL), (3, 200, 20, F64, SMALL), (3, 200, 40, F32, SMALL)],
+    *[(2, 512, 20, F64, LARGE), (2, 1024, 17, F64, LARGE), (2, 1000, 4, F32, LARGE)],
+]
 
 
 def steps(arithmetic, weights, keys, *, curvature, radius, clip):
@@ -27,9 +32,9 @@ def steps(arithmetic, weights, keys, *, curvature, radius, clip):
     return arithmetic.chunk_step(weights, [1, 0, 1], keys, keys, rates=rates, bounds=bounds, counts=[b, b - 1, b])
 
 
-@pytest.mark.parametrize(("layers", "width", "tokens", "dtype"), SHAPES)
-def test_equals_the_cpu_with_many_tiles_that_do_not_divide_the_shape(layers, width, tokens, dtype):
-    triton = triton_arithmetic(16, 64, 32)
+@pytest.mark.parametrize(("layers", "width", "tokens", "dtype", "tiles"), SHAPES)
+def test_equals_the_cpu_with_many_tiles_that_do_not_divide_the_shape(layers, width, tokens, dtype, tiles):
+    triton = triton_arithmetic(*tiles)
     theirs, generator = draw_weights(layers, width, 6, slots=2, scale=0.3 / width**0.5)
     theirs = Weights(*(x.to(dtype) for x in theirs))
     ours = Weights(*(x.clone() for x in theirs))
