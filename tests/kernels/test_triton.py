@@ -33,7 +33,7 @@ def steps(arithmetic, weights, keys, *, curvature, radius, clip):
 
 
 @pytest.mark.parametrize(("layers", "width", "tokens", "dtype", "tiles"), SHAPES)
-def test_equals_the_cpu_with_many_tiles_that_do_not_divide_the_shape(layers, width, tokens, dtype, tiles):
+def test_equals_the_cpu_with_many_tiles_whether_or_not_they_divide_the_shape(layers, width, tokens, dtype, tiles):
     triton = triton_arithmetic(*tiles)
     theirs, generator = draw_weights(layers, width, 6, slots=2, scale=0.3 / width**0.5)
     theirs = Weights(*(x.to(dtype) for x in theirs))
