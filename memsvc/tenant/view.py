@@ -306,8 +306,11 @@ class View:
         `encoder` names what the vectors mean; `segments` remembers which parts of the index are stored already and is
         brought up to date.
         """
-        fresh = self.index.segments(segments.entries)
+        # Under another encoder the same log comes to other bytes, which a store takes for damage under the same name.
+        mark = hashlib.sha256(f"{FORMAT} {encoder}".encode()).hexdigest()[:8]
+        fresh = {f"{name}-{mark}": data for name, data in self.index.segments(segments.entries).items()}
         names = [*segments.names, *fresh]
+        at = f"{self.applied_seq}-{mark}"
         meta = {
             "format": FORMAT,
             "encoder": encoder,
@@ -320,15 +323,16 @@ class View:
             "totals": list(astuple(self.totals)),
             "owners": self.tail_owners.tolist(),
             "segments": names,
+            "at": at,
             "weights": weights is not None,
         }
         blobs: dict[str, bytes | None] = {**dict.fromkeys(segments.names), **fresh}
-        blobs[f"tail-{self.applied_seq}"] = self.tail.tobytes()
-        blobs[f"changing-{self.applied_seq}"] = self.index.changing_bytes()
+        blobs[f"tail-{at}"] = self.tail.tobytes()
+        blobs[f"changing-{at}"] = self.index.changing_bytes()
         if weights is not None:
-            blobs[f"weights-{self.applied_seq}"] = weights
+            blobs[f"weights-{at}"] = weights
         if self.context is not None:
-            meta["context"], blobs[f"context-{self.applied_seq}"] = self.context.model, self.context.pack()
+            meta["context"], blobs[f"context-{at}"] = self.context.model, self.context.pack()
         segments.names, segments.entries = names, len(self.index)
         return Snapshot(seq=self.applied_seq, meta=msgpack.packb(meta), blobs=blobs)
 
@@ -347,6 +351,7 @@ class View:
         meta = msgpack.unpackb(snapshot.meta)
         if meta["format"] != FORMAT or meta["encoder"] != encoder or meta["config"]["width"] != width:
             return None
+        at = meta.get("at", snapshot.seq)  # before it was written, the seq alone
 
         def blob(name: str) -> bytes:
             data = snapshot.blobs.get(name)
@@ -362,19 +367,19 @@ class View:
         if not isinstance(view.fingerprint, str):
             raise TypeError("no name of numerics")
         view.applied_seq = snapshot.seq
-        view.index = Index.load(width, [blob(name) for name in meta["segments"]], blob(f"changing-{snapshot.seq}"))
+        view.index = Index.load(width, [blob(name) for name in meta["segments"]], blob(f"changing-{at}"))
         view.gate = GateState.from_values(meta["gate"])
         view.drift = DriftState.from_values(meta["drift"])
         view.events.extend(_event(*values) for values in meta["events"])
         view.totals = _totals(meta["totals"])
-        view.weights = blob(f"weights-{snapshot.seq}") if meta["weights"] else None
+        view.weights = blob(f"weights-{at}") if meta["weights"] else None
         if (view.weights is None) != (view.totals.chunks == 0):
             raise DataLossError("the snapshot's chunks do not fit its weights")
         if (model := meta.get("context")) is not None:
             if not isinstance(model, str):
                 raise TypeError("no name of a model")
-            view.context = ContextStream(model, blob(f"context-{snapshot.seq}"))
-        tail = np.frombuffer(blob(f"tail-{snapshot.seq}"), np.float32).reshape(-1, width).copy()
+            view.context = ContextStream(model, blob(f"context-{at}"))
+        tail = np.frombuffer(blob(f"tail-{at}"), np.float32).reshape(-1, width).copy()
         owners = np.array(meta["owners"], np.int64)
         if owners.shape != (len(tail),) or len(tail) >= view.config.chunk:
             raise DataLossError("the snapshot's tail does not fit its entries")

@@ -5,7 +5,10 @@ import random
 
 import pytest
 
+from memsvc.recall.kmer import KmerEncoder
+from memsvc.recall.passages import Encoded
 from memsvc.store.types import RecordKind
+from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
 
 CUTS = [[60], [1] * 60, [7, 13, 1, 39], [59, 1]]
@@ -103,3 +106,29 @@ async def test_a_changed_numerics_is_a_record_and_adopts_the_snapshot(tmp_path, 
         row = await engine.get_tenant("t")
         kinds = [record.kind for record in await engine.store.read(row.uid, 0, 1 << 20)]
         assert kinds == [RecordKind.CREATE, RecordKind.WRITE, RecordKind.NUMERICS]
+
+
+@pytest.mark.parametrize("policy", ["none", "all"])
+async def test_under_another_encoder_a_tenant_is_folded_saved_and_leaves(tmp_path, monkeypatch, policy) -> None:
+    async with running(tmp_path / "d", snapshot_min_tokens=1) as engine:
+        await create(engine, policies=Policies(snapshots=policy), chunk=16)
+        await engine.write("t", turns(40), applied=True)
+        first = await state(engine)
+    encode = KmerEncoder._encode
+
+    def other(self, passages):
+        encoded = encode(self, passages)
+        return Encoded(-encoded.states, -encoded.pooled)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KmerEncoder, "fingerprint", "other")
+        patch.setattr(KmerEncoder, "_encode", other)
+        async with running(tmp_path / "d", snapshot_min_tokens=1) as engine:
+            second = await state(engine)
+            tenant = engine.find("t")
+            assert tenant is not None
+            assert await engine.keeper.unload(tenant)
+            assert await state(engine) == second != first
+            assert engine.find("t").snapshot_seq == 2, "it was restored"
+    async with running(tmp_path / "d", snapshot_min_tokens=1) as engine:
+        assert await state(engine) == first
