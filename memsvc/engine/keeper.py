@@ -65,6 +65,9 @@ class Keeper:
         except MemsvcError:
             log.exception("what is due could not expire; it is tried again")
             return
+        if expired:
+            # One that is being opened may have read its log's end before.
+            await self._engine.wait_opened()
         by_uid = {tenant.uid: tenant for tenant in self._engine.opened()}
         for uid, record in expired:
             self._engine.drop_caches(uid)

@@ -81,3 +81,33 @@ async def test_the_time_to_live_of_now_holds_before_the_log_is_folded_again(tmp_
         assert await gone(engine, "first") == "EXPIRED"
         (row,) = await engine.store.list_tenants("", 10)
         assert decode_create(row.config, 96)[2].ttl_us == SECOND_US
+
+
+async def test_what_expires_while_its_tenant_is_opened_is_gone(engine: Engine, monkeypatch) -> None:
+    await engine.keeper.stop()
+    await create(engine)
+    await engine.write("t", turns(3))
+    soon = time.time_ns() // 1000 + SECOND_US // 10
+    await engine.write("t", [payload("short", "a thing for a moment", expire_us=soon)], applied=True)
+    await engine.shut("t")
+    head, read, go = engine.store.head, asyncio.Event(), asyncio.Event()
+
+    async def slow(uid: str) -> int:
+        found = await head(uid)
+        read.set()
+        await go.wait()
+        return found
+
+    monkeypatch.setattr(engine.store, "head", slow)
+    engine.prefetch("t")
+    await read.wait()
+    await asyncio.sleep(0.2)
+    expiring = asyncio.create_task(engine.keeper._expire())
+    await asyncio.sleep(0.1)
+    go.set()
+    await expiring
+    found = await engine.reads.recall("t", "a thing for a moment", k=1)
+    assert found.hits
+    async with engine.using("t") as opened:
+        assert opened.head_seq == await head(opened.uid)
+        assert opened.pending_bytes == 0
