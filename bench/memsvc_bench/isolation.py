@@ -352,10 +352,10 @@ async def _log(store: Store, tenant: _Tenant) -> list[Record]:
 def _fold(tenant: _Tenant, records: Sequence[Record], final: str, runner: Runner, differ: Counter[str]) -> None:
     """Fold a log, and look at the states on the way that were noted."""
     view, ingest = View(runner.encoder.dim), Ingest(runner)
-    ingest.attach(Lane(tenant.name, view, lambda record: None, _raise))
+    ingest.attach(lane := Lane(tenant.name, view, lambda record: None, _raise))
     config = EngineConfig().recall
     for record in records:
-        ingest.push(tenant.name, record)
+        ingest.push(lane, record)
         while ingest.unit(UNIT_TOKENS):
             pass
         noted = tenant.states.get(record.seq)

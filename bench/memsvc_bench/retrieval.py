@@ -203,9 +203,9 @@ def followed(runner: Runner, stream: Stream, memory: MemoryConfig, batch: int = 
     """Fold the stream as the service would, so many entries to a record; yield its one view after each record."""
     view, ingest = View(runner.encoder.dim), Ingest(runner)
     failures: list[BaseException] = []
-    ingest.attach(Lane(stream.name, view, lambda record: None, failures.append))
+    ingest.attach(lane := Lane(stream.name, view, lambda record: None, failures.append))
     for record in records_of(stream, memory, runner.fingerprint, batch=batch):
-        ingest.push(stream.name, record)
+        ingest.push(lane, record)
         while ingest.unit(UNIT_TOKENS):
             pass
         if failures:

@@ -1,7 +1,7 @@
 """What changes a tenant besides writing: settings, restarts, revisions, deletions, erasure; and what looks on."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from memsvc.engine.shielded import shielded
 from memsvc.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.store.base import Store
-from memsvc.store.types import Changed, Erasure, Payload, Record, RecordKind, TenantRow
+from memsvc.store.types import Changed, Erasure, Payload, RecordKind, TenantRow
 from memsvc.tenant.event import Event
 from memsvc.tenant.record import encode_configure, encode_feedback, reconfigured
 
@@ -76,15 +76,15 @@ class Changes:
             return await shielded(self._update(opened, payload, request_id))
 
     async def _update(self, opened: OpenTenant, payload: Payload, request_id: str) -> int:
-        known, record = opened.head_seq, None
+        changed: Changed | None = None
         (payload,) = opened.policies.expiring([payload], time.time_ns() // 1000)
         try:
-            record = await opened.change(_record_of(self._store.update(opened.uid, payload, request_id)))
-            return record.seq
+            changed = await opened.change(self._store.update(opened.uid, payload, request_id))
+            return changed.record.seq
         finally:
             self._engine.drop_caches(opened.uid)
             # What was refused, or appended before, never reaches the queue.
-            if record is None or record.seq <= known or opened.failure is not None:
+            if changed is None or changed.repeated or opened.failure is not None:
                 self._engine.admission.release(opened, batch_size([payload]))
 
     async def delete_entry(self, tenant: str, id: str, request_id: str) -> tuple[int, bool]:
@@ -94,11 +94,9 @@ class Changes:
             NotFoundError: no such tenant or living entry.
         """
         async with self._engine.using(tenant) as opened:
-            changes: list[Changed] = []
-            operation = self._store.delete(opened.uid, id, request_id)
-            record = await shielded(opened.change(_record_of(operation, changes)))
+            changed = await shielded(opened.change(self._store.delete(opened.uid, id, request_id)))
             self._engine.drop_caches(opened.uid)
-        return record.seq, not changes[0].destroyed
+        return changed.record.seq, not changed.destroyed
 
     async def feedback(self, tenant: str, ids: Sequence[str], request_id: str, *, useful: bool) -> int:
         """Say of entries whether they were useful; returns the record's seq.
@@ -109,7 +107,7 @@ class Changes:
         async with self._engine.using(tenant) as opened:
             body = encode_feedback(useful=useful)
             operation = self._store.feedback(opened.uid, list(dict.fromkeys(ids)), body, request_id)
-            return (await shielded(opened.change(_record_of(operation)))).seq
+            return (await shielded(opened.change(operation))).record.seq
 
     async def forget(self, tenant: str, ids: Sequence[str], filter: Filter | None, request_id: str) -> Erased:
         """Hide entries with all their revisions, and begin to erase them.
@@ -131,16 +129,18 @@ class Changes:
             asked = repr((sorted(set(ids)), filter))
             erasures: list[Erasure] = []
 
-            async def operation() -> Record:
+            async def operation() -> Changed:
+                known = opened.head_seq
                 erasure, record = await self._store.forget(opened.uid, chosen, request_id, asked)
                 erasures.append(erasure)
                 self._engine.eraser.wake()
                 self._engine.drop_caches(opened.uid)
-                return record
+                # Of one tenant only one at a time is here.
+                return Changed(record=record, destroyed=0, repeated=record.seq <= known)
 
-            record = await shielded(opened.change(operation()))
+            changed = await shielded(opened.change(operation()))
             await self._engine.past.drop(opened.uid)
-            await opened.wait_applied(record.seq)
+            await opened.wait_applied(changed.record.seq)
         return await self.erasure(erasures[0].operation)
 
     async def _matching(self, tenant: str, filter: Filter) -> dict[str, None]:
@@ -229,10 +229,3 @@ class Changes:
                 if opened.noticed == noticed:
                     await opened.wait_change(seq, noticed)
                 notices, noticed = opened.notices_since(noticed), opened.noticed
-
-
-async def _record_of(operation: Awaitable[Changed], out: list[Changed] | None = None) -> Record:
-    change = await operation
-    if out is not None:
-        out.append(change)
-    return change.record

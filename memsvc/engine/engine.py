@@ -194,10 +194,14 @@ class Engine:
     async def shut(self, tenant: str, *, deleted: bool = False) -> None:
         """Close a tenant, if it is open; whoever waits for it hears that it is gone, or folded afresh."""
         if (task := self._open.pop(tenant, None)) is not None:
-            with suppress(MemsvcError):
-                opened = await task
-                self.drop_caches(opened.uid)
-                await opened.close(deleted=deleted)
+            # To the end, though a caller leaves: nobody else knows of it.
+            await shielded(self._shut(task, deleted=deleted))
+
+    async def _shut(self, task: "asyncio.Task[OpenTenant]", *, deleted: bool) -> None:
+        with suppress(MemsvcError):
+            opened = await task
+            self.drop_caches(opened.uid)
+            await opened.close(deleted=deleted)
 
     async def shut_stale(self, opened: OpenTenant) -> None:
         """Close a tenant that others owned since it was opened, unless another caller does."""
@@ -289,9 +293,14 @@ class Engine:
             row = await self.get_tenant(tenant)
             await self.fetch_model(row.config)
             opened = OpenTenant(row, self.store, self.thread, self._released)
-            await self.residency.open(opened)
+            try:
+                await self.residency.open(opened)
+            except BaseException:
+                await shielded(opened.close())
+                raise
         except BaseException:
-            self._open.pop(tenant, None)
+            if self._open.get(tenant) is asyncio.current_task():
+                del self._open[tenant]
             raise
         return opened
 

@@ -20,9 +20,9 @@ def fold(runner: Runner, uid: str, records: Iterable[Record]) -> View:
     failures: list[BaseException] = []
     view = View(runner.encoder.dim)
     ingest = Ingest(runner)
-    ingest.attach(Lane(uid, view, lambda record: None, failures.append))
+    ingest.attach(lane := Lane(uid, view, lambda record: None, failures.append))
     for record in records:
-        ingest.push(uid, record)
+        ingest.push(lane, record)
     while ingest.unit(UNIT_TOKENS):
         pass
     if failures:

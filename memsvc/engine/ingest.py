@@ -80,14 +80,18 @@ class Ingest:
         return self._steps.due_in()
 
     def attach(self, lane: Lane) -> None:
-        """Take a tenant in."""
+        """Take a tenant in; a lane of its that is still here goes before, with its weights."""
+        if (before := self._lanes.get(lane.uid)) is not None:
+            self.detach(before)
         self._lanes[lane.uid] = lane
         self._runner.attach(lane.uid, lane.view)
 
-    def detach(self, uid: str) -> None:
-        """Let a tenant go; what waits of it is dropped (it is in the log)."""
-        if (lane := self._lanes.pop(uid, None)) is None:
+    def detach(self, lane: Lane) -> None:
+        """Let a tenant go, unless it has another lane by now; what waits of it is dropped (it is in the log)."""
+        uid = lane.uid
+        if self._lanes.get(uid) is not lane:
             return
+        del self._lanes[uid]
         self._scheduler.drop(uid)
         self._background.drop(uid)
         self._steps.drop(uid)
@@ -102,10 +106,10 @@ class Ingest:
         """Return the tenant's lane."""
         return self._lanes.get(uid)
 
-    def push(self, uid: str, record: Record, way: Way | None = None) -> None:
-        """Queue a committed record, with its way so far if that was here. A tenant's come in the order of their seq."""
-        lane = self._lanes.get(uid)
-        if lane is None:
+    def push(self, lane: Lane, record: Record, way: Way | None = None) -> None:
+        """Queue a committed record, with its way so far if that was here. A lane's come in the order of their seq."""
+        uid = lane.uid
+        if self._lanes.get(uid) is not lane:
             return
         if way is not None:
             lane.ways[record.seq] = way
@@ -319,7 +323,7 @@ class Ingest:
         for lane in list(lanes):
             if self._lanes.get(lane.uid) is lane:
                 self.counters.failures += 1
-                self.detach(lane.uid)
+                self.detach(lane)
                 lane.failed(error)
 
     def fail_all(self, error: BaseException) -> None:

@@ -9,7 +9,8 @@ import heapq
 import itertools
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from memsvc.engine.lane import Lane
@@ -19,7 +20,7 @@ from memsvc.engine.way import Way
 from memsvc.errors import DataLossError, NotFoundError, OutOfRangeError, UnavailableError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
-from memsvc.store.types import Appended, Payload, Record, RecordKind, Snapshot, TenantRow
+from memsvc.store.types import Appended, Changed, Payload, Record, RecordKind, Snapshot, TenantRow
 from memsvc.tenant.event import Event
 from memsvc.tenant.policies import Policies
 from memsvc.tenant.record import decode_create, encode_numerics
@@ -100,6 +101,8 @@ class OpenTenant:
         """Whether a record that was folded here says that the numerics changed."""
         self.adopted_numerics = False
         """Whether the snapshot it was opened with was made under other numerics."""
+        self._appending = 0
+        """Appends that the store was asked for and has not answered."""
         self._pushed_seq = 0
         self._ways: dict[int, Way] = {}
         """Of records that are committed and not handed to the engine."""
@@ -132,8 +135,9 @@ class OpenTenant:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way for it."""
-        return not (self.users or self.pending_bytes or self._waiters) and self.applied_seq >= self.head_seq
+        """Whether nothing is under way for it, nor on its way to the log for a caller who left."""
+        under_way = self.users or self._appending or self.admitted_bytes or self.pending_bytes or self._waiters
+        return not under_way and self.applied_seq >= self.head_seq
 
     # --- opening --------------------------------------------------------------------------------------------------
 
@@ -199,27 +203,38 @@ class OpenTenant:
             AlreadyExistsError: an id is known with other content.
             UnavailableError: the store cannot write.
         """
-        appended = await self._store.append(self.uid, kind, body, payloads, request_id=request_id, config=config)
+        with self._append_under_way():
+            appended = await self._store.append(self.uid, kind, body, payloads, request_id=request_id, config=config)
         if appended.record is not None:
             if config is not None:
                 self.row = replace(self.row, config=config)
             self._committed(appended.record)
         return appended
 
-    async def change(self, operation: Awaitable[Record]) -> Record:
+    async def change(self, operation: Awaitable[Changed]) -> Changed:
         """Await a store's operation that appends a record, or finds the one that an equal request appended before.
 
         Run it shielded, as `append`.
         """
-        known = self.head_seq
-        record = await operation
-        if record.seq > known:
-            self._committed(record)
-        return record
+        with self._append_under_way():
+            changed = await operation
+        # A repeat that nobody here knows of: the store tried again by itself.
+        if not changed.repeated or changed.record.seq > self.head_seq:
+            self._committed(changed.record)
+        return changed
 
     def take(self, record: Record) -> None:
-        """Take in a record that the store appended by itself."""
-        self._committed(record)
+        """Take in a record that the store appended by itself, unless the log had it when the tenant was opened."""
+        if record.seq > self._counted_seq:
+            self._committed(record)
+
+    @contextmanager
+    def _append_under_way(self) -> Iterator[None]:
+        self._appending += 1
+        try:
+            yield
+        finally:
+            self._appending -= 1
 
     def notice(self, kind: str, seq: int | None = None, **figures: float) -> None:
         """Tell those who watch what happened to the view, at a record, the last one applied unless it is given."""
@@ -238,7 +253,8 @@ class OpenTenant:
         self.pending_bytes += record.size
         self.unsaved_bytes += record.size
         counter = self._thread.meter(self.row.tenant)
-        self._ways[record.seq] = Way(time.monotonic(), self._thread.observer.request(), counter)
+        if record.seq > self._pushed_seq:  # else the log was read up to it meanwhile
+            self._ways[record.seq] = Way(time.monotonic(), self._thread.observer.request(), counter)
         self._pending_entries += len(record.entries)
         if record.seq == self._pushed_seq + 1 and self._pump is None:
             self._push(record)
@@ -259,7 +275,7 @@ class OpenTenant:
         if self._without:
             kept = tuple(entry for entry in record.entries if entry.number not in self._without)
             record = replace(record, entries=kept)
-        self._thread.push(self._lane.uid, record, way)
+        self._thread.push(self._lane, record, way)
 
     def _start_pump(self) -> None:
         if self._pump is None and self._pushed_seq < self.head_seq and self.failure is None:
@@ -286,6 +302,8 @@ class OpenTenant:
     def _pump_ended(self, task: asyncio.Task[None]) -> None:
         self._pump = None
         if not task.cancelled() and (error := task.exception()) is not None:
+            # Before whoever folds it afresh attaches another: that would go on from these weights.
+            self._thread.detach(self._lane)
             self._fail(error)
         else:
             self._start_pump()
@@ -411,7 +429,7 @@ class OpenTenant:
 
         def swap() -> None:
             self.view, self.key = shadow.view, shadow.key
-            self._thread.ingest.detach(old.uid)
+            self._thread.ingest.detach(old)
 
         # Before any record that is pushed from now on is worked on.
         await self._thread.call(swap)
@@ -460,9 +478,11 @@ class OpenTenant:
         self._drained.set()
         self._end_waiters(NotFoundError("the tenant was deleted") if deleted else self._failed_error())
         if hasattr(self, "_lane"):  # else it was never open
-            await self._thread.detach(self._lane.uid)
-            # It names us, and we it: a circle, which would keep the view until some collection comes.
-            self._lane.applied = self._lane.failed = _ignore
+            try:
+                await self._thread.detach(self._lane)
+            finally:
+                # It names us, and we it: a circle, which would keep the view until some collection comes.
+                self._lane.applied = self._lane.failed = _ignore
 
 
 def _room(snapshot: Snapshot | None, row: TenantRow, runner: Runner) -> int:

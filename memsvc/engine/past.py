@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from memsvc.engine.opened import OpenTenant
+from memsvc.engine.shielded import shielded
 from memsvc.errors import MemsvcError, OutOfRangeError
 from memsvc.store.base import Store
 
@@ -129,7 +130,11 @@ class Past:
         ]
 
     async def _close(self, keys: list[tuple[str, int]]) -> None:
-        # All at once: whoever asks meanwhile folds afresh.
-        for task in [self._views.pop(key) for key in keys if key in self._views]:
-            with suppress(MemsvcError):
-                await (await task).close()
+        # All at once: whoever asks meanwhile folds afresh. To the end, though a caller leaves: nobody knows of them.
+        await shielded(_end([self._views.pop(key) for key in keys if key in self._views]))
+
+
+async def _end(tasks: list[asyncio.Task[OpenTenant]]) -> None:
+    for task in tasks:
+        with suppress(MemsvcError):
+            await (await task).close()

@@ -135,9 +135,9 @@ class EngineThread:
     def _gone(self, uid: str) -> Result:  # type: ignore[type-var]  # it never returns
         raise UnavailableError(f"the view of tenant {uid} is being folded afresh", reason="VIEW_DETACHED")
 
-    def push(self, uid: str, record: Record, way: Way | None = None) -> None:
-        """Queue a committed record of an attached tenant; a tenant's records in the order of their seq."""
-        self._post(self._inbox, lambda: self.ingest.push(uid, record, way))
+    def push(self, lane: Lane, record: Record, way: Way | None = None) -> None:
+        """Queue a committed record for a lane, if it is attached; in the order of their seq."""
+        self._post(self._inbox, lambda: self.ingest.push(lane, record, way))
 
     def hurry(self, uid: str, seq: int) -> None:
         """Someone waits for a record of a tenant."""
@@ -148,9 +148,9 @@ class EngineThread:
         """Take a tenant in."""
         return self.call(lambda: self.ingest.attach(lane))
 
-    def detach(self, uid: str) -> asyncio.Future[None]:
-        """Let a tenant go."""
-        return self.call(lambda: self.ingest.detach(uid))
+    def detach(self, lane: Lane) -> asyncio.Future[None]:
+        """Let a tenant go, whether or not the caller stays: a view that nobody knows of would never go."""
+        return asyncio.shield(self.call(lambda: self.ingest.detach(lane)))
 
     def notify(self, callback: Callable[[], None]) -> None:
         """From the thread: run something on the event loop."""

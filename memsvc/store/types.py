@@ -161,6 +161,8 @@ class Changed:
     record: Record
     destroyed: int
     """Bytes of payload that were destroyed with it."""
+    repeated: bool = False
+    """Whether an equal request appended it before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,7 +218,7 @@ class MemoryStore:
                 raise refusals.forgotten(payload.id)
             if made.stored.payload.content_hash != payload.content_hash:
                 raise refusals.reused()
-            return Changed(record=tenant.record(done.seq), destroyed=done.destroyed)
+            return Changed(record=tenant.record(done.seq), destroyed=done.destroyed, repeated=True)
         old = tenant.living(payload.id).stored.number
         return self._change(tenant, RecordKind.UPDATE, Operation.UPDATE, request_id, payload.id, [old], [payload])
 
@@ -226,7 +226,7 @@ class MemoryStore:
     def delete(self, uid: str, id: str, request_id: str) -> Changed:
         tenant = self._tenant(uid)
         if (done := self._done(uid, request_id, Operation.DELETE_ENTRY, id)) is not None:
-            return Changed(record=tenant.record(done.seq), destroyed=done.destroyed)
+            return Changed(record=tenant.record(done.seq), destroyed=done.destroyed, repeated=True)
         old = tenant.living(id).stored.number
         return self._change(tenant, RecordKind.DELETE, Operation.DELETE_ENTRY, request_id, id, [old])
 
@@ -234,7 +234,7 @@ class MemoryStore:
     def feedback(self, uid: str, ids: Sequence[str], body: bytes, request_id: str) -> Changed:
         tenant, asked = self._tenant(uid), (sorted(set(ids)), body)
         if (done := self._done(uid, request_id, Operation.FEEDBACK, asked)) is not None:
-            return Changed(record=tenant.record(done.seq), destroyed=0)
+            return Changed(record=tenant.record(done.seq), destroyed=0, repeated=True)
         about = [tenant.living(id).stored.number for id in asked[0]]
         return self._change(tenant, RecordKind.FEEDBACK, Operation.FEEDBACK, request_id, asked, about, body=body)
 

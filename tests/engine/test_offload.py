@@ -58,7 +58,7 @@ class World:
             entries = (StoredEntry(number=seq, seq=seq, commit_us=seq, payload=payload),)
         record = Record(seq=seq, commit_us=seq, kind=kind, body=body, entries=entries)
         self.logs[uid].append(record)
-        self.ingest.push(uid, record)
+        self.ingest.push(self.lane(uid), record)
 
     def create(self, uid: str, layers: int = 2) -> None:
         config = MemoryConfig(width=WIDTH, chunk=CHUNK, layers=layers)
@@ -67,10 +67,13 @@ class World:
     def write(self, uid: str, text: str) -> None:
         self.add(uid, RecordKind.WRITE, text=text)
 
-    def view(self, uid: str) -> View:
+    def lane(self, uid: str) -> Lane:
         lane = self.ingest.lane(uid)
         assert lane is not None
-        return lane.view
+        return lane
+
+    def view(self, uid: str) -> View:
+        return self.lane(uid).view
 
     def note_hash(self, uid: str) -> None:
         """Note the state at the next boundary between two records."""
@@ -87,12 +90,12 @@ class World:
         def reopen() -> None:
             segments = Segments(names=[], entries=0)
             snapshot = self.view(uid).snapshot(self.runner.weights(uid), "narrow", segments)
-            self.ingest.detach(uid)
+            self.ingest.detach(self.lane(uid))
             restored = View.restore(snapshot, WIDTH, "narrow")
             assert restored is not None
             self.attach(uid, restored[0])
             for record in self.logs[uid][snapshot.seq :]:
-                self.ingest.push(uid, record)
+                self.ingest.push(self.lane(uid), record)
 
         self.ingest.at_boundary(uid, reopen)
 
@@ -115,7 +118,7 @@ def alone(log: list[Record]) -> dict[int, str]:
     world.attach("t", View(WIDTH))
     hashes = {}
     for record in log:
-        world.ingest.push("t", record)
+        world.ingest.push(world.lane("t"), record)
         world.run()
         hashes[record.seq] = world.view("t").state_hash(world.runner.weights("t"))
     return hashes

@@ -174,9 +174,9 @@ def went_on(runner: Runner, view: View, records: Sequence[Record]) -> str:
     """Fold records one by one on top of a view; return its state hash."""
     failures: list[BaseException] = []
     ingest = Ingest(runner)
-    ingest.attach(Lane("later", view, lambda record: None, failures.append))
+    ingest.attach(lane := Lane("later", view, lambda record: None, failures.append))
     for each in records:
-        ingest.push("later", each)
+        ingest.push(lane, each)
         while ingest.unit(UNIT_TOKENS):
             pass
     assert not failures

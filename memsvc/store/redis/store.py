@@ -453,7 +453,7 @@ class RedisStore:
         if isinstance(done, log_change.Done):
             return Changed(record=done.record, destroyed=done.destroyed)
         record = await self._read(self._reader(lease).record(uid, done.seq))
-        return Changed(record=record, destroyed=done.destroyed)
+        return Changed(record=record, destroyed=done.destroyed, repeated=True)
 
     async def _delete(self, lease: Lease, uid: str, request_id: str) -> None:
         await self._write(lease, partial(log_write.condemn_tenant, uid=uid, request_id=request_id))

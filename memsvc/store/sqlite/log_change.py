@@ -143,7 +143,7 @@ def _record(
 
 
 def _again(connection: sqlite3.Connection, end: End, came: Outcome) -> Changed:
-    return Changed(record=record_at(connection, end.no, came.seq), destroyed=came.destroyed)
+    return Changed(record=record_at(connection, end.no, came.seq), destroyed=came.destroyed, repeated=True)
 
 
 def _check_same_content(connection: sqlite3.Connection, end: End, seq: int, payload: Payload) -> None:
