@@ -23,8 +23,8 @@ class Entry:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """A JSON object of at most 16 KiB, kept as given."""
     learn: bool = True
-    """Whether the text changes the memory's weights. It can be recalled either way; without, it is destroyed at once
-    when it is updated or deleted."""
+    """Whether the text changes the memory's weights. It can be recalled either way; without, it leaves the log at once
+    when it is updated or deleted; `forget` alone reaches what the index made of it."""
     expire: datetime | None = None
     """When it expires, with a time zone: from about then on it is hidden, as by `delete_entry`. None: by its tenant's
     time to live, or never."""
