@@ -74,6 +74,14 @@ def test_what_is_recalled_never_stands_with_the_system(client, tenant):
     assert question.text == "the key?"
 
 
+def test_a_memory_may_have_any_end_of_a_line_in_it(client, tenant):
+    texts = {f"gattaca {end} here" for end in ("\u2028", "\u2029", "\x85", "\n", "\r\n")}
+    client.create_tenant(tenant)
+    client.write(tenant, texts)
+    state = ask(agent_of(["Yes."], middleware=[MemsvcMiddleware(client=client)]), "gattaca", tenant)
+    assert {each["text"] for each in state["recalled"]} == texts
+
+
 def test_the_budget_holds_and_the_state_says_what_fitted(client, tenant):
     client.create_tenant(tenant)
     client.write(tenant, [Entry(f"gattaca {i} " * 30, id=str(i)) for i in range(10)])

@@ -135,8 +135,9 @@ def _with(request: ModelRequest[Any], recall: Recall | None) -> ModelRequest[Any
 
 
 def _beside(response: ModelResponse[Any], recall: Recall | None) -> ExtendedModelResponse[Any]:
-    # Between its fences the context has a line of JSON for each entry that found room.
-    lines = [] if recall is None else recall.context.splitlines()[1:-1]
+    # Between its fences the context has a line of JSON for each entry that found room. Only "\n" ends one: JSON leaves
+    # Unicode's other ends of lines in a text as they are, and splitlines() would break it there.
+    lines = [] if recall is None else recall.context.split("\n")[1:-1]
     shown = {json.loads(line)["id"] for line in lines}
     recalled = [
         Recalled(
