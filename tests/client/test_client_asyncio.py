@@ -83,6 +83,19 @@ async def test_closing_the_client_ends_its_streams(fake):
     assert raised.value.code is StatusCode.CANCELLED
 
 
+async def test_closing_the_client_fails_the_calls_under_way_and_cancels_nobody(fake):
+    fake.fail("Recall", Hang())
+    fake.fail("ListEntries", Hang())
+    client = AsyncMemoryClient(fake.target)
+    calls = [asyncio.create_task(each) for each in (client.recall("ada", "q"), anext(client.list_entries("ada")))]
+    while not (fake.asked("Recall") and fake.asked("ListEntries")):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await client.close()
+    for failure in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(failure, MemsvcError)
+        assert failure.code is StatusCode.CANCELLED
+
+
 async def test_a_client_can_be_made_outside_of_its_loop(fake):
     client = await asyncio.to_thread(AsyncMemoryClient, fake.target)
     async with client:

@@ -1,9 +1,13 @@
 """The examples run as a user runs them."""
 
+import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.serving import Server
 
@@ -40,6 +44,13 @@ def test_the_agent_remembers_across_a_restart(tmp_path):
         with server:
             assert run("agent", server.target)[1].strip() == expected
             server.kill()
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_their_model_reads_a_memory_with_any_end_of_a_line_in_it(end):
+    model = runpy.run_path(str(EXAMPLES / "offline_model.py"))["OfflineModel"]()
+    memory = {"time": "2026-01-01T00:00:00+00:00", "role": "user", "text": f"My key{end}is here."}
+    assert model.invoke(json.dumps(memory, ensure_ascii=False)).text == f"You told me: {memory['text']}"
 
 
 def test_items(server):

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import uuid
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from memsvc_client import Entry, NotFoundError
-from memsvc_langchain import MemsvcMiddleware
+from memsvc_langchain import MemsvcMiddleware, middleware
 
 from tests.langchain.scripted import agent_of, call, scripted
 from tests.serving import Server
@@ -74,6 +75,14 @@ def test_what_is_recalled_never_stands_with_the_system(client, tenant):
     assert question.text == "the key?"
 
 
+def test_a_memory_may_have_any_end_of_a_line_in_it(client, tenant):
+    texts = {f"gattaca {end} here" for end in ("\u2028", "\u2029", "\x85", "\n", "\r\n")}
+    client.create_tenant(tenant)
+    client.write(tenant, texts)
+    state = ask(agent_of(["Yes."], middleware=[MemsvcMiddleware(client=client)]), "gattaca", tenant)
+    assert {each["text"] for each in state["recalled"]} == texts
+
+
 def test_the_budget_holds_and_the_state_says_what_fitted(client, tenant):
     client.create_tenant(tenant)
     client.write(tenant, [Entry(f"gattaca {i} " * 30, id=str(i)) for i in range(10)])
@@ -107,6 +116,39 @@ def test_a_turn_that_is_run_again_is_written_once(client, tenant):
         agent = agent_of([AIMessage("Noted.", id="answer")], middleware=[MemsvcMiddleware(client=client)])
         agent.invoke({"messages": [question]}, context={"user_id": tenant})
     assert [entry.text for entry in client.list_entries(tenant)] == ["The key is under the mat.", "Noted."]
+
+
+@pytest.mark.parametrize("id", [7, 0, uuid.UUID(int=7)])
+def test_a_thread_may_have_a_number_or_a_uuid(client, tenant, id):
+    ask(agent_of(["Yes."], middleware=[MemsvcMiddleware(client=client)]), "x", tenant, config=thread(id))
+    assert {entry.session for entry in client.list_entries(tenant)} == {str(id)}
+
+
+def test_of_a_message_larger_than_an_entry_may_be_the_end_is_asked_about_and_all_is_written(client, tenant):
+    client.create_tenant(tenant)
+    client.write(tenant, "The parrot is in the hall.")
+    text = "é" * 33_000 + " Where is the parrot?"
+    state = ask(agent_of(["There."], middleware=[MemsvcMiddleware(client=client)]), text, tenant)
+    assert [each["text"] for each in state["recalled"]] == ["The parrot is in the hall."]
+    _, *pieces, answer = (entry.text for entry in client.list_entries(tenant))
+    assert (len(pieces), "".join(pieces), answer) == (2, text, "There.")
+
+
+def test_the_pieces_of_a_message_end_after_words_and_are_written_once(client, tenant, monkeypatch):
+    monkeypatch.setattr(middleware, "MAX_TEXT_BYTES", 16)
+    messages = [HumanMessage("¶ the key is\nunderneath the mat éééééééééé", id="question")]
+    for _ in range(2):
+        agent = agent_of([AIMessage("No, no, no, no, no.", id="answer")], middleware=[MemsvcMiddleware(client=client)])
+        agent.invoke({"messages": messages}, context={"user_id": tenant})
+    assert [(entry.role, entry.text) for entry in client.list_entries(tenant)] == [
+        ("user", "¶ the key is\n"),
+        ("user", "underneath the "),
+        ("user", "mat "),
+        ("user", "éééééééé"),
+        ("user", "éé"),
+        ("assistant", "No, no, no, no, "),
+        ("assistant", "no."),
+    ]
 
 
 @pytest.mark.parametrize("context", [None, {}, {"user_id": ""}, {"user_id": None}, {"user_id": 3}, {"other": "ada"}])

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from langgraph.store.base import PutOp
 from memsvc_client import InvalidArgumentError, MemoryClient, NotFoundError
 from memsvc_langchain import MemsvcStore, namespace_label
 
@@ -30,6 +31,19 @@ def test_a_query_finds_by_what_is_said(store):
     assert found[0].score > found[1].score
     assert keys(store.search(("users", "ada"), query="tea", limit=1, offset=1)) == ["pet"]
     assert keys(store.search(("users",), query="parrot Olu", filter={"memory": {"$ne": "x"}}, limit=1)) == ["pet"]
+
+
+async def test_a_search_whose_answer_would_be_too_large_looks_at_the_best_that_fit(server, tenant):
+    store = MemsvcStore(server.target, tenant=tenant, fields=["memory"])
+    large = "x" * 15_000
+    await store.abatch(PutOp(("a",), f"{i}", {"memory": f"parrot {i}", "more": large}) for i in range(300))
+    store.put(("a",), "best", {"memory": "parrot gattaca", "more": ""})
+    for options, count in (({"filter": {"more": {"$ne": "x"}}, "limit": 400}, 250), ({"limit": 300}, 150)):
+        for found in (
+            store.search(("a",), query="parrot gattaca", **options),
+            await store.asearch(("a",), query="parrot gattaca", **options),
+        ):
+            assert (found[0].key, len(found)) == ("best", count)
 
 
 def test_only_some_fields_are_searched(client, tenant):

@@ -12,7 +12,7 @@ TENANT, SESSION = "ada@example.org", os.environ.get("SESSION", "today")
 
 def answer(prompt: str) -> str:
     """Return what a language model says; put yours in the place of this one, which repeats the first memory."""
-    memories = [line for line in prompt.splitlines() if line.startswith("{")]
+    memories = [line for line in prompt.split("\n") if line.startswith("{")]
     return f"I remember {memories[0]}" if memories else "I know nothing of that yet."
 
 

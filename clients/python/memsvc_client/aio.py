@@ -503,7 +503,8 @@ class AsyncMemoryClient:
         while True:
             try:
                 async with self._peers.at(trip.begin()) as peer:
-                    return await method(peer)(request, timeout=trip.remaining)
+                    with _aio_stream.failing_when_closed():
+                        return await method(peer)(request, timeout=trip.remaining)
             except grpc.RpcError as failure:
                 delay = trip.pause(failure)
             await asyncio.sleep(delay)

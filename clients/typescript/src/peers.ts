@@ -56,6 +56,13 @@ export interface Peer {
 /** Connections stay open until the client is closed; a server that names owners without end gets no more than these. */
 const MOST_OPEN = 64;
 
+/**
+ * How a connection is seen to live while a call waits, as by the Python client; tests shorten it. Without it a server that
+ * is frozen, or gone without a word, would never be left by a watch, which has no deadline. A server of ours takes a ping
+ * every five seconds.
+ */
+export const PINGS = { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 };
+
 export class Peers {
   readonly #access: Access;
   readonly #open = new Map<string, Peer>();
@@ -101,7 +108,7 @@ export class Peers {
     const { tls } = this.#access;
     const baseUrl = `${tls ? "https" : "http"}://${address}`;
     const { serverName, ...pem } = typeof tls === "object" ? tls : {};
-    const session = new Session(baseUrl, {}, { ...pem, ...(serverName && { servername: serverName }) });
+    const session = new Session(baseUrl, PINGS, { ...pem, ...(serverName && { servername: serverName }) });
     const transport = createGrpcTransport({ baseUrl, sessionManager: session, interceptors: [this.#keyed] });
     return {
       memory: createClient(MemoryService, transport),

@@ -10,6 +10,9 @@ import type { Event, WatchOptions } from "./tenant-types.js";
 import type { Trip } from "./trip.js";
 import { given, int64, string } from "./values.js";
 
+/** The kind of event that says that a tenant was put to a record, which may be one behind those told already. */
+const RESTORED = "restored";
+
 /** Yield events without end, reconnecting where the stream breaks. Leaving the loop ends the call. */
 export async function* watch(caller: Caller, tenant: string, options: WatchOptions): AsyncGenerator<Event, void, void> {
   const { signal } = options;
@@ -64,7 +67,12 @@ class Watching {
   /** Take a message; return its event unless it was handed out already. */
   receive({ seq, kind, figures }: EventMessage): Event | undefined {
     const key = JSON.stringify([kind, Object.entries(figures).sort()]);
-    if (seq > this.#seq) {
+    if (kind === RESTORED) {
+      // The log may be shorter now, and what follows that record is new.
+      this.#request.fromSeq = seq;
+      this.#seq = 0n;
+      this.#seen = [];
+    } else if (seq > this.#seq) {
       this.#seq = seq;
       this.#seen = [];
       this.#repeats = [];

@@ -1,7 +1,7 @@
 /** A server in this process that answers as it is told to, over real connections. */
 
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createConnection, createServer as createTcpServer, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
@@ -36,6 +36,26 @@ export async function fake(t: TestContext, routes: (router: ConnectRouter) => vo
   const server = await serve(routes);
   t.after(() => server.close());
   return server.address;
+}
+
+/** Pass the connections of one test on to a server; those that are open when it is silenced carry nothing any more. */
+export async function relay(t: TestContext, address: string): Promise<{ target: string; silence: () => void }> {
+  const [host, port] = address.split(":");
+  const open = new Set<Socket>();
+  const server = createTcpServer((here) => {
+    const there = createConnection(Number(port), host);
+    for (const [one, other] of [[here, there], [there, here]] as const) {
+      open.add(one.on("error", () => undefined));
+      one.pipe(other);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  const silence = () => open.forEach((socket) => socket.unpipe().pause());
+  return { target: `127.0.0.1:${(server.address() as AddressInfo).port}`, silence };
 }
 
 /** Return a client for one test. */

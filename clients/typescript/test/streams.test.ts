@@ -13,7 +13,8 @@ import { AuthService } from "../src/gen/memsvc/v1/auth_pb.js";
 import { MemoryService, WriteStreamResponseSchema } from "../src/gen/memsvc/v1/memory_pb.js";
 import { TenantService } from "../src/gen/memsvc/v1/tenants_pb.js";
 import { AlreadyExistsError, DeadlineExceededError, MemsvcError, type Receipt, UnavailableError } from "../src/index.js";
-import { connect, fake, refusal } from "./fake.js";
+import { PINGS } from "../src/peers.js";
+import { connect, fake, refusal, relay } from "./fake.js";
 
 const said = (message: MessageInitShape<typeof WriteStreamResponseSchema>["message"]) =>
   create(WriteStreamResponseSchema, { window: 1n << 20n, message });
@@ -144,6 +145,47 @@ test("a watch that breaks goes on, and repeats nothing", async (t) => {
   await assert.rejects(watched(), { reason: "TENANT_NOT_FOUND" });
   assert.deepEqual(seen, [[4, 1], [7, 1], [7, 2], [7, 3]]);
   assert.deepEqual(asked, [2n, 6n, 6n]);
+});
+
+test("after a restore records are counted from the one it names", async (t) => {
+  const event = (seq: bigint, kind: string) => ({ seq, kind });
+  const streams = [
+    [event(4n, "restart"), event(6n, "drift"), event(3n, "restored")],
+    [event(4n, "restart")], // its number was told before, and it is no repetition
+    [],
+  ];
+  const asked: (bigint | undefined)[] = [];
+  const address = await fake(t, (router) =>
+    router.rpc(TenantService.method.watchTenant, async function* ({ fromSeq }) {
+      yield* streams[asked.push(fromSeq) - 1]!;
+      throw asked.length < streams.length ? refusal(Code.Unavailable, "DRAINING") : refusal(Code.NotFound, "TENANT_NOT_FOUND");
+    }),
+  );
+  const seen: unknown[] = [];
+  const watched = async () => {
+    for await (const { seq, kind } of connect(t, address).watch("ada")) seen.push([seq, kind]);
+  };
+  await assert.rejects(watched(), { reason: "TENANT_NOT_FOUND" });
+  assert.deepEqual(seen, [[4, "restart"], [6, "drift"], [3, "restored"], [4, "restart"]]);
+  assert.deepEqual(asked, [undefined, 3n, 3n]);
+});
+
+test("a connection that falls silent is left for a new one, though the call has no deadline", { timeout: 20_000 }, async (t) => {
+  const usual = { ...PINGS };
+  Object.assign(PINGS, { pingIntervalMs: 100, pingTimeoutMs: 100 });
+  t.after(() => Object.assign(PINGS, usual));
+  const address = await fake(t, (router) =>
+    router.rpc(TenantService.method.watchTenant, async function* ({ fromSeq }) {
+      yield { seq: fromSeq === undefined ? 4n : 5n, kind: "drift" };
+      yield* hang();
+    }),
+  );
+  const { target, silence } = await relay(t, address);
+  const events = connect(t, target).watch("ada");
+  assert.equal((await events.next()).value?.seq, 4);
+  silence();
+  assert.equal((await events.next()).value?.seq, 5);
+  await events.return();
 });
 
 test("a watch gives up a server that stays away", { timeout: 20_000 }, async (t) => {

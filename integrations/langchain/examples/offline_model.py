@@ -22,7 +22,7 @@ class OfflineModel(SimpleChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        lines = [line for message in messages for line in message.text.splitlines()]
+        lines = [line for message in messages for line in message.text.split("\n")]
         memories = [json.loads(line) for line in lines if line.startswith('{"time"')]
         told = [f"You told me: {entry['text']}" for entry in memories if entry.get("role") == "user"]
         read = [f"I read in {line.removeprefix('> ')}" for line in lines if line.startswith("> ")]

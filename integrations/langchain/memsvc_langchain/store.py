@@ -18,14 +18,14 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from memsvc_client import AlreadyExistsError, MemoryClient, NotFoundError, Recall, StoredEntry
+from memsvc_client import AlreadyExistsError, InvalidArgumentError, MemoryClient, NotFoundError, Recall, StoredEntry
 
 from memsvc_langchain import _conditions, _items
 from memsvc_langchain._calls import Calls, Work
 from memsvc_langchain._memory import Memory
 
 MAX_HITS = 1000
-"""Of one recall, the server's limit: a search with a query looks no further."""
+"""Of one recall, the server's limit: a search with a query looks no further, and less far at large values."""
 GONE = frozenset({"DELETED", "EXPIRED", "FORGOTTEN"})
 """Why there is no entry under an id that was used."""
 
@@ -169,22 +169,29 @@ class MemsvcStore(BaseStore):
         if not op.query:
             return (await self._matching(calls, op))[op.offset : op.offset + op.limit]
         end = op.offset + op.limit
-        recall: Recall = await calls.call(
-            "recall",
-            self._tenant,
-            op.query,
-            k=max(1, MAX_HITS if op.filter else min(end, MAX_HITS)),
-            role=_items.ROLE,
-            metadata={**_items.under(op.namespace_prefix), "searched": True},
-        )
         hits = [
             _items.found(hit.entry, hit.score)
-            for hit in recall
+            for hit in await self._recall(calls, op, max(1, MAX_HITS if op.filter else min(end, MAX_HITS)))
             if _items.lives(hit.entry) and _conditions.matches(_items.value(hit.entry), op.filter)
         ][op.offset : end]
         if len(hits) < op.limit:  # what no query finds comes last, as in LangGraph's own stores
             hits += (await self._matching(calls, op, searched=False))[: op.limit - len(hits)]
         return hits
+
+    async def _recall(self, calls: Calls, op: SearchOp, k: int) -> Recall:
+        """Return the best k that a query finds; half as many, and so on, where they would pass an answer's 4 MiB."""
+        metadata = {**_items.under(op.namespace_prefix), "searched": True}
+        while True:
+            try:
+                recall: Recall = await calls.call(
+                    "recall", self._tenant, op.query, k=k, role=_items.ROLE, metadata=metadata
+                )
+            except InvalidArgumentError as error:
+                if error.field != "k" or k == 1:
+                    raise
+                k //= 2
+            else:
+                return recall
 
     async def _matching(self, calls: Calls, op: SearchOp, **conditions: Any) -> list[SearchItem]:
         """Return all items under the prefix that match, a namespace's together, the earliest first."""
