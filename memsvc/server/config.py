@@ -188,8 +188,8 @@ class Settings(BaseSettings):
 
     @property
     def open_sides(self) -> tuple[str, ...]:
-        """What a listener beyond loopback lacks; nothing on loopback, or on a socket of this user's."""
-        if self.listen or is_loopback(self.host):
+        """What a listener beyond loopback lacks; nothing on loopback, or where all there is is this user's socket."""
+        if is_loopback(self.host) or (self.listen and self.http_port is None):  # HTTP has its port beside a socket
             return ()
         return (*(() if self.auth else ("authentication",)), *(() if self.tls_cert else ("TLS",)))
 
