@@ -159,6 +159,7 @@ def test_what_is_written_at_once_is_there_for_other_clients(client, server) -> N
         ("POST", "/v1/tenants/errors/recall", {"json": {"query": "x", "k": 5000}}, 400, "INVALID_ARGUMENT", "k"),
         ("POST", "/v1/tenants/errors/recall", {"json": {"query": "x", "minSeq": 9999}}, 400, "OUT_OF_RANGE", None),
         ("POST", "/v1/tenants/errors/recall", {"content": b"{"}, 400, "INVALID_ARGUMENT", "body"),
+        ("POST", "/v1/tenants/errors/recall", {"content": b'{"filter": "\\ud800"}'}, 400, "INVALID_ARGUMENT", "body"),
         ("POST", "/v1/tenants/errors/recall", {"content": b"{}", "headers": NO_JSON}, 415, "NOT_JSON", None),
         ("POST", "/v1/tenants/errors/recall", {"content": b" " * (4 * 2**20 + 1)}, 413, "BODY_TOO_LARGE", None),
         ("POST", "/v1/tenants/errors/forget", {"json": {}}, 400, "INVALID_ARGUMENT", "filter"),
