@@ -46,6 +46,8 @@ CHANGEABLE = {
     *(f"policies.{field.name}" for field in types_pb2.Policies.DESCRIPTOR.fields),
 }
 """What the mask of an update may name."""
+SHOWN = 100
+"""Characters of what it does name that an error repeats: a client takes no more than some KB of words."""
 
 
 class TenantService(tenants_pb2_grpc.TenantServiceServicer):
@@ -326,7 +328,7 @@ def _masked(asked: dict[str, Any], request: tenants_pb2.UpdateTenantRequest) -> 
             chosen |= {name: value for name, value in asked.items() if name.startswith(f"{path}.")}
         elif path not in CHANGEABLE:
             raise InvalidArgumentError(
-                "update_mask", f"{path} cannot be changed; the fields of memory and policies can"
+                "update_mask", f"{path[:SHOWN]} cannot be changed; the fields of memory and policies can"
             )
         elif path not in asked:
             raise InvalidArgumentError(f"tenant.{path}", "must be set: the mask names it")
