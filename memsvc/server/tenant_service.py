@@ -64,9 +64,9 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         """Create a tenant."""
         tenant = validate.name("tenant.tenant", request.tenant.tenant)
         request_id = validate.request_id(request.request_id)
-        memory, kept = self._memory(request.tenant.memory), _kept(request.tenant)
+        memory, policies = self._memory(request.tenant.memory), _policies(request.tenant)
         model = validate.model("tenant.context_memory", request.tenant.context_memory)
-        row = await self._engine.create_tenant(tenant, memory, request_id, Policies(**_named(kept)), model)
+        row = await self._engine.create_tenant(tenant, memory, request_id, policies, model)
         return convert.tenant(row, self._dim)
 
     def _memory(self, asked: types_pb2.MemoryConfig) -> MemoryConfig:
@@ -309,6 +309,19 @@ def _kept(asked: types_pb2.Tenant) -> dict[str, Any]:
             raise InvalidArgumentError("tenant.policies.duplicates", "is none of this version's")
         kept["duplicates"] = DUPLICATES[message.duplicates].value
     return kept
+
+
+def _policies(asked: types_pb2.Tenant) -> Policies:
+    """Return the policies that a message has, with the default's for those that it has not.
+
+    Raises:
+        InvalidArgumentError: one is out of its range.
+    """
+    kept = _named(_kept(asked))
+    try:
+        return Policies(**kept)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"tenant.{error.field}", error.description) from None
 
 
 def _named(policies: dict[str, Any]) -> dict[str, Any]:
