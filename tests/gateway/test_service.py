@@ -220,6 +220,13 @@ def test_head_is_get_without_a_body(client) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
+def test_a_stream_has_no_head(client) -> None:
+    write(client, "headless", a="gattaca")
+    answer = client.head(path("headless", "events"))
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "GET", b"")
+    assert client.get(path("headless")).status_code == 200  # on the same connection
+
+
 def test_no_answer_is_kept_or_guessed_at(client) -> None:
     answer = client.get("/v1/tenants")
     assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
