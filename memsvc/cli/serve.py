@@ -164,7 +164,9 @@ def serve(
             USAGE,
         )
     except tomllib.TOMLDecodeError as error:
-        fail(f"{config}: {error}", USAGE)
+        fail(f"{os.environ[CONFIG_VARIABLE]}: {error}", USAGE)
+    except OSError as error:
+        fail(f"{CONFIG_VARIABLE}: {error.filename} cannot be read: {error.strerror}", USAGE)
     try:
         run(settings)
     except MemsvcError as error:

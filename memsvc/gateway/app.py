@@ -62,8 +62,11 @@ def make_app(
     bodies = Bodies()
     by_path: dict[str, dict[str, ASGIApp]] = {}
     for each in ROUTES:
-        by_path.setdefault(each.path, {})[each.verb] = Endpoint(each, calls, knows, bodies, converter)
-    paths = [Path(path, _Resource(verbs), methods=list(verbs)) for path, verbs in by_path.items()]
+        verbs = by_path.setdefault(each.path, {})
+        verbs[each.verb] = Endpoint(each, calls, knows, bodies, converter)
+        if each.verb == "GET" and not each.streams:  # a stream of which nothing is sent would have no end
+            verbs["HEAD"] = verbs["GET"]
+    paths = [Path(path, _Resource(verbs)) for path, verbs in by_path.items()]
     paths += [Path(path, health) for path in HEALTH]
     paths.append(Path("/v1/openapi.json", describe))
     pages = console() if with_console else []
@@ -92,8 +95,14 @@ class _Resource:
         self._verbs = verbs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request; to HEAD it is that of GET."""
-        await self._verbs[scope["method"].replace("HEAD", "GET")](scope, receive, send)
+        """Serve a request.
+
+        Raises:
+            HTTPException: nothing is there for its verb.
+        """
+        if (served := self._verbs.get(scope["method"])) is None:
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(self._verbs)})
+        await served(scope, receive, send)
 
 
 async def _health(calls: Calls, service: str) -> Response:

@@ -81,11 +81,14 @@ def _parsed(body: bytes) -> Any:
 def _merge(message: Message, value: dict[str, Any], prefix: str = "") -> None:
     try:
         json_format.ParseDict(value, message, max_recursion_depth=16)
-    except (json_format.ParseError, UnicodeError, RecursionError) as error:
-        said = str(error).partition("\n")[0]
+    except (json_format.ParseError, UnicodeError, OverflowError, RecursionError) as error:
+        # What it repeats of the body may have half of a surrogate pair, which no answer can.
+        said = str(error).partition("\n")[0].encode(errors="replace").decode()
         at = _AT.search(said)
         field = at[1].rstrip(".") if at else ".".join(_IN.findall(said))
-        raise InvalidArgumentError(prefix + (field or "body"), said[:300]) from None
+        raise InvalidArgumentError(prefix + field if field else "body", said[:300]) from None
+    except SystemError:  # protobuf's core looks such a name up, and has no better word for it
+        raise InvalidArgumentError("body", "has a name that is not UTF-8") from None
 
 
 def _nested(route: Route, query: Sequence[tuple[str, str]]) -> dict[str, Any]:

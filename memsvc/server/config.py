@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from errno import ENOENT
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -188,8 +189,8 @@ class Settings(BaseSettings):
 
     @property
     def open_sides(self) -> tuple[str, ...]:
-        """What a listener beyond loopback lacks; nothing on loopback, or on a socket of this user's."""
-        if self.listen or is_loopback(self.host):
+        """What a listener beyond loopback lacks; nothing on loopback, or where all there is is this user's socket."""
+        if is_loopback(self.host) or (self.listen and self.http_port is None):  # HTTP has its port beside a socket
             return ()
         return (*(() if self.auth else ("authentication",)), *(() if self.tls_cert else ("TLS",)))
 
@@ -227,9 +228,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then environment, then the TOML file that MEMSVC_CONFIG names."""
-        file = os.environ.get(CONFIG_VARIABLE)
-        toml = [TomlConfigSettingsSource(settings_cls, Path(file))] if file else []
-        return (init_settings, env_settings, *toml)
+        named = os.environ.get(CONFIG_VARIABLE)
+        if not named:
+            return (init_settings, env_settings)
+        file = Path(named).expanduser()
+        if not file.is_file():  # the source would pass over it, and whoever it limits or keeps out be served
+            raise FileNotFoundError(ENOENT, "there is no such file", named)
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file))
 
     @classmethod
     def without_flags(cls) -> Self:

@@ -5,6 +5,8 @@ from urllib.parse import quote
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from memsvc.auth.grants import Right
+from memsvc.auth.principal import Principal
 from memsvc.engine.reads import time_of
 from memsvc.engine.results import Erased, Hit, Stats, Written
 from memsvc.memory.config import MemoryConfig
@@ -30,6 +32,10 @@ DUPLICATES = {
     Duplicates.KEEP: types_pb2.DUPLICATE_POLICY_KEEP,
     Duplicates.MERGE: types_pb2.DUPLICATE_POLICY_MERGE,
 }
+
+
+OUT_OF_REACH = "a tenant out of reach"
+"""What a receipt has for a copy of which its reader may not know more than that there is one."""
 
 
 def timestamp(us: int) -> Timestamp:
@@ -168,8 +174,8 @@ def stats(value: Stats) -> types_pb2.TenantStats:
     )
 
 
-def erasure(value: Erased) -> memory_pb2.Erasure:
-    """Return how far an erasure is."""
+def erasure(value: Erased, reader: Principal) -> memory_pb2.Erasure:
+    """Return how far an erasure is, in the words of what its reader may know."""
     done, total = value.progress
     message = memory_pb2.Erasure(
         operation=value.erasure.operation,
@@ -179,10 +185,15 @@ def erasure(value: Erased) -> memory_pb2.Erasure:
         entries=value.erasure.entries,
         folded_records=done,
         total_records=total,
-        copies=value.copies,
+        copies=[_copy(each, reader) for each in value.copies],
     )
     if (receipt := value.receipt) is not None:
         message.state = memory_pb2.ERASURE_STATE_DONE
         message.state_hash_before, message.state_hash_after = receipt.hash_before, receipt.hash_after
         message.bytes_destroyed, message.files_pending = receipt.bytes_destroyed, receipt.files_pending
     return message
+
+
+def _copy(made: str, reader: Principal) -> str:
+    kind, _, tenant = made.partition(" ")
+    return OUT_OF_REACH if kind == "tenant" and not any(reader.may(right, tenant) for right in Right) else made

@@ -14,7 +14,7 @@ from memsvc.engine.results import Recalled, Written
 from memsvc.engine.turnstile import Turnstile
 from memsvc.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
-from memsvc.server import convert, validate
+from memsvc.server import convert, principal, validate
 from memsvc.server.interceptors import deadline, not_applied
 from memsvc.server.storage_quotas import StorageQuotas
 from memsvc.store.types import Payload
@@ -245,7 +245,8 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         if not ids and (filter is None or filter == Filter()):
             raise InvalidArgumentError("filter", "must have a condition where there are no ids")
         request_id = validate.request_id(request.request_id)
-        return convert.erasure(await self._engine.changes.forget(tenant, ids, filter, request_id))
+        erased = await self._engine.changes.forget(tenant, ids, filter, request_id)
+        return convert.erasure(erased, principal.current())
 
     async def Feedback(self, request: memory_pb2.FeedbackRequest, context: Context) -> memory_pb2.FeedbackResponse:
         """Say of entries whether they were useful."""
@@ -263,7 +264,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
         """Return how far an erasure is."""
         operation = validate.name("operation", request.operation)
         if not request.tenant:
-            return convert.erasure(await self._engine.changes.erasure(operation))
+            return convert.erasure(await self._engine.changes.erasure(operation), principal.current())
         tenant = validate.name("tenant", request.tenant)
         try:
             erased = await self._engine.changes.erasure(operation)
@@ -271,7 +272,7 @@ class MemoryService(memory_pb2_grpc.MemoryServiceServicer):
             erased = None
         if erased is None or erased.tenant != tenant:  # in the same words, or it would tell of other tenants
             raise NotFoundError("operation: the tenant has none of that name", reason="OPERATION_NOT_FOUND")
-        return convert.erasure(erased)
+        return convert.erasure(erased, principal.current())
 
 
 async def _next(

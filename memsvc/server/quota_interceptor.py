@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from memsvc import limits
+from memsvc import limits, names
 from memsvc.server import quotas
 from memsvc.server.handlers import Context, Handler, Many, Once, wrapped
 from memsvc.server.principal import counted
@@ -120,10 +120,10 @@ class QuotaInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _tenant_of(message: Any) -> str:
-    """Return the id of the tenant that a message is about, whatever it is; empty where it is about none."""
+    """Return the id of the tenant that a message is about, as far as it is one: what is none is not kept in mind."""
     for name in _PATHS.get(type(message).__name__, ("tenant",)):
         message = getattr(message, name, "")
-    return message if isinstance(message, str) else ""
+    return message if isinstance(message, str) and names.is_name(message) else ""
 
 
 def _entries_asked(message: Any) -> int:

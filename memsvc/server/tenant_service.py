@@ -46,6 +46,8 @@ CHANGEABLE = {
     *(f"policies.{field.name}" for field in types_pb2.Policies.DESCRIPTOR.fields),
 }
 """What the mask of an update may name."""
+SHOWN = 100
+"""Characters of what it does name that an error repeats: a client takes no more than some KB of words."""
 
 
 class TenantService(tenants_pb2_grpc.TenantServiceServicer):
@@ -62,9 +64,9 @@ class TenantService(tenants_pb2_grpc.TenantServiceServicer):
         """Create a tenant."""
         tenant = validate.name("tenant.tenant", request.tenant.tenant)
         request_id = validate.request_id(request.request_id)
-        memory, kept = self._memory(request.tenant.memory), _kept(request.tenant)
+        memory, policies = self._memory(request.tenant.memory), _policies(request.tenant)
         model = validate.model("tenant.context_memory", request.tenant.context_memory)
-        row = await self._engine.create_tenant(tenant, memory, request_id, Policies(**_named(kept)), model)
+        row = await self._engine.create_tenant(tenant, memory, request_id, policies, model)
         return convert.tenant(row, self._dim)
 
     def _memory(self, asked: types_pb2.MemoryConfig) -> MemoryConfig:
@@ -309,6 +311,19 @@ def _kept(asked: types_pb2.Tenant) -> dict[str, Any]:
     return kept
 
 
+def _policies(asked: types_pb2.Tenant) -> Policies:
+    """Return the policies that a message has, with the default's for those that it has not.
+
+    Raises:
+        InvalidArgumentError: one is out of its range.
+    """
+    kept = _named(_kept(asked))
+    try:
+        return Policies(**kept)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"tenant.{error.field}", error.description) from None
+
+
 def _named(policies: dict[str, Any]) -> dict[str, Any]:
     """Return a message's policies under their names in `Policies`."""
     return {"ttl_us" if name == "ttl" else name: value for name, value in policies.items()}
@@ -326,7 +341,7 @@ def _masked(asked: dict[str, Any], request: tenants_pb2.UpdateTenantRequest) -> 
             chosen |= {name: value for name, value in asked.items() if name.startswith(f"{path}.")}
         elif path not in CHANGEABLE:
             raise InvalidArgumentError(
-                "update_mask", f"{path} cannot be changed; the fields of memory and policies can"
+                "update_mask", f"{path[:SHOWN]} cannot be changed; the fields of memory and policies can"
             )
         elif path not in asked:
             raise InvalidArgumentError(f"tenant.{path}", "must be set: the mask names it")

@@ -89,6 +89,8 @@ def test_a_socket_that_cannot_be_made_is_named(tmp_path, monkeypatch) -> None:
         ({"http_origins": ["https://app.example/"]}, "http_origins"),
         ({"http_hosts": ["a b"]}, "http_hosts"),
         ({"http_port": 0, "host": "0.0.0.0"}, "loopback"),
+        ({"http_port": 0, "host": "0.0.0.0", "listen": "unix:/run/a"}, "no authentication and no TLS"),
+        ({"http_port": 0, "host": "0.0.0.0", "listen": "unix:/run/a", "auth": True}, "loopback"),
         ({"http_port": 0, "host": "0.0.0.0", "insecure_expose": True}, "http_hosts"),
     ],
 )  # fmt: skip

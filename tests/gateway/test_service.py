@@ -159,6 +159,7 @@ def test_what_is_written_at_once_is_there_for_other_clients(client, server) -> N
         ("POST", "/v1/tenants/errors/recall", {"json": {"query": "x", "k": 5000}}, 400, "INVALID_ARGUMENT", "k"),
         ("POST", "/v1/tenants/errors/recall", {"json": {"query": "x", "minSeq": 9999}}, 400, "OUT_OF_RANGE", None),
         ("POST", "/v1/tenants/errors/recall", {"content": b"{"}, 400, "INVALID_ARGUMENT", "body"),
+        ("POST", "/v1/tenants/errors/recall", {"content": b'{"filter": "\\ud800"}'}, 400, "INVALID_ARGUMENT", "body"),
         ("POST", "/v1/tenants/errors/recall", {"content": b"{}", "headers": NO_JSON}, 415, "NOT_JSON", None),
         ("POST", "/v1/tenants/errors/recall", {"content": b" " * (4 * 2**20 + 1)}, 413, "BODY_TOO_LARGE", None),
         ("POST", "/v1/tenants/errors/forget", {"json": {}}, 400, "INVALID_ARGUMENT", "filter"),
@@ -217,6 +218,13 @@ async def test_many_at_once_get_each_their_own(client) -> None:
 def test_head_is_get_without_a_body(client) -> None:
     answer = client.head("/v1/tenants")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_stream_has_no_head(client) -> None:
+    write(client, "headless", a="gattaca")
+    answer = client.head(path("headless", "events"))
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "GET", b"")
+    assert client.get(path("headless")).status_code == 200  # on the same connection
 
 
 def test_no_answer_is_kept_or_guessed_at(client) -> None:

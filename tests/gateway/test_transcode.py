@@ -13,6 +13,7 @@ from memsvc.gateway.routes import ROUTES
 from memsvc.v1 import memory_pb2, types_pb2
 
 ROUTE = {route.call: route for route in ROUTES}
+HUGE = b"1" + b"0" * 400
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 entries = st.builds(
     types_pb2.Entry,
@@ -97,10 +98,19 @@ def test_a_body_that_is_a_field_goes_with_a_path_and_a_query() -> None:
         ("ListEntries", [("includeEvicted", "yes")], b"", "includeEvicted"),
         ("UpdateTenant", [], b'{"memory": {"eta": "much"}}', "tenant.memory.eta"),
         ("UpdateTenant", [("tenant.uid", "x")], b"{}", "tenant.uid"),
+        ("UpdateTenant", [], b'{"memory": {"eta": %b}}' % HUGE, "body"),
+        ("Write", [], b'{"entries": [{"vector": [%b]}]}' % HUGE, "body"),
+        ("Generate", [], b'{"messages": [{"role": 1e400, "text": "x"}]}', "body"),
+        ("Recall", [], b'{"query": "x", "filter": "\\ud800"}', "body"),
+        ("Write", [], b'{"wait": "\\ud800"}', "body"),
+        ("Write", [], b'{"\\ud800": 1}', "body"),
+        ("UpdateTenant", [], b'{"policies": {"ttl": "\\ud800s"}}', "tenant.policies.ttl"),
     ],
 )
 def test_what_cannot_be_read_is_named(call, query, body, field) -> None:
-    assert refused(call, {"tenant": "t"}, query, body).field == field
+    error = refused(call, {"tenant": "t"}, query, body)
+    assert error.field == field
+    assert str(error).encode()
 
 
 def test_a_path_that_is_no_utf8_is_named() -> None:

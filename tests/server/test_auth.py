@@ -236,6 +236,27 @@ def test_an_erasure_is_told_of_to_its_tenants_own(holder, admin):
     assert [code for code, *_ in answers] == [grpc.StatusCode.NOT_FOUND]
 
 
+def test_an_erasure_names_no_copy_that_is_out_of_reach(holder, admin):
+    admin.tenants.CreateTenant(tenants_pb2.CreateTenantRequest(tenant=Tenant(tenant="foo/copied")))
+    admin.memory.Write(memory_pb2.WriteRequest(tenant="foo/copied", entries=[Entry(text=TEXT, id="gone")]))
+    copies = ["foo/near", "zoo/far"]
+    for as_tenant in copies:
+        request = tenants_pb2.RestoreTenantRequest(tenant="foo/copied", as_tenant=as_tenant)
+        request.to.seq = 2
+        admin.tenants.RestoreTenant(request)
+    mine = holder(inside=[RIGHT_WRITE])
+    erasure = mine.memory.Forget(memory_pb2.ForgetRequest(tenant="foo/copied", ids=["gone"]))
+    told = ["tenant foo/near", "a tenant out of reach"]
+    assert list(erasure.copies) == told
+    ask = memory_pb2.GetErasureRequest(operation=erasure.operation, tenant="foo/copied")
+    assert list(mine.memory.GetErasure(ask).copies) == told
+    for named in ("foo/copied", ""):
+        ask.tenant = named
+        assert list(admin.memory.GetErasure(ask).copies) == ["tenant foo/near", "tenant zoo/far"]
+    for tenant in ("foo/copied", *copies):
+        admin.tenants.DeleteTenant(tenants_pb2.DeleteTenantRequest(tenant=tenant))
+
+
 def test_keys_are_listed_page_by_page_without_secrets(admin, holder):
     made = [holder(foo=[RIGHT_READ]) for _ in range(3)]
     found, token = [], ""

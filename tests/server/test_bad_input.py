@@ -21,7 +21,7 @@ from memsvc.v1.memory_pb2 import (
     WriteStreamRequest,
 )
 from memsvc.v1.tenants_pb2 import CreateTenantRequest, DeleteTenantRequest, GetTenantRequest, ListTenantsRequest
-from memsvc.v1.types_pb2 import Entry, Filter, MemoryConfig, Tenant
+from memsvc.v1.types_pb2 import Entry, Filter, MemoryConfig, Policies, Tenant
 
 Code = grpc.StatusCode
 DEEP = base64.urlsafe_b64encode(b"[" * 12_000).decode()
@@ -83,6 +83,12 @@ CASES = [
         ("CreateTenant", CreateTenantRequest(tenant=Tenant(tenant="n", memory=MemoryConfig(eta=float("nan"))))),
         Code.INVALID_ARGUMENT,
         "tenant.memory.eta",
+    ),
+    (
+        "most entries out of range",
+        ("CreateTenant", CreateTenantRequest(tenant=Tenant(tenant="n", policies=Policies(max_entries=0)))),
+        Code.INVALID_ARGUMENT,
+        "tenant.policies.max_entries",
     ),
     ("k out of range", recall(k=1001), Code.INVALID_ARGUMENT, "k"),
     ("k negative", recall(k=-1), Code.INVALID_ARGUMENT, "k"),

@@ -79,7 +79,13 @@ def test_a_window_is_the_presets_or_ones_own_and_no_part_of_the_state(client: Me
 
 def test_a_mask_that_names_nothing_it_may_is_refused(stubs, client) -> None:
     client.create_tenant("mask", exist_ok=True)
-    for paths, memory in ((["uid"], {}), (["memory.eta"], {}), ([], {}), (["memory.depth"], {"eta": 0.5})):
+    for paths, memory in (
+        (["uid"], {}),
+        (["x" * 20_000], {}),
+        (["memory.eta"], {}),
+        ([], {}),
+        (["memory.depth"], {"eta": 0.5}),
+    ):
         request = UpdateTenantRequest(tenant=Tenant(tenant="mask", memory=MemoryConfig(**memory)))
         request.update_mask.paths.extend(paths)
         with pytest.raises(grpc.RpcError) as refused:

@@ -1,5 +1,6 @@
 """Beyond loopback a server listens only with authentication and TLS, wherever its settings come from."""
 
+import os
 import subprocess
 import sys
 
@@ -36,6 +37,14 @@ def test_a_file_is_refused(tmp_path) -> None:
     config.write_text('host = "::"\n')
     ran = serve(tmp_path, "--config", config)
     assert (ran.returncode, "loopback" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["none.toml", ""])
+def test_a_file_that_is_not_there_is_refused(tmp_path, name) -> None:
+    file = tmp_path / name
+    ran = serve(tmp_path, env={**os.environ, "MEMSVC_CONFIG": str(file)})
+    said = f"error: MEMSVC_CONFIG: {file} cannot be read: there is no such file\n"
+    assert (ran.returncode, ran.stderr) == (2, said)
 
 
 def test_half_of_it_is_not_enough(tmp_path) -> None:

@@ -13,6 +13,7 @@ from memsvc_client._status import to_error
 from memsvc_client.errors import MemsvcError
 
 from memsvc.observability.telemetry import Telemetry
+from memsvc.server import validate
 from memsvc.server.interceptors import CallInterceptor
 from memsvc.server.principal import Principal, become
 from memsvc.server.quota_config import QuotaConfig
@@ -35,7 +36,7 @@ class BelievesAll(grpc.aio.ServerInterceptor):
 
 class Tenants(tenants_pb2_grpc.TenantServiceServicer):
     async def GetTenant(self, request, context):  # noqa: N802
-        return types_pb2.Tenant(tenant=request.tenant)
+        return types_pb2.Tenant(tenant=validate.name("tenant", request.tenant))
 
     async def CreateTenant(self, request, context):  # noqa: N802
         return request.tenant
@@ -196,6 +197,18 @@ async def test_an_answer_of_many_entries_counts_as_many_requests(quotas, caller)
     await ada.recall("t", k=2**31 - 1)
     quotas.now += 1
     await ada.recall("t", k=-5, neighbours=-5)
+
+
+async def test_what_is_no_name_is_counted_for_its_caller_alone_and_not_kept(quotas, caller) -> None:
+    quotas.have(tenant={"requests_per_s": 1}, principal={"requests_per_s": 3})
+    ada = caller("ada")
+    for unfit in ("x" * 257, "y" * (1 << 20), "a\nb"):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ada.get(unfit)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert to_error(caught.value, "").field == "tenant"
+    assert [list(quotas._subjects[scope]) for scope in ("tenant", "principal")] == [[], ["ada"]]
+    assert (await refused(ada.list())).metadata["scope"] == "principal"
 
 
 async def test_a_stream_that_is_too_fast_waits_and_none_of_it_is_lost(quotas, caller) -> None:

@@ -286,6 +286,10 @@ def test_limits_change_while_the_server_runs_and_a_wrong_file_changes_nothing(tm
             read_anew(wrong, "the quotas stay as they are")
             exhausted(lambda: client.write("t", "four"))
         assert "quotas.tenants.t.entires" in server.log
+        file.rename(tmp_path / "elsewhere.toml")
+        os.kill(server.process.pid, signal.SIGHUP)
+        until(lambda: "there is no such file" in server.log)
+        exhausted(lambda: client.write("t", "four"))
         read_anew("", "the quotas are read anew")
         client.write("t", ["four", "five"])
 

@@ -49,3 +49,10 @@ def test_a_directory_that_is_not_there_is_refused(tmp_path):
 def test_settings_that_do_not_fit(settings):
     with pytest.raises(ValidationError, match="listen"):
         Settings(**settings)
+
+
+def test_the_host_says_who_reaches_http_beside_it():
+    assert Settings(listen="unix:/run/a", host="192.0.2.1").open_sides == ()
+    assert Settings(listen="unix:/run/a", http_port=0).open_sides == ()
+    beyond = Settings(listen="unix:/run/a", http_port=0, host="192.0.2.1", insecure_expose=True)
+    assert beyond.open_sides == ("authentication", "TLS")
