@@ -3,7 +3,9 @@
 A copy is staged, a tenant that no one sees, and gets its name when it is whole; what fails before leaves nothing.
 """
 
+import asyncio
 import time
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -34,6 +36,9 @@ from memsvc.tenant.view import View
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
+
+RECORD_BYTES, NUMBER_BYTES = 512, 40
+"""What a record takes of the memory beside its payloads, and a number that it is about: many have nothing else."""
 
 
 class Copies:
@@ -258,11 +263,13 @@ class Copies:
         staged, tenant, numerics = "", as_tenant, ""
         last: Record | None = None
         waiting: list[Record] = []
-        numbers = [0]
+        waiting_bytes = 0
+        numbers = array("q", [0])
         """The highest number of an entry after each record."""
         try:
             async for part in parts:
-                for item in reader.feed(part):
+                # In a thread: of millions of entries that were forgotten at once, one frame may take a second.
+                for item in await asyncio.to_thread(list, reader.feed(part)):
                     if isinstance(item, Header):
                         header, numerics = item, check_header(item, self._width, self._seed)
                         await self._engine.fetch_model(item.origin.config)
@@ -277,9 +284,10 @@ class Copies:
                         numerics, _ = decode_numerics(item.body)
                     waiting.append(last := item)
                     numbers.append(max(numbers[-1], *(entry.number for entry in item.entries), 0))
-                    if sum(record.size for record in waiting) >= PAGE_BYTES:
+                    waiting_bytes += item.size + RECORD_BYTES + NUMBER_BYTES * len(item.about)
+                    if waiting_bytes >= PAGE_BYTES:
                         await self._store.append_staged(staged, waiting)
-                        waiting = []
+                        waiting, waiting_bytes = [], 0
             reader.finish()
             if last is None:
                 raise InvalidArgumentError("data", "the file is empty", reason="ARCHIVE_REFUSED")
