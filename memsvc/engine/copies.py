@@ -106,6 +106,9 @@ class Copies:
             raise FailedPreconditionError(
                 "a restore waits for its confirmation: confirm or undo it first", reason="RESTORE_PENDING"
             )
+        await self._check_no_erasure(uid)
+
+    async def _check_no_erasure(self, uid: str) -> None:
         if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
             raise FailedPreconditionError(
                 "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
@@ -196,14 +199,13 @@ class Copies:
         """
         async with self._engine.using(tenant) as opened:
             uid = opened.uid
-            if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
-                raise FailedPreconditionError(
-                    "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
-                )
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            await self._store.note_copy(uid, f"export of {now}")
-            head, writer = opened.head_seq, Writer()
-            yield writer.begin(Header(tenant=tenant, origin=await self._store.origin(uid), head_seq=head))
+            async with opened.changing:  # else what is forgotten between these would be refused, and in the log, too
+                await self._check_no_erasure(uid)
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                await self._store.note_copy(uid, f"export of {now}")
+                head, origin = opened.head_seq, await self._store.origin(uid)
+            writer = Writer()
+            yield writer.begin(Header(tenant=tenant, origin=origin, head_seq=head))
             after = 0
             while after < head:
                 for record in await self._page(uid, after):

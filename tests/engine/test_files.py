@@ -147,3 +147,21 @@ async def test_of_the_same_request_at_once_one_makes_the_tenant(tmp_path) -> Non
             await engine.delete_tenant(tenant, "")
         for file in (tmp_path / "d").iterdir():
             assert b"floccinaucini" not in file.read_bytes(), "nothing is left of the others"
+
+
+async def test_what_is_forgotten_as_an_export_begins_is_in_a_file_that_is_taken(tmp_path) -> None:
+    async with running(tmp_path / "a") as engine:
+        await create(engine)
+        await engine.write("t", turns(5))
+        note_copy, forgetting = engine.store.note_copy, []
+
+        async def noting(uid: str, copy: str) -> None:
+            await note_copy(uid, copy)
+            forgetting.append(asyncio.create_task(engine.changes.forget("t", ["e3"], None, "")))
+            await asyncio.wait(forgetting, timeout=0.3)
+
+        engine.store.note_copy = noting
+        data = await exported(engine)
+        await forgetting[0]
+    async with running(tmp_path / "b") as engine:
+        assert (await imported(engine, data)).head_seq == 2, "it came after the export"
