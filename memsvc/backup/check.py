@@ -32,6 +32,7 @@ def read(path: Path, uid: str) -> Saved:
     """
     reader, digest, size = Reader(most_snapshot_bytes=None), hashlib.sha256(), 0
     header: Header | None = None
+    head_seq = 0
     forgotten: frozenset[bytes] = frozenset()
     try:
         with path.open("rb") as file:
@@ -41,7 +42,9 @@ def read(path: Path, uid: str) -> Saved:
                 for item in reader.feed(data):
                     if isinstance(item, Header):
                         header, forgotten = item, frozenset(item.origin.forgotten)
-                    elif header is not None and forgotten:
+                        continue
+                    head_seq = item.seq
+                    if header is not None and forgotten:
                         ids = (entry.payload.id for entry in item.entries)
                         if any(id_hash(header.origin.id_key, id) in forgotten for id in ids):
                             raise BackupError("the file holds an entry that is forgotten, which no import takes")
@@ -52,7 +55,7 @@ def read(path: Path, uid: str) -> Saved:
         raise BackupError("the file is damaged: a part of it is none") from error
     if header is None:
         raise BackupError("the file is empty")
-    return Saved(tenant=header.tenant, uid=uid, head_seq=header.head_seq, size=size, sha256=digest.hexdigest())
+    return Saved(tenant=header.tenant, uid=uid, head_seq=head_seq, size=size, sha256=digest.hexdigest())
 
 
 def problems(directory: Directory, manifest: Manifest) -> list[Problem]:

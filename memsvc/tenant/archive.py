@@ -45,6 +45,7 @@ class Header:
     tenant: str
     origin: Origin
     head_seq: int
+    """The tenant's last record when the file was begun. More may follow it; versions before this one refuse that."""
 
 
 class Writer:
@@ -170,7 +171,7 @@ class Reader:
         """
         if not self.done or self._rest:
             raise _refused("is cut short")
-        if self._header is None or self._seq != self._header.head_seq:
+        if self._header is None or self._seq < self._header.head_seq:
             raise _refused("lacks records")
 
     def _body(self) -> bytes | None:
