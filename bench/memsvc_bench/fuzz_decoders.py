@@ -155,7 +155,7 @@ def _restore(data: bytes, runner: Runner) -> object:
 
 def _archive(log: Sequence[Record], snapshot: Snapshot | None) -> bytes:
     writer = Writer()
-    origin = Origin(created_us=5, config=log[0].body, id_key=HASH, forgotten=(HASH,))
+    origin = Origin(created_us=5, config=log[0].body, id_key=HASH, forgotten=(HASH[:16],))
     parts = [writer.begin(Header(tenant="t", origin=origin, head_seq=log[-1].seq)), *map(writer.record, log)]
     if snapshot is not None:
         parts += writer.snapshot(snapshot)

@@ -3,10 +3,13 @@
 A copy is staged, a tenant that no one sees, and gets its name when it is whole; what fails before leaves nothing.
 """
 
+import asyncio
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memsvc.engine.imported import check_header, check_record, refused, refusing
 from memsvc.engine.opened import PAGE_BYTES, OpenTenant
@@ -34,6 +37,28 @@ from memsvc.tenant.view import View
 
 if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
+
+RECORD_BYTES, NUMBER_BYTES = 512, 40
+"""What a record takes of the memory beside its payloads, and a number that it is about: many have nothing else."""
+
+
+class Pages(NamedTuple):
+    """The pages of a log as they were read, one after another."""
+
+    numbers: list[int]
+    """The highest number of an entry up to each."""
+    heads: list[int]
+    """The log's last record once each was read: what was destroyed with a later one is in the page."""
+
+    def add(self, records: Sequence[Record], head: int) -> None:
+        """Add the next page."""
+        before = self.numbers[-1] if self.numbers else 0
+        self.numbers.append(max((entry.number for record in records for entry in record.entries), default=before))
+        self.heads.append(head)
+
+    def head_of(self, number: int) -> int:
+        """Return the log's last record once an entry was read; of one that was not there, no earlier one."""
+        return self.heads[min(bisect_left(self.numbers, number), len(self.heads) - 1)]
 
 
 class Copies:
@@ -101,6 +126,9 @@ class Copies:
             raise FailedPreconditionError(
                 "a restore waits for its confirmation: confirm or undo it first", reason="RESTORE_PENDING"
             )
+        await self._check_no_erasure(uid)
+
+    async def _check_no_erasure(self, uid: str) -> None:
         if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
             raise FailedPreconditionError(
                 "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
@@ -186,29 +214,51 @@ class Copies:
     async def export(self, tenant: str) -> AsyncGenerator[bytes, None]:
         """Yield a tenant as one file: what it holds when the first part is asked for.
 
+        And what came later, up to the last revision of an entry that was replaced before it was read: its text may be
+        destroyed, and a file with neither revision would have lost it.
+
         Raises:
             FailedPreconditionError: an erasure is under way.
+            UnavailableError: what came later changes settings, or forgets: begin anew.
         """
         async with self._engine.using(tenant) as opened:
             uid = opened.uid
-            if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
-                raise FailedPreconditionError(
-                    "an erasure is under way; try again when it is done", reason="ERASURE_PENDING"
-                )
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            await self._store.note_copy(uid, f"export of {now}")
-            head, writer = opened.head_seq, Writer()
-            yield writer.begin(Header(tenant=tenant, origin=await self._store.origin(uid), head_seq=head))
-            after = 0
+            async with opened.changing:  # else what is forgotten between these would be refused, and in the log, too
+                await self._check_no_erasure(uid)
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                await self._store.note_copy(uid, f"export of {now}")
+                head, origin = opened.head_seq, await self._store.origin(uid)
+            writer = Writer()
+            yield writer.begin(Header(tenant=tenant, origin=origin, head_seq=head))
+            after, pages = 0, Pages([], [])
+            waiting: list[Record] = []
             while after < head:
-                for record in await self._page(uid, after):
-                    after = record.seq
-                    if after <= head:
+                waiting += (record for record in await self._page(uid, after) if record.seq <= head)
+                after = waiting[-1].seq
+                pages.add(waiting, await self._store.head(uid))
+                if after == head:
+                    head = await self._last_replaced(uid, head, pages)
+                    if after < head and await self._store.origin(uid) != origin:
+                        raise UnavailableError("the tenant changed while it was exported", reason="EXPORT_OVERTAKEN")
+                # A few that came later are read before anyone waits for whoever takes this: else there is no last one.
+                if after == head or sum(map(_memory_bytes, waiting)) >= PAGE_BYTES:
+                    for record in waiting:
                         yield writer.record(record)
+                    waiting = []
             if (snapshot := (await self._store.load(uid, head + 1)).snapshot) is not None:
                 for part in writer.snapshot(snapshot):
                     yield part
             yield writer.end()
+
+    async def _last_replaced(self, uid: str, head: int, pages: "Pages") -> int:
+        """Return the last record after `head` that replaced an entry before its page was read, `head` for none."""
+        last = after = head
+        while after < pages.heads[-1]:
+            for record in await self._page(uid, after):
+                after = record.seq
+                if record.kind is RecordKind.UPDATE and any(after <= pages.head_of(n) for n in record.about):
+                    last = after
+        return last
 
     async def import_(
         self,
@@ -258,11 +308,13 @@ class Copies:
         staged, tenant, numerics = "", as_tenant, ""
         last: Record | None = None
         waiting: list[Record] = []
-        numbers = [0]
+        waiting_bytes = 0
+        numbers = array("q", [0])
         """The highest number of an entry after each record."""
         try:
             async for part in parts:
-                for item in reader.feed(part):
+                # In a thread: of millions of entries that were forgotten at once, one frame may take a second.
+                for item in await asyncio.to_thread(list, reader.feed(part)):
                     if isinstance(item, Header):
                         header, numerics = item, check_header(item, self._width, self._seed)
                         await self._engine.fetch_model(item.origin.config)
@@ -277,9 +329,10 @@ class Copies:
                         numerics, _ = decode_numerics(item.body)
                     waiting.append(last := item)
                     numbers.append(max(numbers[-1], *(entry.number for entry in item.entries), 0))
-                    if sum(record.size for record in waiting) >= PAGE_BYTES:
+                    waiting_bytes += _memory_bytes(item)
+                    if waiting_bytes >= PAGE_BYTES:
                         await self._store.append_staged(staged, waiting)
-                        waiting = []
+                        waiting, waiting_bytes = [], 0
             reader.finish()
             if last is None:
                 raise InvalidArgumentError("data", "the file is empty", reason="ARCHIVE_REFUSED")
@@ -337,3 +390,7 @@ class Copies:
         with refusing():
             usable = await self._engine.thread.call(restored, read=True)
         return snapshot if usable else None
+
+
+def _memory_bytes(record: Record) -> int:
+    return record.size + RECORD_BYTES + NUMBER_BYTES * len(record.about)

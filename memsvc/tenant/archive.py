@@ -3,28 +3,38 @@
     magic, then frames: length (4 bytes), CRC-32 of the body (4), body
     bodies: ["tenant", ...], ["record", ...] by seq, ["snapshot", seq, meta], ["blob", name, part] ..., ["end", digest]
 
-Pure: bytes in, values out. Nothing in a file is believed before it is checked.
+Pure: bytes in, values out. Nothing in a file is believed before it is checked: whoever made it, it takes no more memory
+than a small multiple of its largest frame, and what its snapshot may have.
 """
 
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
 
+from memsvc import limits
 from memsvc.damage import READING
 from memsvc.errors import InvalidArgumentError
+from memsvc.store.hashes import HASH_BYTES
 from memsvc.store.types import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
 
 MAGIC = b"MEMSVC\x00"
 FORMAT = 1
 PART_BYTES = 1 << 20
 """Bytes of a blob in one frame."""
-MOST_FRAME_BYTES = 64 << 20
-"""More than the largest record: a batch is 4 MiB."""
+MOST_FRAME_BYTES = 16 << 20
+"""More than a frame has: a batch is 4 MiB, a blob's part 1, and three million entries are forgotten at once in 16."""
+MOST_FIRST_BYTES = 64 << 20
+"""The first frame has a hash of every id that was ever forgotten, 18 bytes each."""
+MOST_NAME_BYTES = 256
+BLOB_BYTES = 256
+"""What a blob takes of the memory beside its name and its bytes."""
+LENGTHS = {"tenant": 7, "record": 7, "snapshot": 3, "blob": 3, "end": 2}
+"""Values in a frame, its kind included."""
 _FRAME = struct.Struct("<II")
 
 
@@ -35,6 +45,7 @@ class Header:
     tenant: str
     origin: Origin
     head_seq: int
+    """The tenant's last record when the file was begun. More may follow it; versions before this one refuse that."""
 
 
 class Writer:
@@ -121,8 +132,9 @@ class Reader:
             if self.done:
                 raise _refused("goes on after its end")
             try:
-                kind, *values = msgpack.unpackb(body, use_list=True, strict_map_key=True)
-                item = self._item(kind, values)
+                item = self._item(_Values(body))
+            except InvalidArgumentError:  # which is among those below
+                raise
             except READING as error:
                 raise _refused("is damaged: a part of it does not unpack") from error
             if item is not None:
@@ -135,13 +147,21 @@ class Reader:
         seq, meta = self._snapshot
         return Snapshot(seq=seq, meta=meta, blobs={name: bytes(data) for name, data in self._blobs.items()})
 
-    def _keep(self, name: str, part: bytes) -> None:
-        self._held += len(part)
+    def _hold(self, size: int) -> bool:
+        """Count what is held until the end; return whether it is."""
         if self.most_snapshot_bytes is None:
-            return
+            return False
+        self._held += size
         if self._held > self.most_snapshot_bytes:
             raise _refused(f"has a snapshot of more than {self.most_snapshot_bytes} bytes, which a rebuild passes over")
-        self._blobs.setdefault(name, bytearray()).extend(part)
+        return True
+
+    def _keep(self, name: str, part: bytes) -> None:
+        named = len(name.encode())
+        if named > MOST_NAME_BYTES:
+            raise _refused("is damaged: a part of its snapshot has too long a name")
+        if self._hold(len(part) + (0 if name in self._blobs else named + BLOB_BYTES)):
+            self._blobs.setdefault(name, bytearray()).extend(part)
 
     def finish(self) -> None:
         """Check that the file is whole.
@@ -151,14 +171,14 @@ class Reader:
         """
         if not self.done or self._rest:
             raise _refused("is cut short")
-        if self._header is None or self._seq != self._header.head_seq:
+        if self._header is None or self._seq < self._header.head_seq:
             raise _refused("lacks records")
 
     def _body(self) -> bytes | None:
         if len(self._rest) < _FRAME.size:
             return None
         size, checksum = _FRAME.unpack_from(self._rest)
-        if size > MOST_FRAME_BYTES:
+        if size > (MOST_FIRST_BYTES if self._header is None else MOST_FRAME_BYTES):
             raise _refused("is damaged: a part of it is too large")
         if len(self._rest) < _FRAME.size + size:
             return None
@@ -176,50 +196,97 @@ class Reader:
     _before: bytes = b""
     """The digest of what lies before the frame in hand."""
 
-    def _item(self, kind: str, values: list[Any]) -> Header | Record | None:
+    def _item(self, values: "_Values") -> Header | Record | None:
+        length, kind = values.length(), values.take()
         if (kind == "tenant") == (self._header is not None):
             raise _refused("is damaged: its parts are out of order")
+        if kind not in LENGTHS:
+            raise _refused("has a part that this version does not know")
+        if length != LENGTHS[kind]:
+            raise ValueError("another number of values")
+        item: Header | Record | None = None
         match kind:
             case "tenant":
-                tenant, created_us, config, id_key, forgotten, head_seq = values
-                origin = Origin(created_us=created_us, config=config, id_key=id_key, forgotten=tuple(forgotten))
-                self._header = Header(tenant=tenant, origin=origin, head_seq=head_seq)
-                return self._header
+                item = self._header = _header(values)
             case "record":
-                record = _record(values)
-                self._seq = record.seq
-                return record
+                item = _record(values)
+                self._seq = item.seq
             case "snapshot":
-                seq, meta = values
+                seq, meta = values.take(), values.take()
                 if type(seq) is not int or not isinstance(meta, bytes):
                     raise TypeError("no snapshot")
-                self._snapshot = (seq, meta)
+                if self._hold(len(meta)):
+                    self._snapshot = (seq, meta)
             case "blob":
-                name, part = values
+                name, part = values.take(), values.take()
                 if not isinstance(name, str) or not isinstance(part, bytes):
                     raise TypeError("no part of a snapshot")
                 self._keep(name, part)
             case "end":
-                if values != [self._before]:
+                if values.take() != self._before:
                     raise _refused("is damaged: the checksum of the whole differs")
                 self.done = True
-            case _:
-                raise _refused("has a part that this version does not know")
-        return None
+        values.end()
+        return item
 
 
-def _record(values: list[Any]) -> Record:
-    seq, commit_us, kind, body, about, entries = values
-    stored = tuple(
-        StoredEntry(
-            number=number,
-            seq=seq,
-            commit_us=commit_us,
-            payload=Payload(id=id, content_hash=content_hash, data=data, learn=learn, expire_us=expire_us),
-        )
-        for number, id, content_hash, data, learn, expire_us in entries
-    )
-    return Record(seq=seq, commit_us=commit_us, kind=RecordKind(kind), body=body, about=tuple(about), entries=stored)
+class _Values:
+    """The values of a frame, taken one by one: a list is entered only where its kind has one.
+
+    An empty list takes 64 times in memory what it takes in a file, so that none is made before it is known to belong.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        none = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0}
+        self._size = len(body)
+        self._unpacker = msgpack.Unpacker(read_size=len(body) or 1, max_buffer_size=MOST_FIRST_BYTES, **none)
+        self._unpacker.feed(body)
+
+    def take(self) -> Any:
+        """Return the next value, which is no list."""
+        return self._unpacker.unpack()
+
+    def length(self) -> int:
+        """Enter a list; return how many values it has."""
+        length: int = self._unpacker.read_array_header()
+        return length
+
+    def each(self, is_one: Callable[[Any], bool]) -> Iterator[Any]:
+        """Enter a list; yield its values, if every one is what it has to be."""
+        for _ in range(self.length()):
+            if not is_one(value := self.take()):
+                raise TypeError("a value of another kind")
+            yield value
+
+    def end(self) -> None:
+        """Check that all were taken."""
+        if self._unpacker.tell() != self._size:
+            raise ValueError("more than its values")
+
+
+def _header(values: _Values) -> Header:
+    tenant, created_us, config, id_key = (values.take() for _ in range(4))
+    forgotten = tuple(values.each(lambda value: isinstance(value, bytes) and len(value) == HASH_BYTES))
+    origin = Origin(created_us=created_us, config=config, id_key=id_key, forgotten=forgotten)
+    return Header(tenant=tenant, origin=origin, head_seq=values.take())
+
+
+def _record(values: _Values) -> Record:
+    seq, commit_us, kind, body = (values.take() for _ in range(4))
+    about = tuple(values.each(lambda value: type(value) is int))
+    count = values.length()
+    if count > limits.MAX_BATCH_ENTRIES:
+        raise ValueError("more entries than a batch has")
+    entries = tuple(_entry(values, seq, commit_us) for _ in range(count))
+    return Record(seq=seq, commit_us=commit_us, kind=RecordKind(kind), body=body, about=about, entries=entries)
+
+
+def _entry(values: _Values, seq: int, commit_us: int) -> StoredEntry:
+    if values.length() != 6:
+        raise ValueError("another number of values")
+    number, id, content_hash, data, learn, expire_us = (values.take() for _ in range(6))
+    payload = Payload(id=id, content_hash=content_hash, data=data, learn=learn, expire_us=expire_us)
+    return StoredEntry(number=number, seq=seq, commit_us=commit_us, payload=payload)
 
 
 def _refused(why: str) -> InvalidArgumentError:

@@ -7,7 +7,13 @@ import pytest
 from memsvc_client import Entry, MemoryClient
 from typer.testing import CliRunner
 
+from memsvc.backup import check
+from memsvc.backup.error import BackupError
 from memsvc.cli.main import make_app
+from memsvc.store.hashes import id_hash
+from memsvc.store.types import Origin, Record, RecordKind, StoredEntry
+from memsvc.tenant.archive import Header, Writer
+from memsvc.tenant.record import Content, encode_payload
 from tests.serving import Server
 
 
@@ -164,3 +170,19 @@ def test_nobody_else_may_read_a_backup(client, server, tmp_path):
     memsvc("backup", "create", tmp_path / "b", "--target", server.target)
     assert (tmp_path / "b").stat().st_mode & 0o077 == 0
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "b" / "tenants").iterdir())
+
+
+def test_a_file_with_an_entry_that_is_forgotten_does_not_verify(tmp_path):
+    """No import takes it."""
+    key, file = b"k" * 32, tmp_path / "file"
+    entry = StoredEntry(number=1, seq=1, commit_us=1, payload=encode_payload("kept", Content(text="a text")))
+    for forgotten in ("gone", "kept"):
+        origin = Origin(created_us=1, config=b"", id_key=key, forgotten=(id_hash(key, forgotten),))
+        writer = Writer()
+        record = Record(seq=1, commit_us=1, kind=RecordKind.WRITE, entries=(entry,))
+        parts = writer.begin(Header(tenant="t", origin=origin, head_seq=1)), writer.record(record), writer.end()
+        file.write_bytes(b"".join(parts))
+        if forgotten == "gone":
+            assert check.read(file, "00").head_seq == 1
+    with pytest.raises(BackupError, match="is forgotten"):
+        check.read(file, "00")

@@ -6,7 +6,7 @@ import pytest
 
 from memsvc.engine.engine import Engine
 from memsvc.engine.past import Moment
-from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, UnavailableError
 from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
 from tests.engine.test_past import answers, ids
@@ -147,3 +147,71 @@ async def test_of_the_same_request_at_once_one_makes_the_tenant(tmp_path) -> Non
             await engine.delete_tenant(tenant, "")
         for file in (tmp_path / "d").iterdir():
             assert b"floccinaucini" not in file.read_bytes(), "nothing is left of the others"
+
+
+async def test_what_is_forgotten_as_an_export_begins_is_in_a_file_that_is_taken(tmp_path) -> None:
+    async with running(tmp_path / "a") as engine:
+        await create(engine)
+        await engine.write("t", turns(5))
+        note_copy, forgetting = engine.store.note_copy, []
+
+        async def noting(uid: str, copy: str) -> None:
+            await note_copy(uid, copy)
+            forgetting.append(asyncio.create_task(engine.changes.forget("t", ["e3"], None, "")))
+            await asyncio.wait(forgetting, timeout=0.3)
+
+        engine.store.note_copy = noting
+        data = await exported(engine)
+        await forgetting[0]
+    async with running(tmp_path / "b") as engine:
+        assert (await imported(engine, data)).head_seq == 2, "it came after the export"
+
+
+@pytest.fixture
+def small_pages(monkeypatch) -> None:
+    monkeypatch.setattr("memsvc.engine.copies.PAGE_BYTES", 4000)
+
+
+async def test_an_entry_that_is_replaced_while_its_tenant_is_exported_is_in_the_file(tmp_path, small_pages) -> None:
+    async with running(tmp_path / "a") as engine:
+        await create(engine)
+        await engine.write("t", turns(200))
+        await engine.write("t", [payload("key", "value 0", learn=False), payload("other", "it", learn=False)])
+        data = b""
+        async for part in engine.copies.export("t"):
+            if data.count(b"value") == 0:
+                for value in range(2):
+                    await engine.changes.update_entry("t", payload("key", f"value {value}", learn=False), "")
+                await engine.write("t", turns(1, 500))
+            data += part
+        head = (await engine.reads.stats("t", state_hash=False)).head_seq
+    async with running(tmp_path / "b") as engine:
+        made = await imported(engine, data)
+        assert 3 < made.head_seq < head, "no further than it has to"
+        assert {"key", "other"} <= set(await ids(engine))
+        assert b"value 1" in (await engine.reads.get_entry("t", "key")).payload.data
+
+
+async def test_an_export_ends_though_a_tenant_is_written_all_the_time(engine: Engine, small_pages) -> None:
+    await create(engine)
+    await engine.write("t", turns(200))
+    await engine.write("t", [payload("key", "value", learn=False)])
+    parts = 0
+    async for _ in engine.copies.export("t"):
+        parts += 1
+        assert parts < 20
+        await engine.changes.update_entry("t", payload("key", f"value {parts}", learn=False), "")
+
+
+async def test_an_export_that_settings_overtake_begins_anew(engine: Engine, small_pages) -> None:
+    await create(engine)
+    await engine.write("t", turns(200))
+    await engine.write("t", [payload("key", "value", learn=False)])
+    parts = engine.copies.export("t")
+    await anext(parts)
+    await engine.changes.update_entry("t", payload("key", "another", learn=False), "")
+    await engine.changes.update_tenant("t", {}, "", {"ttl_us": 1_000_000_000})
+    with pytest.raises(UnavailableError) as caught:
+        async for _ in parts:
+            pass
+    assert caught.value.reason == "EXPORT_OVERTAKEN"

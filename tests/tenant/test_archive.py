@@ -1,16 +1,21 @@
 """A tenant as one file: what is read is what was written, and nothing else is read."""
 
+import struct
+import tracemalloc
+import zlib
+
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memsvc.errors import InvalidArgumentError
 from memsvc.store.types import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
-from memsvc.tenant.archive import Header, Reader, Writer
+from memsvc.tenant.archive import FORMAT, MAGIC, Header, Reader, Writer
 
 
 def header(head: int) -> Header:
-    origin = Origin(created_us=5, config=b"config", id_key=b"k" * 32, forgotten=(b"a", b"b"))
+    origin = Origin(created_us=5, config=b"config", id_key=b"k" * 32, forgotten=(b"a" * 16, b"b" * 16))
     return Header(tenant="ada/ж", origin=origin, head_seq=head)
 
 
@@ -98,3 +103,50 @@ def test_records_that_lack_are_missed() -> None:
 def test_a_length_that_is_made_up_takes_no_memory() -> None:
     with pytest.raises(InvalidArgumentError, match="too large"):
         read(SMALL[:8] + b"\xff\xff\xff\x7f" + SMALL[12:])
+
+
+def crafted(*bodies: bytes) -> bytes:
+    frames = (struct.pack("<II", len(body), zlib.crc32(body)) + body for body in bodies)
+    return MAGIC + bytes([FORMAT]) + b"".join(frames)
+
+
+BEGUN = msgpack.packb(["tenant", "t", 5, b"config", b"k" * 32, [], 1])
+MANY = 1 << 18
+LISTS = b"\xdd" + struct.pack(">I", MANY) + b"\x90" * MANY
+"""Empty lists: each takes 64 times as much once it is unpacked."""
+
+
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        [b"\x92\xa6tenant" + LISTS],
+        [b"\x97\xa6tenant" + msgpack.packb("t") + b"\x05\xc4\x00\xc4\x00" + LISTS + b"\x01"],
+        [b"\x97\xa6tenant" + LISTS * 6],
+        [BEGUN, b"\x97\xa6record\x01\x01\x03\xc4\x00" + LISTS + b"\x90"],
+        [BEGUN, b"\x97\xa6record\x01\x01\x03\xc4\x00\x90" + LISTS],
+        [BEGUN, b"\x97\xa6record\x01\x01\x03\xc4\x00\x90\x91\x96\x01" + LISTS],
+        [BEGUN, b"\x93\xa8snapshot\x01" + LISTS],
+        [BEGUN, b"\x97\xa6record\x01\x01\x03\xc4\x00\x90\x91\x96" + b"\x81" * 100_000],
+        [BEGUN, LISTS],
+    ],
+)
+def test_a_list_that_does_not_belong_is_not_unpacked(bodies) -> None:
+    data, reader = crafted(*bodies), Reader(most_snapshot_bytes=1 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgumentError, match="does not unpack"):
+            list(reader.feed(data))
+        assert tracemalloc.get_traced_memory()[1] < 6 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_a_snapshot_holds_is_counted_names_and_all() -> None:
+    begun = [BEGUN, msgpack.packb(["snapshot", 1, b"m" * 1000])]
+    for more, why in (
+        ([msgpack.packb(["blob", "n" * 257, b""])], "long a name"),
+        ([msgpack.packb(["blob", f"{i}", b""]) for i in range(5000)], "more than 1000000 bytes"),
+        (begun[1:] * 1001, "more than 1000000 bytes"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=why):
+            list(Reader(most_snapshot_bytes=1_000_000).feed(crafted(*begun, *more)))
