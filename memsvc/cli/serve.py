@@ -163,7 +163,7 @@ def serve(
             ),
             USAGE,
         )
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         fail(f"{os.environ[CONFIG_VARIABLE]}: {error}", USAGE)
     except OSError as error:
         fail(f"{CONFIG_VARIABLE}: {error.filename} cannot be read: {error.strerror}", USAGE)

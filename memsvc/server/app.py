@@ -173,7 +173,7 @@ def reload(quotas: Quotas) -> None:
     """Take the quotas from the settings as they are now; those that are wrong change nothing."""
     try:
         config = Settings.without_flags().quotas
-    except (ValidationError, tomllib.TOMLDecodeError, OSError) as error:
+    except (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         log.error("the settings cannot be read: the quotas stay as they are", reason=_why(error))
     else:
         quotas.change(config)

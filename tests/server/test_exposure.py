@@ -80,3 +80,10 @@ def test_others_are_not_sent_to_every_address(tmp_path) -> None:
     with pytest.raises(ValidationError, match=r"advertise: clients cannot be sent to 0\.0\.0\.0"):
         Settings(host="0.0.0.0", **shared)
     Settings(host="0.0.0.0", advertise="memsvc-0:50051", **shared)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path) -> None:
+    file = tmp_path / "memsvc.toml"
+    file.write_bytes(b"threads = '\xff'")
+    ran = serve(tmp_path, env={**os.environ, "MEMSVC_CONFIG": str(file)})
+    assert (ran.returncode, ran.stderr.startswith(f"error: {file}: 'utf-8' codec")) == (2, True)
