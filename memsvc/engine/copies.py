@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from memsvc.engine.imported import check_header, check_record, refused, refusing
+from memsvc.engine.imported import check_header, check_numbers, check_record, refused, refusing
 from memsvc.engine.opened import PAGE_BYTES, OpenTenant
 from memsvc.engine.past import Moment
 from memsvc.engine.results import Imported
@@ -311,6 +311,8 @@ class Copies:
         waiting_bytes = 0
         numbers = array("q", [0])
         """The highest number of an entry after each record."""
+        most = 0
+        """The highest that one may have."""
         try:
             async for part in parts:
                 # In a thread: of millions of entries that were forgotten at once, one frame may take a second.
@@ -325,6 +327,7 @@ class Copies:
                         staged = await self._store.stage(item.origin, tenant)
                         continue
                     check_record(item, header, self._width, self._seed)
+                    most = check_numbers(item, most)
                     if item.kind is RecordKind.NUMERICS:
                         numerics, _ = decode_numerics(item.body)
                     waiting.append(last := item)

@@ -27,8 +27,9 @@ from memsvc.tenant.record import (
 FIELD = "data"
 HASH_BYTES, KEY_BYTES = 32, range(16, 65)
 MOST_NUMBER = 1 << 53
-"""Numbers of entries beyond this no server has reached."""
-WITH_ENTRIES = frozenset({RecordKind.WRITE, RecordKind.UPDATE})
+"""Numbers of records beyond this no server has reached."""
+MOST_ENTRIES = {RecordKind.WRITE: limits.MAX_BATCH_ENTRIES, RecordKind.UPDATE: 1}
+"""What a record of a kind numbers; of the others none does."""
 
 
 def check_header(header: Header, width: int, seed: int) -> str:
@@ -66,7 +67,7 @@ def check_record(record: Record, header: Header, width: int, seed: int) -> None:
     _require(_is_number(record.seq) and _is_time(record.commit_us), "has numbers that are none")
     _require(isinstance(record.body, bytes) and all(map(_is_number, record.about)), "has a record that is none")
     _require((record.kind is RecordKind.CREATE) == (record.seq == 1), "does not begin with its tenant's creation")
-    _require(not record.entries or record.kind in WITH_ENTRIES, "has entries where none can be")
+    _require(not record.entries or record.kind in MOST_ENTRIES, "has entries where none can be")
     with refusing():
         match record.kind:
             case RecordKind.CREATE:
@@ -84,6 +85,28 @@ def check_record(record: Record, header: Header, width: int, seed: int) -> None:
     for entry in record.entries:
         _require(_is_number(entry.number), "has numbers that are none")
         _check_payload(entry.payload, width)
+
+
+def check_numbers(record: Record, most: int) -> int:
+    """Refuse a record whose entries have numbers that no server gave; return the highest that may be given after it.
+
+    They are given one after another. How many entries a record had is not known once they are destroyed, but for how
+    many it can have had: a store may go through what lies between two numbers.
+
+    Args:
+        record: checked.
+        most: the highest that may be given before it.
+
+    Raises:
+        InvalidArgumentError: it is made up.
+    """
+    _require(all(number <= most for number in record.about), "has a record about entries that were not there yet")
+    given = MOST_ENTRIES.get(record.kind, 0)
+    if numbers := [entry.number for entry in record.entries]:
+        _require(
+            max(numbers) <= most + given and max(numbers) - min(numbers) < given, "has numbers that no server gives"
+        )
+    return most + given
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """A tenant as a file: out of one deployment and into another."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from memsvc.engine.engine import Engine
 from memsvc.engine.past import Moment
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, UnavailableError
+from memsvc.tenant.archive import Reader, Writer
 from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
 from tests.engine.test_past import answers, ids
@@ -215,3 +217,30 @@ async def test_an_export_that_settings_overtake_begins_anew(engine: Engine, smal
         async for _ in parts:
             pass
     assert caught.value.reason == "EXPORT_OVERTAKEN"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "about", "taken"),
+    [
+        ((1000, 1001), (), True),
+        ((1, 2000), (), False),
+        ((1 << 53,), (), False),
+        ((2002,), (), False),
+        ((1002,), (1001,), False),
+    ],
+)
+async def test_numbers_that_no_server_gives_are_refused(engine: Engine, numbers, about, taken) -> None:
+    """A store goes through them, one after another, as when it deletes the tenant."""
+    await create(engine)
+    await engine.write("t", turns(1))
+    await engine.write("t", turns(2, 1))
+    header, *records = Reader(most_snapshot_bytes=None).feed(await exported(engine))
+    entries = (replace(e, number=n) for e, n in zip(records[-1].entries, numbers, strict=False))
+    records[-1] = replace(records[-1], entries=tuple(entries), about=about)
+    writer = Writer()
+    data = b"".join([writer.begin(header), *map(writer.record, records), writer.end()])
+    if taken:
+        assert (await imported(engine, data, "copy")).head_seq == 3
+        return
+    with pytest.raises(InvalidArgumentError, match=r"no server gives|not there yet"):
+        await imported(engine, data, "copy")

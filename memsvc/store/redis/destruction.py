@@ -81,10 +81,10 @@ class Destruction:
         """Delete a condemned tenant's keys. No one writes them any more: a uid is never given again."""
         bulk, keys = self._deployment.connections.bulk, lease.keys.tenant(uid)
         await self._drop_snapshots(lease, uid, 0)
-        head = await self._deployment.reader(lease).head(uid)
-        for start in range(1, head.number + 1, SLICE_KEYS):
-            numbers = range(start, min(start + SLICE_KEYS, head.number + 1))
-            buckets = {keys.bucket(number) for number in numbers}
-            await bulk.unlink(*(keys.payload(number) for number in numbers), *buckets)
-            await bulk.zrem(lease.keys.due, *(due_member(uid, number) for number in numbers))
+        async for given in self._deployment.reader(lease).numbers(uid):
+            for start in range(0, len(given), SLICE_KEYS):
+                numbers = given[start : start + SLICE_KEYS]
+                buckets = {keys.bucket(number) for number in numbers}
+                await bulk.unlink(*(keys.payload(number) for number in numbers), *buckets)
+                await bulk.zrem(lease.keys.due, *(due_member(uid, number) for number in numbers))
         await bulk.unlink(keys.log, keys.ids, keys.erasures, keys.copies, keys.snapshots, keys.blobs, keys.tokens)

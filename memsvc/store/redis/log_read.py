@@ -4,7 +4,7 @@ What that can mean is an entry that was replaced or erased between its state and
 left out, as if it had been asked for later.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from memsvc.store.hashes import id_hash, tenant_hash
@@ -237,6 +237,16 @@ class Reader:
             record.record(tuple(entries[number] for number in record.numbers if number in entries))
             for record in records
         ]
+
+    async def numbers(self, uid: str) -> AsyncIterator[list[int]]:
+        """Yield the numbers that a tenant's records gave, whatever became of the entries, some records at a time.
+
+        Of records and not all up to the last one: a copy's numbers may skip many that are not there any more.
+        """
+        head, seq = await self.head(uid), 1
+        while records := await self._records(uid, head, seq, PAGE_RECORDS):
+            yield [number for record in records for number in record.numbers]
+            seq = records[-1].seq + 1
 
     # --- entries --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from memsvc.store.redis import committer, rows
 from memsvc.store.redis.store import RedisOptions, RedisStore
 from memsvc.store.redis.transaction import Transaction
 from memsvc.store.redis.url import parse
-from memsvc.store.types import Record, RecordKind, TenantRow
+from memsvc.store.types import Origin, Record, RecordKind, StoredEntry, TenantRow
 from tests.conformance.stores import Clock, payload, write
 from tests.store.redis.proxy import Proxy
 
@@ -156,3 +156,16 @@ def test_a_head_stays_small_and_knows_its_last_owner(steps) -> None:
     if steps:
         assert head.stream_id(len(steps)) == f"{epoch}-{len(steps)}"
         assert head.stream_id(len(steps) + 1) == f"{epoch}-{len(steps) + 1}"
+
+
+async def test_a_number_that_is_far_from_the_others_keeps_no_deletion_waiting(store, connection) -> None:
+    origin = Origin(created_us=1, config=b"config", id_key=b"key", forgotten=())
+    staged = await store.stage(origin, "copy")
+    far = (StoredEntry(number=1 << 53, seq=2, commit_us=1, payload=payload("a", "one", expire_us=9)),)
+    first = Record(seq=1, commit_us=1, kind=RecordKind.CREATE)
+    await store.append_staged(staged, [first, Record(seq=2, commit_us=1, kind=RecordKind.WRITE, entries=far)])
+    assert any(staged in key.decode() for key in await connection.keys("*:p:*"))
+    async with asyncio.timeout(10):
+        await store.discard(staged)
+    assert not any(staged in key.decode() for key in await connection.keys("*"))
+    assert await connection.zcard("memsvc:{0}:due") == 0
