@@ -245,7 +245,9 @@ class Copies:
                     for record in waiting:
                         yield writer.record(record)
                     waiting = []
-            if (snapshot := (await self._store.load(uid, head + 1)).snapshot) is not None:
+            snapshot = (await self._store.load(uid, head + 1)).snapshot
+            # One that is of what was forgotten meanwhile, or without it, may be another state than that of the records.
+            if snapshot is not None and await self._store.origin(uid) == origin:
                 for part in writer.snapshot(snapshot):
                     yield part
             yield writer.end()

@@ -11,6 +11,7 @@ from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidAr
 from memsvc.tenant.archive import Reader, Writer
 from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
+from tests.engine.test_erasure import erased
 from tests.engine.test_past import answers, ids
 
 
@@ -244,3 +245,27 @@ async def test_numbers_that_no_server_gives_are_refused(engine: Engine, numbers,
         return
     with pytest.raises(InvalidArgumentError, match=r"no server gives|not there yet"):
         await imported(engine, data, "copy")
+
+
+async def test_the_snapshot_in_a_file_is_that_of_its_records(tmp_path, small_pages) -> None:
+    async with running(tmp_path / "a", snapshot_min_tokens=1) as engine:
+        await create(engine, policies=Policies(snapshots="all"), chunk=16)
+        for i in range(4):
+            await engine.write("t", turns(50, 50 * i), applied=True)
+        async with engine.using("t") as opened:
+            await engine.keeper.snapshot(opened)
+        data = b""
+        async for part in engine.copies.export("t"):
+            if b"turn 60:" in part:
+                forgotten = await engine.changes.forget("t", ["e10"], None, "")
+                await erased(engine, forgotten.erasure.operation)
+                for _ in range(300):
+                    if (await engine.store.load(opened.uid, 6)).snapshot is not None:  # it is made again
+                        break
+                    await asyncio.sleep(0.1)
+            data += part
+        assert b"turn 10:" in data, "it was read before"
+    async with running(tmp_path / "b") as engine:
+        await imported(engine, data)
+        verified = await engine.changes.verify("t")
+        assert verified.state_hash == verified.folded_hash
