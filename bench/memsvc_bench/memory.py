@@ -63,10 +63,12 @@ class Scale:
     variants: Sequence[str] = (*VARIANTS, *PRODUCTS)
     """Names of what is compared, `default` and those of `PRODUCTS` among them."""
     encoder: str = "minilm"
+    passages: int | None = None
+    """Of the documents, the first so many; None for all."""
 
 
 FULL = Scale()
-QUICK = Scale(variants=("default", "no replay", *PRODUCTS), encoder="kmer")
+QUICK = Scale(variants=("default", "no replay", *PRODUCTS), encoder="kmer", passages=60)
 
 
 def bench(data: Path, *, scale: Scale = FULL) -> Result:
@@ -81,7 +83,11 @@ def bench(data: Path, *, scale: Scale = FULL) -> Result:
     """
     prepare_thread(THREADS)
     conversations = locomo.load(data)
-    corpora = {"locomo": conversations, "merged": [merge(conversations)], "documents": [documents.load()]}
+    corpora = {
+        "locomo": conversations,
+        "merged": [merge(conversations)],
+        "documents": [_first(documents.load(), scale.passages)],
+    }
     remembering = Remembering(load_encoder(scale.encoder, threads=THREADS, dtype="auto"))
     figures: dict[str, Any] = {"corpora": f"LoCoMo {locomo.digest(data)}, documents {documents.digest()}"}
     at: dict[str, dict[str, Floats]] = {}
@@ -118,6 +124,14 @@ def bench(data: Path, *, scale: Scale = FULL) -> Result:
     ]
     command = f"memsvc bench memory --data {data.name}"
     return Result(machine=describe_machine(), command=command, figures=figures, checks=checks)
+
+
+def _first(stream: Stream, passages: int | None) -> Stream:
+    """Return the first so many of its entries, and what is answered by them alone; all for None."""
+    if passages is None:
+        return stream
+    questions = [question for question in stream.questions if max(question.gold) < passages]
+    return stream._replace(entries=stream.entries[:passages], questions=questions)
 
 
 def merge(streams: Sequence[Stream]) -> Stream:
