@@ -6,13 +6,13 @@ A copy is staged, a tenant that no one sees, and gets its name when it is whole;
 import asyncio
 import time
 from array import array
-from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from memsvc.engine.imported import check_header, check_numbers, check_record, refused, refusing
 from memsvc.engine.opened import PAGE_BYTES, OpenTenant
+from memsvc.engine.pages import Pages
 from memsvc.engine.past import Moment
 from memsvc.engine.results import Imported
 from memsvc.engine.shielded import shielded
@@ -40,25 +40,6 @@ if TYPE_CHECKING:
 
 RECORD_BYTES, NUMBER_BYTES = 512, 40
 """What a record takes of the memory beside its payloads, and a number that it is about: many have nothing else."""
-
-
-class Pages(NamedTuple):
-    """The pages of a log as they were read, one after another."""
-
-    numbers: list[int]
-    """The highest number of an entry up to each."""
-    heads: list[int]
-    """The log's last record once each was read: what was destroyed with a later one is in the page."""
-
-    def add(self, records: Sequence[Record], head: int) -> None:
-        """Add the next page."""
-        before = self.numbers[-1] if self.numbers else 0
-        self.numbers.append(max((entry.number for record in records for entry in record.entries), default=before))
-        self.heads.append(head)
-
-    def head_of(self, number: int) -> int:
-        """Return the log's last record once an entry was read; of one that was not there, no earlier one."""
-        return self.heads[min(bisect_left(self.numbers, number), len(self.heads) - 1)]
 
 
 class Copies:
@@ -252,7 +233,7 @@ class Copies:
                     yield part
             yield writer.end()
 
-    async def _last_replaced(self, uid: str, head: int, pages: "Pages") -> int:
+    async def _last_replaced(self, uid: str, head: int, pages: Pages) -> int:
         """Return the last record after `head` that replaced an entry before its page was read, `head` for none."""
         last = after = head
         while after < pages.heads[-1]:
