@@ -9,9 +9,11 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from memsvc import damage
 from memsvc.errors import DataLossError
 from memsvc.recall.metadata import parse_object
 from memsvc.recall.words import entry_terms
+from memsvc.values import Values
 
 FORMAT = 2
 """First byte of a segment. A reader refuses what is newer than it knows."""
@@ -159,16 +161,19 @@ def unpack(data: bytes) -> Rows:
     try:
         size = int.from_bytes(data[1:_ALIGNMENT], "little")
         at = _ALIGNMENT + size + -size % _ALIGNMENT
-        header = msgpack.unpackb(data[_ALIGNMENT : _ALIGNMENT + size], unicode_errors="surrogatepass")
+        header = Values(data[_ALIGNMENT : _ALIGNMENT + size], unicode_errors="surrogatepass")
+        if header.length() != len(Rows._fields):
+            raise ValueError("another number of arrays")
         items: list[Any] = []
-        for item in header[: -len(_TABLES)]:
-            kind, shape = item
+        for _ in Rows._fields[: -len(_TABLES)]:
+            kind, shape = header.whole(MOST_OF_AN_ARRAY)
             count = int(np.prod(shape, dtype=np.int64))
             items.append(np.frombuffer(data, np.dtype(kind), count, at).reshape(shape))
             at += count * np.dtype(kind).itemsize
             at += -at % _ALIGNMENT
-        rows = Rows(*items, *header[-len(_TABLES) :])
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        rows = Rows(*items, *(list(header.each(_is_name)) for _ in _TABLES))
+        header.end()
+    except damage.READING as error:
         raise DataLossError("a segment of the index does not unpack") from error
     if at != len(data) or not _consistent(rows):
         raise DataLossError("a segment of the index does not fit together")
@@ -176,6 +181,12 @@ def unpack(data: bytes) -> Rows:
 
 
 _TABLES = ("sessions", "roles", "terms", "keys", "values")
+MOST_OF_AN_ARRAY = 8
+"""Values of which the header tells of an array: the kind, the shape, and what is in it."""
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _consistent(rows: Rows) -> bool:
@@ -199,8 +210,7 @@ def _consistent(rows: Rows) -> bool:
         (rows.value, rows.values),
     )
     return (
-        all(isinstance(table, list) and all(isinstance(name, str) for name in table) for _, table in numbered)
-        and all(c.shape == (n,) for c in columns)
+        all(c.shape == (n,) for c in columns)
         and rows.passages.shape == rows.term_count.shape == (m,)
         and rows.vectors.ndim == 2
         and rows.content_hash.shape == (n, HASH_BYTES)

@@ -10,7 +10,7 @@ than a small multiple of its largest frame, and what its snapshot may have.
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from memsvc.damage import READING
 from memsvc.errors import InvalidArgumentError
 from memsvc.store.hashes import HASH_BYTES
 from memsvc.store.types import Origin, Payload, Record, RecordKind, Snapshot, StoredEntry
+from memsvc.values import Values
 
 MAGIC = b"MEMSVC\x00"
 FORMAT = 1
@@ -132,7 +133,7 @@ class Reader:
             if self.done:
                 raise _refused("goes on after its end")
             try:
-                item = self._item(_Values(body))
+                item = self._item(Values(body))
             except InvalidArgumentError:  # which is among those below
                 raise
             except READING as error:
@@ -196,7 +197,7 @@ class Reader:
     _before: bytes = b""
     """The digest of what lies before the frame in hand."""
 
-    def _item(self, values: "_Values") -> Header | Record | None:
+    def _item(self, values: Values) -> Header | Record | None:
         length, kind = values.length(), values.take()
         if (kind == "tenant") == (self._header is not None):
             raise _refused("is damaged: its parts are out of order")
@@ -230,48 +231,14 @@ class Reader:
         return item
 
 
-class _Values:
-    """The values of a frame, taken one by one: a list is entered only where its kind has one.
-
-    An empty list takes 64 times in memory what it takes in a file, so that none is made before it is known to belong.
-    """
-
-    def __init__(self, body: bytes) -> None:
-        none = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0}
-        self._size = len(body)
-        self._unpacker = msgpack.Unpacker(read_size=len(body) or 1, max_buffer_size=MOST_FIRST_BYTES, **none)
-        self._unpacker.feed(body)
-
-    def take(self) -> Any:
-        """Return the next value, which is no list."""
-        return self._unpacker.unpack()
-
-    def length(self) -> int:
-        """Enter a list; return how many values it has."""
-        length: int = self._unpacker.read_array_header()
-        return length
-
-    def each(self, is_one: Callable[[Any], bool]) -> Iterator[Any]:
-        """Enter a list; yield its values, if every one is what it has to be."""
-        for _ in range(self.length()):
-            if not is_one(value := self.take()):
-                raise TypeError("a value of another kind")
-            yield value
-
-    def end(self) -> None:
-        """Check that all were taken."""
-        if self._unpacker.tell() != self._size:
-            raise ValueError("more than its values")
-
-
-def _header(values: _Values) -> Header:
+def _header(values: Values) -> Header:
     tenant, created_us, config, id_key = (values.take() for _ in range(4))
     forgotten = tuple(values.each(lambda value: isinstance(value, bytes) and len(value) == HASH_BYTES))
     origin = Origin(created_us=created_us, config=config, id_key=id_key, forgotten=forgotten)
     return Header(tenant=tenant, origin=origin, head_seq=values.take())
 
 
-def _record(values: _Values) -> Record:
+def _record(values: Values) -> Record:
     seq, commit_us, kind, body = (values.take() for _ in range(4))
     about = tuple(values.each(lambda value: type(value) is int))
     count = values.length()
@@ -281,7 +248,7 @@ def _record(values: _Values) -> Record:
     return Record(seq=seq, commit_us=commit_us, kind=RecordKind(kind), body=body, about=about, entries=entries)
 
 
-def _entry(values: _Values, seq: int, commit_us: int) -> StoredEntry:
+def _entry(values: Values, seq: int, commit_us: int) -> StoredEntry:
     if values.length() != 6:
         raise ValueError("another number of values")
     number, id, content_hash, data, learn, expire_us = (values.take() for _ in range(6))

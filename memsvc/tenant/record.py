@@ -18,6 +18,8 @@ from memsvc.tenant.totals import Totals
 
 FORMAT = 1
 """First byte of every payload and body. A reader refuses what is newer than it knows."""
+MOST_LISTS, MOST_VALUES = 8, 256
+"""Lists and maps in a payload or body, and values in each: more than any has, and little whatever a file says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,9 +210,18 @@ def _fields(content: Content) -> list[Any]:
 def _unpack(data: bytes, *arity: int) -> list[Any]:
     if not data or data[0] != FORMAT:
         raise DataLossError(f"a record of format {data[:1].hex() or 'nothing'}; this version reads {FORMAT:02x}")
+    left = iter(range(MOST_LISTS))
+
+    def counted(value: Any) -> Any:
+        if next(left, None) is None:
+            raise ValueError("more lists than a record has")
+        return value
+
     try:
-        values = msgpack.unpackb(data[1:])
-    except (ValueError, msgpack.UnpackException) as error:
+        values = msgpack.unpackb(
+            data[1:], max_array_len=MOST_VALUES, max_map_len=MOST_VALUES, list_hook=counted, object_hook=counted
+        )
+    except damage.READING as error:
         raise DataLossError("a record does not unpack") from error
     if not isinstance(values, list) or len(values) not in arity:
         raise DataLossError(f"a record of {' or '.join(map(str, arity))} fields was expected")

@@ -44,10 +44,13 @@ from memsvc.tenant.policies import Duplicates, Policies
 from memsvc.tenant.record import Content, check_types, decode_configure, decode_create, decode_feedback, decode_numerics
 from memsvc.tenant.stream import Stream
 from memsvc.tenant.totals import RECENT_TOKENS, Totals
+from memsvc.values import Values
 
 FORMAT = 2
 VIEW_BYTES = 20_000
 """What an empty view takes beside its arrays, about."""
+MOST_OF_META = 1 << 15
+"""Values in what a snapshot says beside the names of its parts: three times those of a full tail and all events."""
 
 
 class View:
@@ -348,7 +351,9 @@ class View:
 
     @classmethod
     def _restore(cls, snapshot: Snapshot, width: int, encoder: str) -> "tuple[View, Segments] | None":
-        meta = msgpack.unpackb(snapshot.meta)
+        values = Values(snapshot.meta)
+        meta = values.whole(MOST_OF_META + len(snapshot.blobs))
+        values.end()
         if meta["format"] != FORMAT or meta["encoder"] != encoder or meta["config"]["width"] != width:
             return None
         at = meta.get("at", snapshot.seq)  # before it was written, the seq alone

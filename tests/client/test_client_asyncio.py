@@ -96,6 +96,25 @@ async def test_closing_the_client_fails_the_calls_under_way_and_cancels_nobody(f
         assert failure.code is StatusCode.CANCELLED
 
 
+@pytest.mark.parametrize("ticks", [1, 5, 20])
+async def test_closing_the_client_before_a_stream_is_connected_fails_it(fake, tmp_path, ticks):
+    file = tmp_path / "ada.memsvc"
+    file.write_bytes(b"x" * 1_000_000)
+    client = AsyncMemoryClient(fake.target, timeout=15)
+    calls = [
+        anext(client.write_stream("ada", ["x"])),
+        client.import_tenant(file),
+        client.export_tenant("ada", tmp_path / "f"),
+    ]
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    await client.close()
+    await asyncio.wait(tasks, timeout=30)
+    failures = [task.exception() if task.done() and not task.cancelled() else None for task in tasks]
+    assert [getattr(failure, "code", None) for failure in failures] == [StatusCode.CANCELLED] * 3
+
+
 async def test_a_client_can_be_made_outside_of_its_loop(fake):
     client = await asyncio.to_thread(AsyncMemoryClient, fake.target)
     async with client:

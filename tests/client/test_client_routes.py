@@ -376,6 +376,23 @@ def test_a_closed_client_asks_nobody(start):
     assert first.texts("ada") == ["x"]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client, path: client.stats("ada"),
+        lambda client, path: next(client.write_stream("ada", ["x"])),
+        lambda client, path: next(client.watch("ada")),
+        lambda client, path: client.export_tenant("ada", path / "file"),
+    ],
+    ids=["call", "stream", "watch", "export"],
+)
+def test_a_client_that_another_thread_closes_just_before_a_call_says_so(start, tmp_path, call):
+    client = MemoryClient(start().target, api_key=lambda: client.close() or "key")
+    with pytest.raises(MemsvcError, match="the client is closed") as raised:
+        call(client, tmp_path)
+    assert raised.value.code is StatusCode.CANCELLED
+
+
 async def test_a_closed_asyncio_client_asks_nobody(start):
     first = start()
     async with AsyncMemoryClient(first.target) as client:

@@ -3,11 +3,13 @@
 import asyncio
 from dataclasses import replace
 
+import msgpack
 import pytest
 
 from memsvc.engine.engine import Engine
 from memsvc.engine.past import Moment
 from memsvc.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, UnavailableError
+from memsvc.store.types import Retention
 from memsvc.tenant.archive import Reader, Writer
 from memsvc.tenant.policies import Policies
 from tests.engine.conftest import create, payload, running, state, turns
@@ -269,3 +271,30 @@ async def test_the_snapshot_in_a_file_is_that_of_its_records(tmp_path, small_pag
         await imported(engine, data)
         verified = await engine.changes.verify("t")
         assert verified.state_hash == verified.folded_hash
+
+
+async def test_a_snapshot_that_says_too_much_is_refused_in_a_file_and_passed_over_in_the_store(tmp_path) -> None:
+    async with running(tmp_path / "a", snapshot_min_tokens=1) as engine:
+        await create(engine)
+        await engine.write("t", turns(30), applied=True)
+        async with engine.using("t") as opened:
+            await engine.keeper.snapshot(opened)
+        before, data = await state(engine), await exported(engine)
+        reader = Reader(most_snapshot_bytes=1 << 30)
+        header, *records = reader.feed(data)
+        said = msgpack.unpackb(reader.snapshot().meta)
+        crafted = replace(reader.snapshot(), meta=msgpack.packb({**said, "more": [[]] * 100_000}))
+        writer = Writer()
+        parts = [writer.begin(header), *map(writer.record, records), *writer.snapshot(crafted), writer.end()]
+        with pytest.raises(InvalidArgumentError, match="damaged") as caught:
+            await imported(engine, b"".join(parts), "copy")
+        assert caught.value.reason == "ARCHIVE_REFUSED"
+        assert (await imported(engine, b"".join(parts), "copy", rebuild=True)).head_seq == len(records)
+        assert await state(engine, "copy") == before
+        row = await engine.store.get_tenant("t")
+        await engine.store.save(row.uid, replace(crafted, seq=len(records)), Retention.NONE)
+    async with running(tmp_path / "a") as engine:
+        assert await state(engine) == before
+        assert any(
+            "does not fit together" in each for each in (await engine.reads.stats("t", state_hash=False)).warnings
+        )

@@ -1,6 +1,7 @@
 """The middleware in agents of `create_agent`, with a scripted model."""
 
 import asyncio
+import hashlib
 import re
 import uuid
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from memsvc_client import Entry, NotFoundError
-from memsvc_langchain import MemsvcMiddleware, middleware
+from memsvc_langchain import MemsvcMiddleware, middleware, thread_session
 
 from tests.langchain.scripted import agent_of, call, scripted
 from tests.serving import Server
@@ -122,6 +123,37 @@ def test_a_turn_that_is_run_again_is_written_once(client, tenant):
 def test_a_thread_may_have_a_number_or_a_uuid(client, tenant, id):
     ask(agent_of(["Yes."], middleware=[MemsvcMiddleware(client=client)]), "x", tenant, config=thread(id))
     assert {entry.session for entry in client.list_entries(tenant)} == {str(id)}
+
+
+def hashed(id: bytes) -> str:
+    return f"thread-{hashlib.sha256(id).hexdigest()}"
+
+
+LONG = "é" * 128
+
+
+@pytest.mark.parametrize(
+    ("id", "session"),
+    [
+        (LONG, LONG),
+        ("a/b.c: 🦉", "a/b.c: 🦉"),
+        (f"{LONG}x", hashed(f"{LONG}x".encode())),
+        ("a\nb", hashed(b"a\nb")),
+        ("a\ud800", hashed(b"a\xed\xa0\x80")),
+    ],
+)
+def test_a_thread_whose_id_is_no_name_of_a_session_has_its_hash_for_one(client, tenant, id, session):
+    agent = agent_of(["Yes.", "No."], middleware=[MemsvcMiddleware(client=client)])
+    for _ in range(2):
+        ask(agent, "x", tenant, config=thread(id))
+    assert thread_session(id) == session
+    assert [entry.text for entry in client.list_entries(tenant, session=session)] == ["x", "Yes.", "x", "No."]
+    assert len(list(client.list_entries(tenant))) == 4
+
+
+def test_what_no_text_can_hold_is_replaced_in_a_message(client, tenant):
+    ask(agent_of(["Yes \udc00."], middleware=[MemsvcMiddleware(client=client)]), "the \ud800 key", tenant)
+    assert [entry.text for entry in client.list_entries(tenant)] == ["the ? key", "Yes ?."]
 
 
 def test_of_a_message_larger_than_an_entry_may_be_the_end_is_asked_about_and_all_is_written(client, tenant):

@@ -5,6 +5,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import memsvc_langchain
 import pytest
 from langgraph.store.base import PutOp
 from memsvc_client import InvalidArgumentError, MemoryClient, NotFoundError
@@ -33,17 +34,56 @@ def test_a_query_finds_by_what_is_said(store):
     assert keys(store.search(("users",), query="parrot Olu", filter={"memory": {"$ne": "x"}}, limit=1)) == ["pet"]
 
 
-async def test_a_search_whose_answer_would_be_too_large_looks_at_the_best_that_fit(server, tenant):
+async def test_a_search_finds_what_no_answer_holds_and_page_after_page_has_it_all(server, tenant):
     store = MemsvcStore(server.target, tenant=tenant, fields=["memory"])
     large = "x" * 15_000
     await store.abatch(PutOp(("a",), f"{i}", {"memory": f"parrot {i}", "more": large}) for i in range(300))
     store.put(("a",), "best", {"memory": "parrot gattaca", "more": ""})
-    for options, count in (({"filter": {"more": {"$ne": "x"}}, "limit": 400}, 250), ({"limit": 300}, 150)):
-        for found in (
-            store.search(("a",), query="parrot gattaca", **options),
-            await store.asearch(("a",), query="parrot gattaca", **options),
-        ):
-            assert (found[0].key, len(found)) == ("best", count)
+    whole = keys(store.search(("a",), query="parrot gattaca", limit=400))
+    assert (whole[0], len(whole), len(set(whole))) == ("best", 301, 301)
+    some = keys(store.search(("a",), query="parrot gattaca", filter={"more": {"$ne": ""}}, limit=400))
+    assert some == whole[1:]
+    pages = [await store.asearch(("a",), query="parrot gattaca", limit=120, offset=at) for at in range(0, 480, 120)]
+    assert [key for page in pages for key in keys(page)] == whole
+    scores = [item.score for page in pages for item in page]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_page_may_begin_where_a_recall_ends(store, monkeypatch):
+    monkeypatch.setattr(memsvc_langchain.store, "MAX_HITS", 8)
+    for i in range(30):
+        store.put((f"{i % 3}",), f"{i}", {"memory": f"parrot {i}"}, index=None if i % 5 else False)
+    whole = store.search((), query="parrot 7", limit=40)
+    assert [item.score is None for item in whole] == [False] * 24 + [True] * 6
+    assert len({item.key for item in whole}) == 30
+    pages = [store.search((), query="parrot 7", limit=4, offset=at) for at in range(0, 36, 4)]
+    assert [key for page in pages for key in keys(page)] == keys(whole)
+    assert keys(store.search(("1",), query="parrot 7", limit=40)) == [
+        item.key for item in whole if int(item.key) % 3 == 1
+    ]
+
+
+def test_what_expired_takes_no_place_of_a_page(store):
+    for i in range(6):
+        store.put(("a",), f"soon {i}", {"memory": "parrot gattaca"}, ttl=0.2 / 60)
+        store.put(("a",), f"{i}", {"memory": f"parrot {i}"})
+    time.sleep(0.3)
+    assert len(store.search(("a",), query="parrot gattaca", limit=6)) == 6
+
+
+def test_more_of_one_time_than_an_answer_holds_is_an_error(store, monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 3, 1, tzinfo=tz)
+
+    monkeypatch.setattr(memsvc_langchain.store, "MAX_HITS", 8)
+    monkeypatch.setattr(memsvc_langchain._items, "datetime", Stopped)
+    for i in range(9):
+        store.put(("a",), f"{i}", {"memory": f"parrot {i}"})
+    assert len(store.search(("a",), query="parrot", limit=8)) == 8
+    with pytest.raises(InvalidArgumentError, match="limit"):
+        store.search(("a",), query="parrot", limit=9)
 
 
 def test_only_some_fields_are_searched(client, tenant):

@@ -1,9 +1,9 @@
 """The asyncio write stream: the twin of `_stream`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import grpc.aio
@@ -93,11 +93,10 @@ class _Link:
         """
         try:
             async with asyncio.timeout(self._trip.timeout):
-                await self._call.write(request)
+                if not await is_taken(self._call.write(request), self._reader):
+                    self._refused = True
         except TimeoutError:
             raise self._trip.silence() from None
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            self._refused = True
 
     async def receive(self) -> WriteStreamResponse:
         """Return the next answer.
@@ -134,6 +133,26 @@ class _Link:
             raise
         else:
             self._inbox.put_nowait(StreamBroken(None))
+
+
+async def is_taken(writing: Coroutine[Any, Any, None], over: asyncio.Future[None]) -> bool:
+    """Write a message; return whether its call took it.
+
+    One that ended before it began, as when its client is closed, would let it wait without end.
+
+    Args:
+        writing: gRPC's.
+        over: done when the call is over.
+    """
+    task = asyncio.ensure_future(writing)
+    try:
+        await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+    if not task.done() or task.cancelled() or isinstance(task.exception(), grpc.RpcError | asyncio.InvalidStateError):
+        return False
+    task.result()
+    return True
 
 
 def cancelled() -> grpc.RpcError:

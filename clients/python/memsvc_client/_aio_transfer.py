@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from memsvc.v1.tenants_pb2 import ExportTenantRequest, ExportTenantResponse, ImportTenantRequest, ImportTenantResponse
-from memsvc_client._aio_stream import failing_when_closed
+from memsvc_client._aio_stream import failing_when_closed, is_taken
 from memsvc_client._files import NewFile, Progress, Source
 from memsvc_client._peers import AioPeers
 from memsvc_client._trip import Trip
@@ -61,14 +61,19 @@ async def upload(peers: AioPeers, trip: Trip, source: Source, progress: Progress
 async def _send(call: _Import, source: Source, progress: Progress | None) -> ImportTenantResponse:
     """Send a file in one call."""
     failures: list[grpc.aio.AioRpcError] = []
-    call.add_done_callback(lambda _: failures.append(_failure(call)))
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(_: object) -> None:
+        failures.append(_failure(call))
+        if not over.done():
+            over.set_result(None)
+
+    call.add_done_callback(end)
     messages, sent = source.messages(), 0
     try:
         with failing_when_closed():
             while (message := await asyncio.to_thread(next, messages, None)) is not None:
-                try:
-                    await call.write(message)
-                except (grpc.RpcError, asyncio.InvalidStateError):
+                if not await is_taken(call.write(message), over):
                     break  # The call is over, and says why.
                 sent += len(message.data)
                 if progress:

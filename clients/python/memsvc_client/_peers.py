@@ -70,6 +70,11 @@ class Peers:
         peer = self._pool.take(address)
         try:
             yield peer
+        except ValueError as error:
+            # What gRPC says where the client was closed after this was taken, and before the call.
+            if str(error).startswith("Cannot invoke RPC"):
+                self._pool.check()
+            raise
         finally:
             for spare in self._pool.give_back(address):
                 spare.channel.close()
@@ -163,14 +168,22 @@ class _Pool(Generic[_Peer]):
     def take(self, address: str) -> _Peer:
         """Return what is open to an address, which stays open until it is given back."""
         with self._lock:
-            if self._closed:
-                raise MemsvcError(self._closed, code=grpc.StatusCode.CANCELLED)
+            self.check()
             if address not in self._held:
                 self._held[address] = _Held(self._open(address))
             self._held.move_to_end(address)
             held = self._held[address]
             held.users += 1
             return held.peer
+
+    def check(self) -> None:
+        """See that there is still something to take.
+
+        Raises:
+            MemsvcError: there is not.
+        """
+        if self._closed:
+            raise MemsvcError(self._closed, code=grpc.StatusCode.CANCELLED)
 
     def give_back(self, address: str) -> list[_Peer]:
         """Return what is to be closed now."""

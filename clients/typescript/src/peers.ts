@@ -1,6 +1,8 @@
 /** The servers that a client talks to: a connection to each, opened when it is first needed. */
 
 import type { ClientHttp2Stream } from "node:http2";
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
@@ -59,9 +61,9 @@ const MOST_OPEN = 64;
 /**
  * How a connection is seen to live while a call waits, as by the Python client; tests shorten it. Without it a server that
  * is frozen, or gone without a word, would never be left by a watch, which has no deadline. A server of ours takes a ping
- * every five seconds.
+ * every five seconds. Before there is a connection there are no pings, and it has its own time.
  */
-export const PINGS = { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 };
+export const PINGS = { pingIntervalMs: 10_000, pingTimeoutMs: 5_000, connectTimeoutMs: 5_000 };
 
 export class Peers {
   readonly #access: Access;
@@ -108,7 +110,8 @@ export class Peers {
     const { tls } = this.#access;
     const baseUrl = `${tls ? "https" : "http"}://${address}`;
     const { serverName, ...pem } = typeof tls === "object" ? tls : {};
-    const session = new Session(baseUrl, PINGS, { ...pem, ...(serverName && { servername: serverName }) });
+    const tlsOptions = tls ? { ...pem, ...(serverName && { servername: serverName }) } : undefined;
+    const session = new Session(baseUrl, PINGS, { createConnection: (url) => dial(url, tlsOptions) });
     const transport = createGrpcTransport({ baseUrl, sessionManager: session, interceptors: [this.#keyed] });
     return {
       memory: createClient(MemoryService, transport),
@@ -127,6 +130,19 @@ export class Peers {
     }
     return next(request);
   };
+}
+
+/** Connect, as `http2.connect` does, but no longer than the time for it: nothing else ends a handshake without an answer. */
+function dial({ hostname, port }: URL, tls: ConnectionOptions | undefined): Socket {
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const socket = tls
+    ? connectTls(Number(port || 443), host, { ALPNProtocols: ["h2"], ...(!isIP(host) && { servername: host }), ...tls })
+    : connect(Number(port || 80), host);
+  const timer = setTimeout(() => {
+    socket.destroy(Object.assign(new Error("it was not answered in time"), { code: "ETIMEDOUT" }));
+  }, PINGS.connectTimeoutMs);
+  for (const event of [tls ? "secureConnect" : "connect", "close"]) socket.once(event, () => clearTimeout(timer));
+  return socket;
 }
 
 function checkKey(key: string): string {

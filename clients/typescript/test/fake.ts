@@ -58,6 +58,18 @@ export async function relay(t: TestContext, address: string): Promise<{ target: 
   return { target: `127.0.0.1:${(server.address() as AddressInfo).port}`, silence };
 }
 
+/** Accept the connections of one test, and say nothing; with how many there were. */
+export async function mute(t: TestContext): Promise<{ target: string; accepted: () => number }> {
+  const open: Socket[] = [];
+  const server = createTcpServer((socket) => void open.push(socket.on("error", () => undefined).resume()));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  return { target: `127.0.0.1:${(server.address() as AddressInfo).port}`, accepted: () => open.length };
+}
+
 /** Return a client for one test. */
 export function connect(t: TestContext, target: string | string[], options?: ClientOptions): MemoryClient {
   const client = new MemoryClient(target, options);

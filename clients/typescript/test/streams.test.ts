@@ -14,7 +14,7 @@ import { MemoryService, WriteStreamResponseSchema } from "../src/gen/memsvc/v1/m
 import { TenantService } from "../src/gen/memsvc/v1/tenants_pb.js";
 import { AlreadyExistsError, DeadlineExceededError, MemsvcError, type Receipt, UnavailableError } from "../src/index.js";
 import { PINGS } from "../src/peers.js";
-import { connect, fake, refusal, relay } from "./fake.js";
+import { connect, fake, mute, refusal, relay } from "./fake.js";
 
 const said = (message: MessageInitShape<typeof WriteStreamResponseSchema>["message"]) =>
   create(WriteStreamResponseSchema, { window: 1n << 20n, message });
@@ -186,6 +186,18 @@ test("a connection that falls silent is left for a new one, though the call has 
   silence();
   assert.equal((await events.next()).value?.seq, 5);
   await events.return();
+});
+
+test("a server that accepts connections and says nothing is left, by a watch too", { timeout: 20_000 }, async (t) => {
+  const usual = { ...PINGS };
+  Object.assign(PINGS, { connectTimeoutMs: 50 });
+  t.after(() => Object.assign(PINGS, usual));
+  const { target, accepted } = await mute(t);
+  const client = connect(t, target, { tls: true, timeoutMs: 10_000 });
+  const left = (error: unknown) => error instanceof UnavailableError && error.reason === "UNREACHABLE";
+  await assert.rejects(client.watch("ada").next(), left);
+  assert.ok(accepted() > 1, "it is tried again");
+  await assert.rejects(client.write("ada", "a text"), left);
 });
 
 test("a watch gives up a server that stays away", { timeout: 20_000 }, async (t) => {

@@ -3,7 +3,7 @@
 from memsvc_langchain._items import namespace_label
 from memsvc_langchain.chat_model import ChatMemsvc
 from memsvc_langchain.history import MemsvcChatMessageHistory
-from memsvc_langchain.middleware import MemsvcMiddleware, Recalled, RecallState
+from memsvc_langchain.middleware import MemsvcMiddleware, Recalled, RecallState, thread_session
 from memsvc_langchain.retriever import MemsvcRetriever
 from memsvc_langchain.store import MemsvcStore
 from memsvc_langchain.tools import RecallMemory, SaveMemory
@@ -19,4 +19,5 @@ __all__ = [
     "Recalled",
     "SaveMemory",
     "namespace_label",
+    "thread_session",
 ]

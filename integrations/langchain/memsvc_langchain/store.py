@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -18,14 +19,22 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from memsvc_client import AlreadyExistsError, InvalidArgumentError, MemoryClient, NotFoundError, Recall, StoredEntry
+from memsvc_client import (
+    AlreadyExistsError,
+    Hit,
+    InvalidArgumentError,
+    MemoryClient,
+    NotFoundError,
+    Recall,
+    StoredEntry,
+)
 
 from memsvc_langchain import _conditions, _items
 from memsvc_langchain._calls import Calls, Work
 from memsvc_langchain._memory import Memory
 
 MAX_HITS = 1000
-"""Of one recall, the server's limit: a search with a query looks no further, and less far at large values."""
+"""Of one recall, the server's limit: as far as a search with a query and a filter looks, unless its page is farther."""
 GONE = frozenset({"DELETED", "EXPIRED", "FORGOTTEN"})
 """Why there is no entry under an id that was used."""
 
@@ -169,29 +178,75 @@ class MemsvcStore(BaseStore):
         if not op.query:
             return (await self._matching(calls, op))[op.offset : op.offset + op.limit]
         end = op.offset + op.limit
-        hits = [
+        found = [
             _items.found(hit.entry, hit.score)
-            for hit in await self._recall(calls, op, max(1, MAX_HITS if op.filter else min(end, MAX_HITS)))
-            if _items.lives(hit.entry) and _conditions.matches(_items.value(hit.entry), op.filter)
-        ][op.offset : end]
-        if len(hits) < op.limit:  # what no query finds comes last, as in LangGraph's own stores
-            hits += (await self._matching(calls, op, searched=False))[: op.limit - len(hits)]
-        return hits
+            for hit in await self._living(calls, op, max(1, end, MAX_HITS if op.filter else 0))
+            if _conditions.matches(_items.value(hit.entry), op.filter)
+        ]
+        page = found[op.offset : end]
+        if len(found) < end:  # what no query finds comes last, as in LangGraph's own stores
+            rest = await self._matching(calls, op, searched=False)
+            page += rest[max(0, op.offset - len(found)) : end - len(found)]
+        return page
 
-    async def _recall(self, calls: Calls, op: SearchOp, k: int) -> Recall:
-        """Return the best k that a query finds; half as many, and so on, where they would pass an answer's 4 MiB."""
+    async def _living(self, calls: Calls, op: SearchOp, k: int) -> list[Hit]:
+        """Return the best k that a query finds and that have not expired, best first."""
+        asked = k
+        while True:
+            hits = await self._best(calls, op, asked)
+            living = [hit for hit in hits if _items.lives(hit.entry)]
+            if len(hits) < asked or len(living) >= k:
+                return living[:k]
+            asked += len(hits) - len(living)
+
+    async def _best(
+        self,
+        calls: Calls,
+        op: SearchOp,
+        k: int,
+        *,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        most: int = MAX_HITS,
+    ) -> list[Hit]:
+        """Return the best k that a query finds, best first.
+
+        A recall has so many hits at most, and 4 MiB of them: what that does not hold is asked for in two parts, the
+        earlier items and the later ones. A score is the same whatever part is asked for.
+
+        Args:
+            calls: the server's.
+            op: the search.
+            k: how many.
+            after: only items that were first put then, or later.
+            before: only items that were first put before.
+            most: hits to ask for at first.
+
+        Raises:
+            InvalidArgumentError: more than an answer holds were put in one microsecond.
+        """
         metadata = {**_items.under(op.namespace_prefix), "searched": True}
+        conditions = {"role": _items.ROLE, "metadata": metadata, "after": after, "before": before}
+        asked = min(k, most, MAX_HITS)
         while True:
             try:
-                recall: Recall = await calls.call(
-                    "recall", self._tenant, op.query, k=k, role=_items.ROLE, metadata=metadata
-                )
+                recall: Recall = await calls.call("recall", self._tenant, op.query, k=asked, **conditions)
+                break
             except InvalidArgumentError as error:
-                if error.field != "k" or k == 1:
+                if error.field != "k" or asked == 1:
                     raise
-                k //= 2
-            else:
-                return recall
+                asked //= 2
+        if len(recall) < asked or asked == k:
+            return list(recall)
+        times = sorted({hit.entry.time for hit in recall})
+        if len(times) == 1:
+            raise InvalidArgumentError(
+                "limit: more items of one time are asked for than an answer holds", field="limit"
+            )
+        middle = times[len(times) // 2]
+        earlier = await self._best(calls, op, k, after=after, before=middle, most=2 * asked)
+        later = await self._best(calls, op, k, after=middle, before=before, most=2 * asked)
+        return sorted([*earlier, *later], key=lambda hit: (-hit.score, hit.entry.seq))[:k]
 
     async def _matching(self, calls: Calls, op: SearchOp, **conditions: Any) -> list[SearchItem]:
         """Return all items under the prefix that match, a namespace's together, the earliest first."""
