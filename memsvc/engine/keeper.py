@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from memsvc.engine.config import EngineConfig
 from memsvc.engine.heap import trim
 from memsvc.engine.opened import OpenTenant
+from memsvc.engine.scrubber import Scrubber
 from memsvc.errors import MemsvcError, NotFoundError
 from memsvc.failpoints import hit
 from memsvc.store.base import Store
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 ROUND_S = 1.0
 BYTES_PER_TOKEN = 4
 PAGE = 1000
+SCRUB_S = 60.0
+"""So long after a tenant's last snapshot the next is saved if what was saved is destroyed: not one for each change."""
 EXPIRE_ENTRIES = 10_000
 """Entries that expire in one round, about."""
 
@@ -34,6 +38,7 @@ class Keeper:
         self._engine, self._store, self._config = engine, store, config
         self._tasks: list[asyncio.Task[None]] = []
         self._catching_up = asyncio.Lock()
+        self.scrubber = Scrubber(engine, store)
         self.unloads = 0
         """Tenants that left the memory."""
         self.snapshots = self.snapshot_failures = 0
@@ -41,7 +46,7 @@ class Keeper:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self._rounds())]
+        self._tasks = [asyncio.create_task(self._rounds()), asyncio.create_task(self.scrubber.run())]
 
     async def stop(self) -> None:
         """End."""
@@ -73,6 +78,8 @@ class Keeper:
             self._engine.drop_caches(uid)
             if (tenant := by_uid.get(uid)) is not None:
                 tenant.take(record)
+            else:
+                self.scrubber.ended(uid, record)
 
     async def _round(self) -> None:
         """Look at every open tenant once."""
@@ -96,7 +103,9 @@ class Keeper:
         behind = tenant.view.totals.tokens - tenant.snapshot_tokens
         # Readers do not count: a tenant whose figures are watched is saved all the same.
         rests = not tenant.pending_bytes and now - tenant.last_written >= self._config.snapshot_idle_s
-        if (behind >= self._config.snapshot_tokens or rests) and not tenant.saving.locked():
+        enough = self._config.snapshot_min_tokens if rests else self._config.snapshot_tokens
+        scrub = tenant.saves_lost and time.monotonic() - tenant.saved_at >= SCRUB_S
+        if (behind >= enough or scrub) and not tenant.saving.locked():
             await self.snapshot(tenant)
         # What was never saved is folded again in a moment.
         cheap = tenant.view.totals.tokens < self._config.snapshot_min_tokens
@@ -124,7 +133,8 @@ class Keeper:
     async def snapshot(self, tenant: OpenTenant, *, until: float | None = None, keep: Retention | None = None) -> None:
         """Save the tenant's view as it stands after some record, if that spares a fold worth sparing.
 
-        Snapshots beside it are kept as `keep` says, None for the view's policies.
+        It is saved, too, if snapshots hold what is destroyed since; none does then. Snapshots beside it are kept as
+        `keep` says, None for the view's policies.
 
         Raises:
             TimeoutError: the record under way is not folded by then, on the loop's clock; nothing is saved.
@@ -139,19 +149,22 @@ class Keeper:
 
     async def _save(self, tenant: OpenTenant, until: float | None, keep: Retention | None) -> None:
         runner, view, segments = self._engine.thread.runner, tenant.view, replace(tenant.segments)
-        if tenant.failure is not None or view.totals.tokens - tenant.snapshot_tokens < self._config.snapshot_min_tokens:
+        little = view.totals.tokens - tenant.snapshot_tokens < self._config.snapshot_min_tokens
+        if tenant.failure is not None or (little and not tenant.saves_lost):
             return
 
-        def save() -> tuple[Snapshot, int]:
+        def save() -> tuple[Snapshot, int, int]:
             current = tenant.attached()
             saved = current.snapshot(runner.weights(tenant.key), runner.encoder.fingerprint, segments)
-            return saved, current.totals.tokens
+            return saved, current.totals.tokens, current.index.begin_save()
 
         async with asyncio.timeout_at(until):
-            snapshot, tokens = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
+            snapshot, tokens, lost_from = await self._engine.thread.call_at_boundary(lambda: tenant.key, save)
         if tenant.term != self._store.term(tenant.uid):
             return  # others owned it meanwhile, and may have erased what this view still has
-        await self._store.save(tenant.uid, snapshot, keep or view.policies.retention)
+        # One that is told what to keep is a shadow of the past: what others hold is the living view's to know.
+        drop_from = lost_from if keep is None and lost_from <= tenant.saved_seq else None
+        await self._store.save(tenant.uid, snapshot, keep or view.policies.retention, drop_from=drop_from)
         tenant.saved(snapshot, segments, tokens)
         self.snapshots += 1
         written = sum(len(data) for data in snapshot.blobs.values() if data is not None)
@@ -181,3 +194,8 @@ class Keeper:
             with suppress(MemsvcError):
                 async with self._engine.using(tenant) as opened:
                     await opened.wait_applied(opened.head_seq)
+            return
+        while after_seq and tail:
+            for record in tail:
+                self.scrubber.ended(uid, record)
+            tail = await self._store.read(uid, tail[-1].seq, enough)

@@ -84,6 +84,8 @@ class OpenTenant:
         self.applied_seq = 0
         self.snapshot_seq = 0
         self.snapshot_tokens = 0
+        self.saved_seq = 0
+        """No snapshot in the store is of a later record."""
         self.pending_bytes = 0
         """Of records that are committed and not applied."""
         self.admitted_bytes = 0
@@ -122,6 +124,11 @@ class OpenTenant:
     def policies(self) -> Policies:
         """What is kept as of the last record that says so, applied or not."""
         return decode_create(self.row.config, width=1).policies
+
+    @property
+    def saves_lost(self) -> bool:
+        """Whether a snapshot in the store holds an entry that is destroyed since."""
+        return self.view.index.lost_from <= self.saved_seq
 
     @property
     def adopted(self) -> bool:
@@ -165,6 +172,8 @@ class OpenTenant:
         head = await self._store.head(self.uid)
         self.head_seq = self._counted_seq = head if self._until is None else min(head, self._until)
         restored = None
+        if loaded.snapshot is not None:
+            self.saved_seq = loaded.snapshot.seq
         if (snapshot := loaded.snapshot) is not None and snapshot.seq <= self.head_seq:
             hit("restore")
             try:
@@ -466,6 +475,8 @@ class OpenTenant:
     def saved(self, snapshot: Snapshot, segments: Segments, tokens: int) -> None:
         """Take note of a snapshot that is in the store: of which parts, after how many tokens."""
         self.segments, self.snapshot_seq, self.snapshot_tokens = segments, snapshot.seq, tokens
+        self.saved_seq = max(self.saved_seq, snapshot.seq)
+        self.view.index.saved_without_lost()
         # What was applied since it was taken is little, and missed.
         self.unsaved_bytes, self.saved_at = self.pending_bytes, time.monotonic()
 

@@ -5,8 +5,10 @@ A courtesy: what a crash leaves undone stays undone, and asking such a past fold
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from memsvc.engine.opened import OpenTenant
 from memsvc.errors import NotFoundError
 from memsvc.store.base import Store
 from memsvc.store.types import Retention
@@ -56,6 +58,16 @@ class Renewer:
                     await shadow.wait_applied(seq)
                     if any(erasure.uid == uid for erasure in await self._store.unfinished_erasures()):
                         return
-                    # The next snapshot of the living view thins them out.
-                    await self._engine.keeper.snapshot(shadow, keep=Retention.ALL)
+                    # What is destroyed since the shadow read it; what is from now on, the living view's next snapshot
+                    # finds in this one, and drops it. That one thins them out, too.
+                    async with tenant.saving:
+                        await self._engine.thread.call(partial(_leave_out_lost, shadow, tenant))
+                        await self._engine.keeper.snapshot(shadow, keep=Retention.ALL)
+                        tenant.saved_seq = max(tenant.saved_seq, seq)
                     owed.discard(seq)
+
+
+def _leave_out_lost(shadow: OpenTenant, living: OpenTenant) -> None:
+    """On the thread: let a shadow's entries die that are destroyed."""
+    view = shadow.attached()
+    view.index.hide(living.attached().index.lost.tolist(), view.applied_seq)

@@ -11,15 +11,19 @@ from memsvc.errors import DataLossError
 from memsvc.recall.columns import Column, Names
 from memsvc.recall.cut import Cut
 from memsvc.recall.filter import Filter
-from memsvc.recall.lives import Lives
+from memsvc.recall.lives import ALIVE, Lives
 from memsvc.recall.metadata_index import MetadataIndex
 from memsvc.recall.rows import HASH_BYTES, KEY_BYTES, NewEntry, Rows, gather, localise, pack, unpack
-from memsvc.recall.sessions import Sessions
+from memsvc.recall.sessions import ALONE, Sessions
 from memsvc.recall.texts import Texts
 
 SEGMENT_ENTRIES = 4_096
 SEGMENT_PASSAGES = 4_096
 """A segment holds no more entries and, unless one entry alone has more, no more passages."""
+NO_ROLE = 0
+"""The number of the role ""."""
+ENTRY_LOST, TEXT_LOST = 1, 2
+"""What is destroyed of an entry: what is its own, or the text that it brought as well."""
 
 
 class Index:
@@ -38,6 +42,7 @@ class Index:
         self._metadata = MetadataIndex()
         self._session_names, self._role_names = Names(), Names()
         self._session_names.add([""])  # ALONE
+        self._role_names.add([""])  # NO_ROLE
         self._number, self._seq, self._time = Column(np.int64), Column(np.int64), Column(np.int64)
         self._tokens, self._length, self._role = Column(np.int32), Column(np.int32), Column(np.int64)
         self._text, self._text_key = Column(np.int64), Column(np.uint8, KEY_BYTES, cold=True)
@@ -45,6 +50,8 @@ class Index:
         """Per text, the position of the first entry that has it."""
         self._hash, self._learn = Column(np.uint8, HASH_BYTES, cold=True), Column(np.bool_)
         self._lives = Lives()
+        self._lost_from = self._saving_without = ALIVE
+        """Seqs of the first entry of which something may be destroyed: since the last save began, and before."""
         self._present: Cut | None = None
         """The cut now, worked out when it is asked for and some are dead, or share a text."""
 
@@ -155,9 +162,58 @@ class Index:
 
         Those that are not here, or dead, are passed over.
         """
-        died = sum(self._lives.die(position, seq) for position in self._positions(numbers))
+        died = 0
+        for position in self._positions(numbers):
+            if self._lives.die(position, seq):
+                died += 1
+                if not self._learn.values[position]:
+                    # Whoever brought its text comes first, and has it as long as one that shares it lives.
+                    first = self._first.values[self._text.values[position]]
+                    self.lose_from(int(self._seq.values[first]))
         self._present = None
         return died
+
+    @property
+    def lost_from(self) -> int:
+        """The seq of the first entry of which something may be destroyed that is saved; ALIVE where none is."""
+        return min(self._lost_from, self._saving_without)
+
+    def lose_from(self, seq: int) -> None:
+        """Take note that of an entry of this record something may be destroyed."""
+        self._lost_from = min(self._lost_from, seq)
+
+    def begin_save(self) -> int:
+        """Return `lost_from`: what is destroyed later, `saved_without_lost` does not count."""
+        self._saving_without, self._lost_from = self.lost_from, ALIVE
+        return self._saving_without
+
+    def saved_without_lost(self) -> None:
+        """Take note that no snapshot has what was destroyed when the last save began."""
+        self._saving_without = ALIVE
+
+    def losses(self) -> NDArray[np.uint8]:
+        """Return what is destroyed of each entry, [n]: 0, ENTRY_LOST or TEXT_LOST.
+
+        An entry that does not learn is destroyed when it dies, and a text with the last entry that has it.
+        """
+        dead = np.ones(len(self), bool)
+        dead[self._lives.undead] = False
+        lost = dead & ~self._learn.values
+        text = self._text.values
+        kept = np.zeros(len(self.texts), bool)
+        kept[text[~dead]] = True
+        brought = self._first.values[text] == np.arange(len(self))
+        return np.where(lost & brought & ~kept[text], TEXT_LOST, np.where(lost, ENTRY_LOST, 0)).astype(np.uint8)
+
+    @property
+    def lost(self) -> NDArray[np.int64]:
+        """The numbers of the entries of which something is destroyed."""
+        numbers: NDArray[np.int64] = self._number.values[self.losses() > 0]
+        return numbers
+
+    def seq(self, position: int) -> int:
+        """Return the seq of an entry's record."""
+        return int(self._seq.values[position])
 
     def rate(self, numbers: Iterable[int], by: int) -> None:
         """Add to the feedback on entries; those that are not here are passed over."""
@@ -261,16 +317,23 @@ class Index:
 
     def segments(self, since: int = 0) -> dict[str, bytes]:
         """Return, in order, immutable segments of the entries after the first `since`. Surprise is not in them."""
-        segments = {}
+        segments, losses = {}, self.losses()
         texts = np.searchsorted(self._first.values, np.arange(len(self) + 1))
         passages = self.texts.starts[texts]
         """[n + 1], before each entry."""
         while since < len(self):
             stop = int(np.searchsorted(passages, passages[since] + SEGMENT_PASSAGES, "right")) - 1
             stop = min(max(stop, since + 1), since + SEGMENT_ENTRIES)
-            segments[f"index-{since:012d}-{stop:012d}"] = pack(self._rows(since, stop))
+            name, data = self.segment(since, stop, losses)
+            segments[name] = data
             since = stop
         return segments
+
+    def segment(self, start: int, stop: int, losses: NDArray[np.uint8]) -> tuple[str, bytes]:
+        """Return the name and the bytes of one segment, without what is destroyed by `losses` [n]."""
+        name, data = f"index-{start:012d}-{stop:012d}", pack(self._rows(start, stop, losses))
+        # The same entries with fewer of them destroyed may be stored as well: a name stands for the same bytes always.
+        return (f"{name}-{hashlib.sha256(data).hexdigest()[:16]}" if losses[start:stop].any() else name), data
 
     def changing_bytes(self) -> bytes:
         """Return what changes after an entry is added, so that no segment has it: surprise, death, feedback."""
@@ -346,35 +409,47 @@ class Index:
         keys, texts = self._metadata.keys.add(rows.keys), self._metadata.texts.add(rows.values)
         self._metadata.extend(keys[rows.key], texts[rows.value], rows.key_count)
 
-    def _rows(self, start: int, stop: int) -> Rows:
+    def _rows(self, start: int, stop: int, losses: NDArray[np.uint8]) -> Rows:
+        """Return entries as columns. Of what is destroyed there is when it was written, and how long it was.
+
+        The fold still counts these: ages are told by all that was written.
+        """
+        lost = losses[start:stop] >= ENTRY_LOST
         first, last = self._texts_before(start), self._texts_before(stop)
         passages, vectors, spans = self.texts.slice(first, last)
         lexical = self.texts.lexical
+        lost_text = losses[self._first.values[first:last]] == TEXT_LOST
+        passage_lost = np.repeat(lost_text, passages)[:, None]
+        vectors, spans = np.where(passage_lost, np.float32(0), vectors), np.where(passage_lost, np.int32(0), spans)
         terms, keys = lexical.offsets.slice(first, last), self._metadata.offsets.slice(start, stop)
-        session, sessions = localise(self.sessions.session[start:stop], self._session_names.names)
-        role, roles = localise(self._role.values[start:stop], self._role_names.names)
-        term, words = localise(lexical.term.values[terms], lexical.terms.names)
-        key, names = localise(self._metadata.key.values[keys], self._metadata.keys.names)
-        value, texts = localise(self._metadata.value.values[keys], self._metadata.texts.names)
+        term_count, key_count = lexical.offsets.counts(first, last), self._metadata.offsets.counts(start, stop)
+        of_term, of_key = np.repeat(~lost_text, term_count), np.repeat(~lost, key_count)
+        session, sessions = localise(
+            np.where(lost, ALONE, self.sessions.session[start:stop]), self._session_names.names
+        )
+        role, roles = localise(np.where(lost, NO_ROLE, self._role.values[start:stop]), self._role_names.names)
+        term, words = localise(lexical.term.values[terms][of_term], lexical.terms.names)
+        key, names = localise(self._metadata.key.values[keys][of_key], self._metadata.keys.names)
+        value, texts = localise(self._metadata.value.values[keys][of_key], self._metadata.texts.names)
         return Rows(
             number=self._number.values[start:stop],
             seq=self._seq.values[start:stop],
             time_us=self._time.values[start:stop],
             tokens=self._tokens.values[start:stop],
             length=self._length.values[start:stop],
-            content_hash=self._hash.values[start:stop],
+            content_hash=np.where(lost[:, None], np.uint8(0), self._hash.values[start:stop]),
             learn=self._learn.values[start:stop],
             text=self._text.values[start:stop],
-            text_key=self._text_key.values[start:stop],
+            text_key=np.where(lost[:, None], np.uint8(0), self._text_key.values[start:stop]),
             passages=passages,
             vectors=vectors,
             spans=spans,
             session=session,
             role=role,
-            term_count=lexical.offsets.counts(first, last),
+            term_count=np.where(lost_text, np.int32(0), term_count),
             term=term,
-            times=lexical.times.values[terms],
-            key_count=self._metadata.offsets.counts(start, stop),
+            times=lexical.times.values[terms][of_term],
+            key_count=np.where(lost, np.int32(0), key_count),
             key=key,
             value=value,
             sessions=sessions,

@@ -224,9 +224,15 @@ def _consistent(rows: Rows) -> bool:
 
 
 def localise(numbers: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[np.uint32], list[str]]:
-    """Return the numbers of names as numbers of those among them that occur, and these."""
-    used, local = np.unique(numbers, return_inverse=True)
-    return local.astype(np.uint32), [names[i] for i in used.tolist()]
+    """Return the numbers of names as numbers of those among them that occur, and these, in the order of first use.
+
+    How the names are numbered in all is another thing once what is destroyed is left out: equal rows are equal bytes.
+    """
+    used, first, local = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), np.uint32)
+    place[order] = np.arange(len(order))
+    return place[local], [names[i] for i in used[order].tolist()]
 
 
 class _Table(dict[str, int]):

@@ -345,8 +345,13 @@ class Log(Protocol):
 class Snapshots(Protocol):
     """Saved views: at least two generations for each tenant, swapped atomically."""
 
-    async def save(self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE) -> None:
+    async def save(
+        self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE, *, drop_from: int | None = None
+    ) -> None:
         """Save a snapshot; drop all but the two newest and those to keep, and every blob that none of these names.
+
+        With `drop_from`, drop every other one at or after that record, too: they hold what is destroyed since. What is
+        dropped is in no file any more a while after.
 
         Raises:
             UnavailableError: the store cannot write; the older snapshots stand.

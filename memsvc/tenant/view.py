@@ -19,7 +19,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from typing import Any
 
 import msgpack
@@ -311,8 +311,19 @@ class View:
         """
         # Under another encoder the same log comes to other bytes, which a store takes for damage under the same name.
         mark = hashlib.sha256(f"{FORMAT} {encoder}".encode()).hexdigest()[:8]
-        fresh = {f"{name}-{mark}": data for name, data in self.index.segments(segments.entries).items()}
-        names = [*segments.names, *fresh]
+        losses = self.index.losses()
+        lost = np.flatnonzero(losses[: segments.entries] != segments.losses)
+        names: list[str] = []
+        fresh: dict[str, bytes] = {}
+        for name in segments.names:
+            start, stop = _bounds(name)
+            if np.diff(np.searchsorted(lost, (start, stop))):
+                own, data = self.index.segment(start, stop, losses)
+                fresh[name := f"{own}-{mark}"] = data
+            names.append(name)
+        for name, data in self.index.segments(segments.entries).items():
+            fresh[f"{name}-{mark}"] = data
+            names.append(f"{name}-{mark}")
         at = f"{self.applied_seq}-{mark}"
         meta = {
             "format": FORMAT,
@@ -326,17 +337,18 @@ class View:
             "totals": list(astuple(self.totals)),
             "owners": self.tail_owners.tolist(),
             "segments": names,
+            "without_lost": True,
             "at": at,
             "weights": weights is not None,
         }
-        blobs: dict[str, bytes | None] = {**dict.fromkeys(segments.names), **fresh}
+        blobs: dict[str, bytes | None] = {**dict.fromkeys(names), **fresh}
         blobs[f"tail-{at}"] = self.tail.tobytes()
         blobs[f"changing-{at}"] = self.index.changing_bytes()
         if weights is not None:
             blobs[f"weights-{at}"] = weights
         if self.context is not None:
             meta["context"], blobs[f"context-{at}"] = self.context.model, self.context.pack()
-        segments.names, segments.entries = names, len(self.index)
+        segments.names, segments.entries, segments.losses = names, len(self.index), losses
         return Snapshot(seq=self.applied_seq, meta=msgpack.packb(meta), blobs=blobs)
 
     @classmethod
@@ -392,7 +404,15 @@ class View:
             raise DataLossError("the snapshot's tail is of other entries")
         view._stream.restore(tail, owners, view.totals.chunks, view.index.learnt_passages)
         view._watch_texts()
-        return view, Segments(names=list(meta["segments"]), entries=len(view.index))
+        starts, stops = zip(*map(_bounds, meta["segments"]), strict=True) if meta["segments"] else ((), ())
+        if (*starts, len(view.index)) != (0, *stops):
+            raise DataLossError("the snapshot's parts of the index do not follow one another")
+        losses = view.index.losses()
+        if not meta.get("without_lost"):  # before it was written, what was destroyed stayed
+            if lost := np.flatnonzero(losses).tolist():
+                view.index.lose_from(view.index.seq(lost[0]))
+            losses = np.zeros_like(losses)
+        return view, Segments(names=list(meta["segments"]), entries=len(view.index), losses=losses)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -401,6 +421,14 @@ class Segments:
 
     names: list[str]
     entries: int
+    losses: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    """[entries], what they lack of entries that are destroyed: see `Index.losses`."""
+
+
+def _bounds(name: str) -> tuple[int, int]:
+    """Return the positions of the first entry of a part of an index, and of the first after it."""
+    start, stop = name.split("-")[1:3]
+    return int(start), int(stop)
 
 
 def _totals(values: Iterable[Any]) -> Totals:

@@ -104,6 +104,21 @@ async def test_the_snapshots_to_keep_are_kept(store, tenant, reopen, keep, expec
     assert await store.kept("no-such-uid") == (0, 0)
 
 
+@pytest.mark.parametrize("keep", [Retention.NONE, Retention.ALL])
+async def test_a_save_drops_what_holds_something_destroyed(store, tenant, keep) -> None:
+    for seq in range(1, 6):
+        blobs = {"shared": b"s" * 50_000, f"own{seq}": b"%d" % seq * 20_000}
+        await store.save(tenant.uid, snapshot(seq, **blobs), Retention.ALL)
+    for seq in (6, 6):  # and once more, of the same record
+        blobs = {"shared": b"s" * 50_000, f"own{seq}": b"%d" % seq * 20_000}
+        await store.save(tenant.uid, snapshot(seq, **blobs), keep, drop_from=3)
+        expected = [6, 2] if keep is Retention.NONE else [6, 2, 1]
+        assert await loadable(store, tenant.uid, 6) == expected
+        count, size = await store.kept(tenant.uid)
+        assert count == len(expected)
+        assert size < 50_000 + 20_000 * count + 10_000 * (count + 1), "what only the others named is gone"
+
+
 async def test_a_snapshot_saved_again_leaves_nothing_of_the_first(store, tenant) -> None:
     await store.save(tenant.uid, snapshot(1, a=b"x" * 500_000), Retention.ALL)
     await store.save(tenant.uid, snapshot(1, b=b"b"), Retention.ALL)

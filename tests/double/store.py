@@ -457,7 +457,9 @@ class MemoryStore:
     # --- snapshots ----------------------------------------------------------------------------------------------------
 
     @operation
-    def save(self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE) -> None:
+    def save(
+        self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE, *, drop_from: int | None = None
+    ) -> None:
         if (tenant := self._data.tenants.get(uid)) is None:
             raise refusals.no_tenant()
         blobs = dict(tenant.blobs)
@@ -468,7 +470,8 @@ class MemoryStore:
                 raise refusals.blob_changed(name)
         tenant.blobs = blobs
         tenant.snapshots[snapshot.seq] = (snapshot.meta, list(snapshot.blobs))
-        stay = kept(tenant.snapshots, keep)
+        others = tenant.snapshots.keys() - {snapshot.seq}
+        stay = kept({seq for seq in others if drop_from is None or seq < drop_from} | {snapshot.seq}, keep)
         tenant.drop_snapshots(lambda seq: seq not in stay)
 
     @operation

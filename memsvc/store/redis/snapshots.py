@@ -21,7 +21,7 @@ from memsvc.store.redis.keys import TenantKeys
 from memsvc.store.redis.scripts import script
 from memsvc.store.redis.url import Connection
 from memsvc.store.refusals import blob_changed, blob_missing
-from memsvc.store.retention import kept
+from memsvc.store.retention import left
 from memsvc.store.types import LoadedSnapshot, Retention, Snapshot
 
 OVERHEAD_BYTES = 256
@@ -48,7 +48,7 @@ class TenantSnapshots:
     def __init__(self, connection: Connection, keys: TenantKeys, uid: str, fence: Fence) -> None:
         self._connection, self._keys, self._uid, self._fence = connection, keys, uid, fence
 
-    async def save(self, snapshot: Snapshot, keep: Retention = Retention.NONE) -> None:
+    async def save(self, snapshot: Snapshot, keep: Retention = Retention.NONE, *, drop_from: int | None = None) -> None:
         """Write the blobs that are new and swap the manifest in; drop what is not to keep.
 
         Raises:
@@ -60,7 +60,7 @@ class TenantSnapshots:
         blobs = {name: places[name].digest for name in snapshot.blobs}
         put = [Manifest(uid=self._uid, seq=snapshot.seq, meta=snapshot.meta, blobs=blobs)]
         before = await self.seqs()
-        drop = {*before, snapshot.seq} - kept([*before, snapshot.seq], keep)
+        drop = {*before, snapshot.seq} - left(before, snapshot.seq, keep, drop_from)
         if snapshot.seq in drop:  # it is older than what is kept
             put, fresh = [], {}
         new = [(place, snapshot.blobs[name] or b"") for name, place in fresh.items()]

@@ -354,7 +354,9 @@ class RedisStore:
 
     # --- snapshots ------------------------------------------------------------------------------------------------
 
-    async def save(self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE) -> None:
+    async def save(
+        self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE, *, drop_from: int | None = None
+    ) -> None:
         """See `Snapshots.save`.
 
         Raises:
@@ -368,7 +370,7 @@ class RedisStore:
             # Here, or a tenant might be purged in between and leave a snapshot behind.
             if await self._read(self._reader(lease).row(uid)) is None:
                 raise no_tenant()
-            await self._read(self._deployment.snapshots(lease, uid).save(snapshot, keep))
+            await self._read(self._deployment.snapshots(lease, uid).save(snapshot, keep, drop_from=drop_from))
 
     async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
         """See `Snapshots.load`. What is corrupt is told once and dropped, so that a later save writes it again."""

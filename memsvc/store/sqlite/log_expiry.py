@@ -1,13 +1,23 @@
 """What expires: one operation inside the committer's transaction."""
 
 import sqlite3
+from typing import NamedTuple
 
 from memsvc.store.sqlite.log_destroy import retire
 from memsvc.store.sqlite.log_end import find_end, insert
 from memsvc.store.types import EntryState, Record, RecordKind
 
 
-def expire(connection: sqlite3.Connection, *, limit: int, now_us: int) -> list[tuple[str, Record]]:
+class Expired(NamedTuple):
+    """What expired."""
+
+    records: list[tuple[str, Record]]
+    """Each with its tenant's uid."""
+    destroyed: int
+    """Bytes of payload that were destroyed with it."""
+
+
+def expire(connection: sqlite3.Connection, *, limit: int, now_us: int) -> Expired:
     """Append an EXPIRE to every living tenant of which entries are due, about up to `limit` entries in all."""
     due: dict[str, list[tuple[int, bool]]] = {}
     rows = connection.execute(
@@ -15,13 +25,13 @@ def expire(connection: sqlite3.Connection, *, limit: int, now_us: int) -> list[t
     ).fetchall()
     for uid, number, learn in rows:
         due.setdefault(uid, []).append((number, bool(learn)))
-    records = []
+    records, destroyed = [], 0
     for uid, entries in due.items():
         end = find_end(connection, uid, now_us)
         about = tuple(sorted(number for number, _ in entries))
         record = Record(seq=end.seq, commit_us=end.commit_us, kind=RecordKind.EXPIRE, about=about)
         insert(connection, end.no, record)
         for number, learn in entries:
-            retire(connection, end, number, EntryState.EXPIRED, learn=learn)
+            destroyed += retire(connection, end, number, EntryState.EXPIRED, learn=learn)
         records.append((uid, record))
-    return records
+    return Expired(records, destroyed)

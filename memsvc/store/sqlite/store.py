@@ -37,6 +37,7 @@ from memsvc.store.sqlite.checkpoint import EVERY_BYTES, Checkpointer
 from memsvc.store.sqlite.committer import Committer
 from memsvc.store.sqlite.compact import MIN_DEAD_BYTES
 from memsvc.store.sqlite.database import connect, truncate_wal
+from memsvc.store.sqlite.emptier import Emptier
 from memsvc.store.sqlite.faults import translate, translate_views
 from memsvc.store.sqlite.lock import DirectoryLock
 from memsvc.store.sqlite.recovery import recover
@@ -108,6 +109,7 @@ class SqliteStore:
         resources.callback(self._committer.close)  # the first to be closed: it still uses the checkpointer
         self._inode = self._log_path.stat().st_ino
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._emptier = Emptier(self._empty_wals)
         self._closed = False
         self._changes: asyncio.Queue[ShardChange] = asyncio.Queue()
         self._changes.put_nowait(ShardChange(shard=0, event=ShardEvent.TAKEN))
@@ -199,11 +201,11 @@ class SqliteStore:
     async def update(self, uid: str, payload: Payload, request_id: str) -> Changed:
         """See `Log.update`."""
         update = partial(log_change.update, uid=uid, payload=payload, request_id=request_id)
-        return await self._write(update, size=len(payload.data))
+        return self._changed(await self._write(update, size=len(payload.data)))
 
     async def delete(self, uid: str, id: str, request_id: str) -> Changed:
         """See `Log.delete`."""
-        return await self._write(partial(log_change.delete, uid=uid, id=id, request_id=request_id))
+        return self._changed(await self._write(partial(log_change.delete, uid=uid, id=id, request_id=request_id)))
 
     async def forget(self, uid: str, ids: Sequence[str], request_id: str, asked: str = "") -> tuple[Erasure, Record]:
         """See `Log.forget`."""
@@ -234,7 +236,10 @@ class SqliteStore:
 
     async def expire(self, limit: int) -> list[tuple[str, Record]]:
         """See `Log.expire`. One operation: other appends wait for it."""
-        return await self._write(partial(log_expiry.expire, limit=limit))
+        records, destroyed = await self._write(partial(log_expiry.expire, limit=limit))
+        if destroyed:
+            self._emptier.soon()
+        return records
 
     async def seq_at(self, uid: str, time_us: int) -> int:
         """See `Log.seq_at`."""
@@ -253,6 +258,8 @@ class SqliteStore:
         records = tuple(records)
         append = partial(log_stage.append_staged, uid=uid, records=records, config=config)
         await self._write(append, size=sum(record.size for record in records))
+        if any(record.about for record in records):  # what they end may be destroyed
+            self._emptier.soon()
 
     async def publish(self, uid: str, tenant: str, request_id: str) -> TenantRow:
         """See `Log.publish`. A repeated request whose tenant is gone since is a NotFoundError."""
@@ -327,7 +334,9 @@ class SqliteStore:
         """See `Log.scan`."""
         return await self._read(log_read.scan, uid, after_number, limit, as_of)
 
-    async def save(self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE) -> None:
+    async def save(
+        self, uid: str, snapshot: Snapshot, keep: Retention = Retention.NONE, *, drop_from: int | None = None
+    ) -> None:
         """See `Snapshots.save`.
 
         Raises:
@@ -336,7 +345,9 @@ class SqliteStore:
                 what it holds (BLOB_CHANGED).
             UnavailableError: the store cannot write; the older snapshots stand.
         """
-        await self._views.run(self._save_if_undying, uid, snapshot, keep)
+        await self._views.run(self._save_if_undying, uid, snapshot, keep, drop_from)
+        if drop_from is not None:
+            self._emptier.soon()
 
     async def load(self, uid: str, before_seq: int | None = None) -> LoadedSnapshot:
         """See `Snapshots.load`. What is corrupt is told once and dropped, so that a later save writes it again."""
@@ -378,6 +389,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        await self._emptier.stop()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await asyncio.to_thread(self._resources.close)
 
@@ -448,10 +460,17 @@ class SqliteStore:
         await self._views.run(truncate_wal)
         await self._committer.run(truncate_wal, alone=True)
 
-    def _save_if_undying(self, connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Retention) -> None:
+    def _changed(self, changed: Changed) -> Changed:
+        if changed.destroyed:
+            self._emptier.soon()
+        return changed
+
+    def _save_if_undying(
+        self, connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Retention, drop_from: int | None
+    ) -> None:
         # On the thread that also drops a condemned tenant's views, once it is condemned: in either order none is left.
         log_read.takes_snapshots(self._undying, uid)
-        views.save(connection, uid, snapshot, keep)
+        views.save(connection, uid, snapshot, keep, drop_from)
 
     def _worker(
         self, name: str, connection: sqlite3.Connection, translate: Callable[[sqlite3.Error], MemsvcError]

@@ -6,13 +6,15 @@ from memsvc.errors import DataLossError, MemsvcError
 from memsvc.failpoints import hit
 from memsvc.store.codec import Manifest, digest
 from memsvc.store.refusals import blob_changed, blob_missing
-from memsvc.store.retention import kept
+from memsvc.store.retention import left
 from memsvc.store.sqlite.faults import is_damage
 from memsvc.store.sqlite.schema import CHUNK_PAD_BYTES
 from memsvc.store.types import LoadedSnapshot, Retention, Snapshot
 
 
-def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Retention) -> None:
+def save(
+    connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Retention, drop_from: int | None = None
+) -> None:
     """Write the blobs that are new and swap the manifest in, in one transaction; drop what is not to keep.
 
     Raises:
@@ -36,7 +38,7 @@ def save(connection: sqlite3.Connection, uid: str, snapshot: Snapshot, keep: Ret
             "INSERT INTO snapshots VALUES (?, ?, ?)", (uid, snapshot.seq, _put(connection, manifest.encode()))
         )
         hit("trim.before")
-        dropped = {*before, snapshot.seq} - kept([*before, snapshot.seq], keep)
+        dropped = {*before, snapshot.seq} - left(before, snapshot.seq, keep, drop_from)
         for seq in dropped:
             _drop_generation(connection, uid, seq)
         if dropped or snapshot.seq in before:  # the sweep reads every manifest, and there may be many

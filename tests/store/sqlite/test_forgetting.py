@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from memsvc.errors import UnavailableError
 from memsvc.store.clock import wall_clock_us
 from memsvc.store.hashes import content_hash_left
 from memsvc.store.sqlite import SqliteOptions, SqliteStore, log_destroy, log_write
+from memsvc.store.sqlite.emptier import Emptier
 from memsvc.store.types import Payload, Snapshot
 from tests.conformance.stores import payload, size_of, write
 from tests.store.sqlite import children
@@ -166,6 +168,54 @@ async def test_what_expired_and_does_not_learn_is_gone_with_the_next_erasing_or_
     stay = [p for p in given if p.learn or p.expire_us is None]
     assert marks(tmp_path) == Counter(mark for p in stay for mark in marks_of(p))
     await store.close()
+
+
+@pytest.mark.parametrize("way", ["update", "delete", "expire", "drop"])
+async def test_what_is_destroyed_by_the_way_is_in_no_file_a_while_after(tmp_path, monkeypatch, way) -> None:
+    monkeypatch.setattr("memsvc.store.sqlite.emptier.EMPTY_S", 0.1)
+    store = SqliteStore.open(tmp_path)
+    row = await store.create_tenant("tenant", b"", b"", "")
+    goes, stays = marked(1, SIZES[-1], learn=False), marked(2, SIZES[-1], learn=False)
+    await write(store, row.uid, replace(goes, expire_us=1) if way == "expire" else goes, stays)
+    await store.save(row.uid, Snapshot(seq=2, meta=b"", blobs={"a": b"<mark-blob-1>"}))
+    left = Counter([*marks_of(stays), "<mark-blob-1>"])
+    match way:
+        case "update":
+            await store.update(row.uid, replace(goes, content_hash=b"other", data=b""), "")
+            left += Counter([goes.id])
+        case "delete":
+            await store.delete(row.uid, goes.id, "")
+        case "expire":
+            assert len(await store.expire(10)) == 1
+        case "drop":
+            await store.save(row.uid, Snapshot(seq=3, meta=b"", blobs={}), drop_from=2)
+            left = Counter(marks_of(goes) + marks_of(stays))
+    for _ in range(100):
+        if marks(tmp_path) == left:
+            break
+        await asyncio.sleep(0.05)
+    assert marks(tmp_path) == left
+    await store.close()
+
+
+async def test_write_ahead_logs_that_cannot_be_emptied_are_tried_again(monkeypatch) -> None:
+    monkeypatch.setattr("memsvc.store.sqlite.emptier.EMPTY_S", 0.01)
+    tried = []
+
+    async def empty() -> None:
+        tried.append(len(tried))
+        if len(tried) == 1:
+            emptier.soon()  # more is destroyed meanwhile
+            raise UnavailableError("in use")
+
+    emptier = Emptier(empty)
+    emptier.soon()
+    await asyncio.sleep(0.2)
+    assert tried == [0, 1]
+    emptier.soon()
+    await asyncio.sleep(0.2)
+    assert tried == [0, 1, 2]
+    await emptier.stop()
 
 
 @pytest.mark.parametrize("name", ["forget", "erase_half"])

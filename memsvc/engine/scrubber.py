@@ -1,0 +1,83 @@
+"""Snapshots of tenants that nobody has open lose what was destroyed in their logs: it expired, or a crash came between.
+
+A tenant that is open is the keeper's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from memsvc.errors import MemsvcError, NotFoundError, UnavailableError
+from memsvc.store.base import Store
+from memsvc.store.types import Record, RecordKind
+
+if TYPE_CHECKING:
+    from memsvc.engine.engine import Engine
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 10.0
+PAGE_ENTRIES = 32
+"""Read at once, with their texts."""
+ENDS = {RecordKind.UPDATE, RecordKind.DELETE, RecordKind.EXPIRE}
+
+
+class Ended(NamedTuple):
+    """Entries that are no more, by a record."""
+
+    seq: int
+    numbers: tuple[int, ...]
+
+
+class Scrubber:
+    """Opens, one after another, the tenants of which an entry without `learn` ended, and has them saved."""
+
+    def __init__(self, engine: "Engine", store: Store) -> None:
+        self._engine, self._store = engine, store
+        self._ended: dict[str, list[Ended]] = {}
+        """By the tenant's uid, what may have destroyed entries."""
+        self._wanted = asyncio.Event()
+
+    def ended(self, uid: str, record: Record) -> None:
+        """Take note of a record of a tenant that is not open."""
+        if record.kind in ENDS:
+            self._ended.setdefault(uid, []).append(Ended(record.seq, record.about))
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Work, for ever."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._ended:
+                uid = next(iter(self._ended))
+                ended = self._ended.pop(uid)
+                try:
+                    await self._scrub(uid, ended)
+                except NotFoundError:  # it was deleted
+                    continue
+                except Exception as error:  # one tenant's that cannot be saved must not keep the others
+                    if isinstance(error, UnavailableError) and error.reason == "NOT_OWNER":
+                        continue  # who owns it finds the same in its log
+                    level = logging.INFO if isinstance(error, MemsvcError) else logging.ERROR
+                    log.log(level, "tenant %s: what was destroyed leaves its snapshots later: %s", uid, error)
+                    self._ended.setdefault(uid, []).extend(ended)
+                    await asyncio.sleep(RETRY_S)
+
+    async def _scrub(self, uid: str, ended: Sequence[Ended]) -> None:
+        kept, _ = await self._store.kept(uid)
+        if not kept or not await self._destroyed(uid, ended):
+            return
+        async with self._engine.using(await self._engine.tenant_of(uid)) as tenant:
+            await tenant.wait_applied(tenant.head_seq)
+            await self._engine.keeper.snapshot(tenant)
+
+    async def _destroyed(self, uid: str, ended: Sequence[Ended]) -> bool:
+        """Return whether the payload of one of these entries is gone, as it is of one without `learn`."""
+        for seq, numbers in ended:
+            for at in range(0, len(numbers), PAGE_ENTRIES):
+                page = numbers[at : at + PAGE_ENTRIES]
+                if len(await self._store.entries(uid, page, seq - 1)) < len(page):
+                    return True
+        return False
