@@ -41,6 +41,10 @@ class OpenTenant:
         store: where its log is.
         thread: where its view is.
         released: called with the tenant and bytes that wait no more: they were applied, or it was closed.
+        late: called with the tenant, a record, and the settings that it brought, that came to the log after the view
+            failed or was closed: another one may have been opened by then that does not know of it.
+        changing: held while entries are forgotten or settings changed, and while the tenant is copied; one for all who
+            are opened of a tenant.
         shadow: names a second fold of the same tenant; it runs behind live work and appends nothing.
         without: entries that a shadow leaves out.
         until: the last record that a shadow folds; None for all.
@@ -53,18 +57,19 @@ class OpenTenant:
         thread: EngineThread,
         released: Callable[["OpenTenant", int], None],
         *,
+        late: Callable[["OpenTenant", Record, bytes | None], None] | None = None,
+        changing: asyncio.Lock | None = None,
         shadow: str = "",
         without: frozenset[int] = frozenset(),
         until: int | None = None,
     ) -> None:
-        self.row, self._store, self._thread, self._released = row, store, thread, released
+        self.row, self._store, self._thread, self._released, self._late = row, store, thread, released, late
         self.key = row.uid + shadow
         """What the thread knows its view by."""
         self.saving = asyncio.Lock()
         """Held while the view is saved, or replaced."""
         self._shadow, self._without, self._until = bool(shadow), without, until
-        self.changing = asyncio.Lock()
-        """Held while entries are forgotten, and while the tenant is copied."""
+        self.changing = changing or asyncio.Lock()
         self.notices: deque[Event] = deque(maxlen=KEPT_NOTICES)
         """What happened to the view here and is no part of it, for those who watch."""
         self.noticed = 0
@@ -74,7 +79,7 @@ class OpenTenant:
         self._followers: list[OpenTenant] = []
         self._heir_of: OpenTenant | None = None
         self._lane: Lane
-        self._changes: list[asyncio.Future[None]] = []
+        self._changes: set[asyncio.Future[None]] = set()
         self.view: View
         self.segments = Segments(names=[], entries=0)
         self.warnings: list[str] = []
@@ -206,9 +211,7 @@ class OpenTenant:
         with self._append_under_way():
             appended = await self._store.append(self.uid, kind, body, payloads, request_id=request_id, config=config)
         if appended.record is not None:
-            if config is not None:
-                self.row = replace(self.row, config=config)
-            self._committed(appended.record)
+            self._committed(appended.record, config)
         return appended
 
     async def change(self, operation: Awaitable[Changed]) -> Changed:
@@ -223,10 +226,12 @@ class OpenTenant:
             self._committed(changed.record)
         return changed
 
-    def take(self, record: Record) -> None:
-        """Take in a record that the store appended by itself, unless the log had it when the tenant was opened."""
+    def take(self, record: Record, config: bytes | None = None) -> None:
+        """Take in a record that others appended, unless the log had it when the tenant was opened."""
         if record.seq > self._counted_seq:
-            self._committed(record)
+            self._committed(record, config)
+        elif config is not None:  # the row may have been read before
+            self.row = replace(self.row, config=config)
 
     @contextmanager
     def _append_under_way(self) -> Iterator[None]:
@@ -247,7 +252,9 @@ class OpenTenant:
         new = min(self.noticed - noticed, len(self.notices))
         return list(self.notices)[len(self.notices) - new :]
 
-    def _committed(self, record: Record) -> None:
+    def _committed(self, record: Record, config: bytes | None = None) -> None:
+        if config is not None:
+            self.row = replace(self.row, config=config)
         self.last_written = asyncio.get_running_loop().time()
         self.head_seq = max(self.head_seq, record.seq)
         self.pending_bytes += record.size
@@ -263,6 +270,8 @@ class OpenTenant:
         for follower in self._followers:
             follower.head_seq = max(follower.head_seq, record.seq)
             follower._start_pump()
+        if self.failure is not None and self._late is not None:
+            self._late(self, record, config)
 
     def _push(self, record: Record) -> None:
         if record.seq <= self._counted_seq:
@@ -378,11 +387,14 @@ class OpenTenant:
         while self.applied_seq <= seq and noticed in {None, self.noticed}:
             if self.failure is not None:
                 raise self._failed_error()
-            self._changes.append(asyncio.get_running_loop().create_future())
-            await self._changes[-1]
+            self._changes.add(change := asyncio.get_running_loop().create_future())
+            try:
+                await change
+            finally:
+                self._changes.discard(change)
 
     @staticmethod
-    def _wake(futures: list[asyncio.Future[None]]) -> None:
+    def _wake(futures: set[asyncio.Future[None]]) -> None:
         for future in futures:
             if not future.done():
                 future.set_result(None)
