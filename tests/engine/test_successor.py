@@ -7,7 +7,7 @@ import pytest
 from memsvc.engine.engine import Engine
 from memsvc.errors import UnavailableError
 from tests.engine.conftest import create, payload, state, turns
-from tests.engine.test_leaving import left, until
+from tests.engine.test_leaving import left, sound, until
 
 
 class Held:
@@ -84,6 +84,33 @@ async def test_settings_of_two_of_whom_one_left_are_both_kept(engine, monkeypatc
         await second
     policies = engine.find("t").policies
     assert (policies.ttl_us, policies.max_entries) == (10**9, 10)
+
+
+async def test_a_view_whose_place_another_takes_is_not_left_without_one(engine, monkeypatch) -> None:
+    await create(engine)
+    await engine.write("t", turns(3), applied=True)
+    expected = await state(engine)
+    await engine.shut("t")
+    load, held, go = engine.store.load, asyncio.Event(), asyncio.Event()
+
+    async def first_late(*args):
+        found = await load(*args)
+        if not held.is_set():
+            held.set()
+            await go.wait()
+        return found
+
+    monkeypatch.setattr(engine.store, "load", first_late)
+    engine.prefetch("t")
+    await held.wait()
+    closing = asyncio.create_task(engine.shut("t"))
+    await asyncio.sleep(0)
+    assert await state(engine) == expected
+    go.set()
+    await closing
+    await until(lambda: engine.find("t") is None or engine.find("t").failure is not None)
+    await engine.write("t", turns(1, 9), applied=True)
+    assert await sound(engine)
 
 
 async def test_who_watches_and_leaves_leaves_nothing(engine) -> None:
