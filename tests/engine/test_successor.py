@@ -1,13 +1,17 @@
 """A tenant that is opened again while something of it is still under way: neither is left behind by the other."""
 
 import asyncio
+import time
 
 import pytest
 
+from memsvc.engine.config import EngineConfig
 from memsvc.engine.engine import Engine
+from memsvc.engine.lane import Lane
 from memsvc.errors import UnavailableError
-from tests.engine.conftest import create, payload, state, turns
-from tests.engine.test_leaving import left, sound, until
+from memsvc.store.sqlite import SqliteStore
+from tests.engine.conftest import create, payload, running, state, turns
+from tests.engine.test_leaving import BUSY_S, left, sound, until
 
 
 class Held:
@@ -111,6 +115,29 @@ async def test_a_view_whose_place_another_takes_is_not_left_without_one(engine, 
     await until(lambda: engine.find("t") is None or engine.find("t").failure is not None)
     await engine.write("t", turns(1, 9), applied=True)
     assert await sound(engine)
+
+
+async def test_a_tenant_that_is_being_opened_does_not_outlast_the_engine(tmp_path) -> None:
+    async with running(tmp_path / "d") as engine:
+        await create(engine)
+    store = SqliteStore.open(tmp_path / "d")
+    engine = Engine(store, EngineConfig(encoder="kmer", threads=1, slots=4))
+    await engine.start()
+    attach, attached = engine.thread.attach, asyncio.Event()
+
+    def asked(lane: Lane) -> asyncio.Future[None]:
+        attached.set()
+        return attach(lane)
+
+    engine.thread.attach = asked
+    engine.thread.call(lambda: time.sleep(BUSY_S))
+    opening = engine._opening("t")
+    await attached.wait()
+    await engine.close()
+    await store.close()
+    opening.cancel()  # as asyncio.run does at its end, which waits for what it cancels
+    _, going = await asyncio.wait([opening], timeout=10)
+    assert not going
 
 
 async def test_who_watches_and_leaves_leaves_nothing(engine) -> None:
