@@ -274,16 +274,16 @@ class OpenTenant:
             self._late(self, record, config)
 
     def _push(self, record: Record) -> None:
-        if record.seq <= self._counted_seq:
+        if self._without:
+            kept = tuple(entry for entry in record.entries if entry.number not in self._without)
+            record = replace(record, entries=kept)
+        if self._shadow or record.seq <= self._counted_seq:  # a shadow is told of no record that is committed
             self.pending_bytes += record.size
             self.unsaved_bytes += record.size
             self._pending_entries += len(record.entries)
         self._pushed_seq = record.seq
         way = self._ways.pop(record.seq, None)
         self.numerics_changed |= record.kind is RecordKind.NUMERICS
-        if self._without:
-            kept = tuple(entry for entry in record.entries if entry.number not in self._without)
-            record = replace(record, entries=kept)
         self._thread.push(self._lane, record, way)
 
     def _start_pump(self) -> None:
@@ -427,6 +427,8 @@ class OpenTenant:
             self._followers.remove(shadow)
             self.settling = False
             self._released(self, 0)  # whoever waits for room may go on
+        if self.failure is not None:  # it had all, and whoever is opened in its place may go on without the shadow
+            raise self._failed_error()
 
     def fold_to(self, seq: int) -> None:
         """Have a shadow that ends at a record go on to a later one."""
@@ -434,7 +436,11 @@ class OpenTenant:
         self._start_pump()
 
     async def adopt(self, shadow: "OpenTenant") -> None:
-        """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""
+        """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between.
+
+        Raises:
+            UnavailableError: the tenant's own view failed meanwhile, or was closed.
+        """
         old, self._lane = self._lane, shadow._lane
         self._lane.background = False
         shadow._heir_of = self
@@ -445,6 +451,9 @@ class OpenTenant:
 
         # Before any record that is pushed from now on is worked on.
         await self._thread.call(swap)
+        if self.failure is not None:
+            await self._thread.detach(self._lane)
+            raise self._failed_error()
         self.segments, self.snapshot_seq, self.snapshot_tokens = (
             shadow.segments,
             shadow.snapshot_seq,
