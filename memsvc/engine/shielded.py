@@ -27,7 +27,7 @@ async def holding(lock: asyncio.Lock) -> AsyncIterator[Callable[[Coroutine[Any, 
     One operation is begun after another.
     """
     await lock.acquire()
-    task: asyncio.Future[T] | None = None
+    task: asyncio.Future[Any] | None = None
 
     def begin(operation: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
         nonlocal task

@@ -1,4 +1,4 @@
-"""The second fold of an erasure: it takes the place of a view that lives, and what was reserved for it is given back."""
+"""The second fold of an erasure: it takes the place of the view that serves, and gives back what it reserved."""
 
 import asyncio
 from collections.abc import AsyncIterator
