@@ -9,11 +9,11 @@ from memsvc.engine.admission import batch_size
 from memsvc.engine.eraser import Receipt
 from memsvc.engine.opened import OpenTenant
 from memsvc.engine.results import Erased, Verified
-from memsvc.engine.shielded import shielded
+from memsvc.engine.shielded import holding, shielded
 from memsvc.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from memsvc.recall.filter import Filter
 from memsvc.store.base import Store
-from memsvc.store.types import Changed, Erasure, Payload, RecordKind, TenantRow
+from memsvc.store.types import Appended, Changed, Erasure, Payload, RecordKind, TenantRow
 from memsvc.tenant.event import Event
 from memsvc.tenant.record import encode_configure, encode_feedback, reconfigured
 
@@ -41,11 +41,11 @@ class Changes:
             NotFoundError: no such tenant.
             InvalidArgumentError: a value is out of its range, or cannot be changed; nothing was changed.
         """
-        async with self._engine.using(tenant) as opened, opened.changing:
+        async with self._engine.using(tenant) as opened, holding(opened.changing) as begin:
             config = reconfigured(opened.row.config, changes, policies)
             body = encode_configure(changes, policies)
-            seq = await self._append_alone(opened, RecordKind.CONFIGURE, body, request_id, config)
-            await opened.wait_applied(seq)
+            appended = await begin(opened.append(RecordKind.CONFIGURE, body, request_id=request_id, config=config))
+            await opened.wait_applied(_seq_of(appended))
             return opened.row
 
     async def hot_restart(self, tenant: str, request_id: str) -> int:
@@ -55,13 +55,7 @@ class Changes:
             NotFoundError: no such tenant.
         """
         async with self._engine.using(tenant) as opened:
-            return await self._append_alone(opened, RecordKind.RESTART, b"", request_id)
-
-    async def _append_alone(
-        self, opened: OpenTenant, kind: RecordKind, body: bytes, request_id: str, config: bytes | None = None
-    ) -> int:
-        appended = await shielded(opened.append(kind, body, request_id=request_id, config=config))
-        return appended.record.seq if appended.record else appended.seqs[0]
+            return _seq_of(await shielded(opened.append(RecordKind.RESTART, request_id=request_id)))
 
     async def update_entry(self, tenant: str, payload: Payload, request_id: str) -> int:
         """Append a new revision of an entry; returns the record's seq.
@@ -116,7 +110,7 @@ class Changes:
             NotFoundError: no such tenant, an id is not known, or nothing matches.
             FailedPreconditionError: a restore waits for its confirmation: what it keeps would not be reached.
         """
-        async with self._engine.using(tenant) as opened, opened.changing:
+        async with self._engine.using(tenant) as opened, holding(opened.changing) as begin:
             if await self._store.parked(opened.uid) is not None:
                 raise FailedPreconditionError(
                     "a restore waits for its confirmation: confirm or undo it first", reason="RESTORE_PENDING"
@@ -138,7 +132,7 @@ class Changes:
                 # Of one tenant only one at a time is here.
                 return Changed(record=record, destroyed=0, repeated=record.seq <= known)
 
-            changed = await shielded(opened.change(operation()))
+            changed = await begin(opened.change(operation()))
             await self._engine.past.drop(opened.uid)
             await opened.wait_applied(changed.record.seq)
         return await self.erasure(erasures[0].operation)
@@ -229,3 +223,8 @@ class Changes:
                 if opened.noticed == noticed:
                     await opened.wait_change(seq, noticed)
                 notices, noticed = opened.notices_since(noticed), opened.noticed
+
+
+def _seq_of(appended: Appended) -> int:
+    """Return the seq of a record without entries, appended now or by an equal request before."""
+    return appended.record.seq if appended.record else appended.seqs[0]

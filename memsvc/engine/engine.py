@@ -6,6 +6,7 @@ The store is the truth and is always written first; the thread holds views of it
 import asyncio
 import itertools
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -81,6 +82,8 @@ class Engine:
             observer=observer,
         )
         self._open: dict[str, asyncio.Task[OpenTenant]] = {}
+        self._changing: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        """By the tenant's uid: see `OpenTenant`. Whoever has one open keeps it."""
         self._shadows = itertools.count()
         self.caches: list[Callable[[str], None]] = []
         """Each is called with a tenant's uid when what was made of its texts elsewhere has to go: something of them was
@@ -292,7 +295,8 @@ class Engine:
         try:
             row = await self.get_tenant(tenant)
             await self.fetch_model(row.config)
-            opened = OpenTenant(row, self.store, self.thread, self._released)
+            changing = self._changing.setdefault(row.uid, asyncio.Lock())
+            opened = OpenTenant(row, self.store, self.thread, self._released, late=self._late, changing=changing)
             try:
                 await self.residency.open(opened)
             except BaseException:
@@ -317,6 +321,22 @@ class Engine:
         """So much text of a tenant was applied, or never will be here."""
         self.admission.release(tenant, size)
         self.residency.grown()
+
+    def _late(self, tenant: OpenTenant, record: Record, config: bytes | None) -> None:
+        """Tell whoever was opened in a tenant's place of a record that it did not find in the log, perhaps."""
+
+        def tell(task: "asyncio.Task[OpenTenant]") -> None:
+            if not task.cancelled() and task.exception() is None:
+                successor = task.result()
+                if successor is not tenant and successor.uid == tenant.uid:
+                    successor.take(record, config)
+
+        if (task := self._open.get(tenant.row.tenant)) is None:
+            return  # who is opened from now on finds it
+        if task.done():
+            tell(task)
+        else:
+            task.add_done_callback(tell)
 
     async def wait_opened(self) -> None:
         """Return once those that are being opened now are open, or are not."""

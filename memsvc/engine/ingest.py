@@ -21,6 +21,7 @@ from memsvc.engine.scheduler import Scheduler
 from memsvc.engine.steps import BRIEF_S, Action, Finish, Steps
 from memsvc.engine.under_way import UnderWay
 from memsvc.engine.way import Way
+from memsvc.errors import UnavailableError
 from memsvc.observer import SILENT, Observer
 from memsvc.store.types import Record
 from memsvc.tenant.view import View
@@ -80,9 +81,10 @@ class Ingest:
         return self._steps.due_in()
 
     def attach(self, lane: Lane) -> None:
-        """Take a tenant in; a lane of its that is still here goes before, with its weights."""
+        """Take a tenant in; a lane of its that is still here goes before, with its weights, and hears so."""
         if (before := self._lanes.get(lane.uid)) is not None:
             self.detach(before)
+            before.failed(UnavailableError("another view took this one's place", reason="VIEW_DETACHED"))
         self._lanes[lane.uid] = lane
         self._runner.attach(lane.uid, lane.view)
 

@@ -41,6 +41,10 @@ class OpenTenant:
         store: where its log is.
         thread: where its view is.
         released: called with the tenant and bytes that wait no more: they were applied, or it was closed.
+        late: called with the tenant, a record, and the settings that it brought, that came to the log after the view
+            failed or was closed: another one may have been opened by then that does not know of it.
+        changing: held while entries are forgotten or settings changed, and while the tenant is copied; one for all who
+            are opened of a tenant.
         shadow: names a second fold of the same tenant; it runs behind live work and appends nothing.
         without: entries that a shadow leaves out.
         until: the last record that a shadow folds; None for all.
@@ -53,18 +57,19 @@ class OpenTenant:
         thread: EngineThread,
         released: Callable[["OpenTenant", int], None],
         *,
+        late: Callable[["OpenTenant", Record, bytes | None], None] | None = None,
+        changing: asyncio.Lock | None = None,
         shadow: str = "",
         without: frozenset[int] = frozenset(),
         until: int | None = None,
     ) -> None:
-        self.row, self._store, self._thread, self._released = row, store, thread, released
+        self.row, self._store, self._thread, self._released, self._late = row, store, thread, released, late
         self.key = row.uid + shadow
         """What the thread knows its view by."""
         self.saving = asyncio.Lock()
         """Held while the view is saved, or replaced."""
         self._shadow, self._without, self._until = bool(shadow), without, until
-        self.changing = asyncio.Lock()
-        """Held while entries are forgotten, and while the tenant is copied."""
+        self.changing = changing or asyncio.Lock()
         self.notices: deque[Event] = deque(maxlen=KEPT_NOTICES)
         """What happened to the view here and is no part of it, for those who watch."""
         self.noticed = 0
@@ -74,7 +79,7 @@ class OpenTenant:
         self._followers: list[OpenTenant] = []
         self._heir_of: OpenTenant | None = None
         self._lane: Lane
-        self._changes: list[asyncio.Future[None]] = []
+        self._changes: set[asyncio.Future[None]] = set()
         self.view: View
         self.segments = Segments(names=[], entries=0)
         self.warnings: list[str] = []
@@ -215,9 +220,7 @@ class OpenTenant:
         with self._append_under_way():
             appended = await self._store.append(self.uid, kind, body, payloads, request_id=request_id, config=config)
         if appended.record is not None:
-            if config is not None:
-                self.row = replace(self.row, config=config)
-            self._committed(appended.record)
+            self._committed(appended.record, config)
         return appended
 
     async def change(self, operation: Awaitable[Changed]) -> Changed:
@@ -232,10 +235,12 @@ class OpenTenant:
             self._committed(changed.record)
         return changed
 
-    def take(self, record: Record) -> None:
-        """Take in a record that the store appended by itself, unless the log had it when the tenant was opened."""
+    def take(self, record: Record, config: bytes | None = None) -> None:
+        """Take in a record that others appended, unless the log had it when the tenant was opened."""
         if record.seq > self._counted_seq:
-            self._committed(record)
+            self._committed(record, config)
+        elif config is not None:  # the row may have been read before
+            self.row = replace(self.row, config=config)
 
     @contextmanager
     def _append_under_way(self) -> Iterator[None]:
@@ -256,7 +261,9 @@ class OpenTenant:
         new = min(self.noticed - noticed, len(self.notices))
         return list(self.notices)[len(self.notices) - new :]
 
-    def _committed(self, record: Record) -> None:
+    def _committed(self, record: Record, config: bytes | None = None) -> None:
+        if config is not None:
+            self.row = replace(self.row, config=config)
         self.last_written = asyncio.get_running_loop().time()
         self.head_seq = max(self.head_seq, record.seq)
         self.pending_bytes += record.size
@@ -272,18 +279,20 @@ class OpenTenant:
         for follower in self._followers:
             follower.head_seq = max(follower.head_seq, record.seq)
             follower._start_pump()
+        if self.failure is not None and self._late is not None:
+            self._late(self, record, config)
 
     def _push(self, record: Record) -> None:
-        if record.seq <= self._counted_seq:
+        if self._without:
+            kept = tuple(entry for entry in record.entries if entry.number not in self._without)
+            record = replace(record, entries=kept)
+        if self._shadow or record.seq <= self._counted_seq:  # a shadow is told of no record that is committed
             self.pending_bytes += record.size
             self.unsaved_bytes += record.size
             self._pending_entries += len(record.entries)
         self._pushed_seq = record.seq
         way = self._ways.pop(record.seq, None)
         self.numerics_changed |= record.kind is RecordKind.NUMERICS
-        if self._without:
-            kept = tuple(entry for entry in record.entries if entry.number not in self._without)
-            record = replace(record, entries=kept)
         self._thread.push(self._lane, record, way)
 
     def _start_pump(self) -> None:
@@ -387,11 +396,14 @@ class OpenTenant:
         while self.applied_seq <= seq and noticed in {None, self.noticed}:
             if self.failure is not None:
                 raise self._failed_error()
-            self._changes.append(asyncio.get_running_loop().create_future())
-            await self._changes[-1]
+            self._changes.add(change := asyncio.get_running_loop().create_future())
+            try:
+                await change
+            finally:
+                self._changes.discard(change)
 
     @staticmethod
-    def _wake(futures: list[asyncio.Future[None]]) -> None:
+    def _wake(futures: set[asyncio.Future[None]]) -> None:
         for future in futures:
             if not future.done():
                 future.set_result(None)
@@ -424,6 +436,8 @@ class OpenTenant:
             self._followers.remove(shadow)
             self.settling = False
             self._released(self, 0)  # whoever waits for room may go on
+        if self.failure is not None:  # it had all, and whoever is opened in its place may go on without the shadow
+            raise self._failed_error()
 
     def fold_to(self, seq: int) -> None:
         """Have a shadow that ends at a record go on to a later one."""
@@ -431,7 +445,11 @@ class OpenTenant:
         self._start_pump()
 
     async def adopt(self, shadow: "OpenTenant") -> None:
-        """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between."""
+        """Put a shadow's view in the place of one's own. Call it as soon as `follow` returns, with no await between.
+
+        Raises:
+            UnavailableError: the tenant's own view failed meanwhile, or was closed.
+        """
         old, self._lane = self._lane, shadow._lane
         self._lane.background = False
         shadow._heir_of = self
@@ -442,6 +460,9 @@ class OpenTenant:
 
         # Before any record that is pushed from now on is worked on.
         await self._thread.call(swap)
+        if self.failure is not None:
+            await self._thread.detach(self._lane)
+            raise self._failed_error()
         self.segments, self.snapshot_seq, self.snapshot_tokens = (
             shadow.segments,
             shadow.snapshot_seq,

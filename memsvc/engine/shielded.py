@@ -1,7 +1,8 @@
 """What must go on once it has begun, though whoever asked for it may leave."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,3 +18,27 @@ def shielded(operation: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
     task = asyncio.ensure_future(operation)
     heard(task)
     return asyncio.shield(task)
+
+
+@asynccontextmanager
+async def holding(lock: asyncio.Lock) -> AsyncIterator[Callable[[Coroutine[Any, Any, T]], "asyncio.Future[T]"]]:
+    """Hold a lock; yields what begins an operation, as `shielded`, that has the lock to its end, whoever leaves.
+
+    One operation is begun after another.
+    """
+    await lock.acquire()
+    task: asyncio.Future[Any] | None = None
+
+    def begin(operation: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
+        nonlocal task
+        task = asyncio.ensure_future(operation)
+        heard(task)
+        return asyncio.shield(task)
+
+    try:
+        yield begin
+    finally:
+        if task is None or task.done():
+            lock.release()
+        else:
+            task.add_done_callback(lambda _: lock.release())

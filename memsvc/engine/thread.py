@@ -9,12 +9,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from memsvc.backbone.titans_mac.shelf import Shelf
 from memsvc.engine.ingest import Ingest
 from memsvc.engine.lane import Lane
 from memsvc.engine.runner import Runner, prepare_thread
+from memsvc.engine.shielded import heard
 from memsvc.engine.way import Meter, Way, unmetered
 from memsvc.errors import UnavailableError
 from memsvc.memory.device import Device
@@ -70,7 +71,9 @@ class EngineThread:
         self._jobs: deque[Callable[[], None]] = deque()
         self._reads: deque[Callable[[], None]] = deque()
         self._inbox: deque[Callable[[], None]] = deque()
-        self._stopping = False
+        self._stopping = self._ended = False
+        self._unanswered: set[asyncio.Future[Any]] = set()
+        """What is asked of the thread and not answered: its end answers it."""
         self._last_read = 0.0
         self._rate = 4000.0
         self._thread = threading.Thread(target=self._main, name="memsvc-engine", daemon=True)
@@ -90,11 +93,15 @@ class EngineThread:
         self.started = True
 
     async def stop(self) -> None:
-        """End the thread after the unit of work under way."""
+        """End the thread after the unit of work under way; whoever waits for it hears that it is over."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
         await asyncio.to_thread(self._thread.join)
+        self._ended = True
+        for future in list(self._unanswered):
+            if not future.done():
+                future.set_exception(_over())
 
     # --- from the event loop --------------------------------------------------------------------------------------
 
@@ -103,7 +110,7 @@ class EngineThread:
 
         `read` marks one that answers a question: it may take long, waits for its turn, and rests on no such order.
         """
-        future: asyncio.Future[Result] = self._loop.create_future()
+        future: asyncio.Future[Result] = self._asked()
         posted, request = time.monotonic(), self.observer.request()
 
         def run() -> None:
@@ -120,7 +127,7 @@ class EngineThread:
 
         Where nothing is under way for the tenant, that is before any record that is pushed from now on.
         """
-        future: asyncio.Future[Result] = self._loop.create_future()
+        future: asyncio.Future[Result] = self._asked()
 
         def enter() -> None:
             uid = key()
@@ -130,6 +137,17 @@ class EngineThread:
                 self.ingest.at_boundary(uid, lambda: self._settle(future, job))
 
         self._post(self._jobs, enter)
+        return future
+
+    def _asked(self) -> asyncio.Future[Any]:
+        """Return the future of something that is asked of the thread, which is over once that is."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        heard(future)
+        if self._ended:
+            future.set_exception(_over())
+            return future
+        self._unanswered.add(future)
+        future.add_done_callback(self._unanswered.discard)
         return future
 
     def _gone(self, uid: str) -> Result:  # type: ignore[type-var]  # it never returns
@@ -236,3 +254,7 @@ class EngineThread:
         self.runner.encode(batch)
         tokens = sum(len(p.ids) for p in batch)
         self._rate = max(1000.0, tokens / (time.perf_counter() - start))
+
+
+def _over() -> UnavailableError:
+    return UnavailableError("the server is shutting down", reason="NOT_READY")

@@ -95,7 +95,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     watch, quotas = Watch(settings), Quotas(settings.quotas)
     if CONFIG_VARIABLE in os.environ:  # without a file there is nothing to read anew, and a hangup ends the server
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, quotas)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, quotas, settings)
     calls, auth = CallInterceptor(watch.telemetry), AuthInterceptor(Audit())
     # Quotas count for whom the interceptor before them has found to call.
     server = listener.server([calls, auth, QuotaInterceptor(quotas)], OPTIONS)
@@ -169,10 +169,10 @@ async def _serve(
     log.info("stopped")
 
 
-def reload(quotas: Quotas) -> None:
+def reload(quotas: Quotas, settings: Settings) -> None:
     """Take the quotas from the settings as they are now; those that are wrong change nothing."""
     try:
-        config = Settings.without_flags().quotas
+        config = settings.quotas_now()
     except (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         log.error("the settings cannot be read: the quotas stay as they are", reason=_why(error))
     else:

@@ -236,17 +236,17 @@ class Settings(BaseSettings):
             raise FileNotFoundError(ENOENT, "there is no such file", named)
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file))
 
-    @classmethod
-    def without_flags(cls) -> Self:
-        """Read the environment and the file, as they are now.
+    def quotas_now(self) -> QuotaConfig:
+        """Return the quotas of the environment and the file, as they are now, beside all else as it is.
 
         Raises:
             ValidationError: a value is wrong.
             TOMLDecodeError: the file is no TOML.
             OSError: the file cannot be read.
         """
-        flags: dict[str, Any] = {}
-        return cls(**flags)
+        # Without it the file would have to fit together by itself: what it needs may have been a flag.
+        rest: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields if name != "quotas"}
+        return type(self)(**rest).quotas
 
     def engine(self) -> EngineConfig:
         """Return the engine's part."""

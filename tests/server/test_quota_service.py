@@ -299,4 +299,19 @@ def test_a_wrong_quota_in_the_file_is_named(tmp_path, monkeypatch) -> None:
     file.write_text("[quotas.tenant]\nstreams = -1\n")
     monkeypatch.setenv("MEMSVC_CONFIG", str(file))
     with pytest.raises(ValidationError, match=r"quotas\.tenant\.streams"):
-        Settings.without_flags()
+        Settings()
+
+
+def test_quotas_are_read_anew_from_a_file_that_flags_complete(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "memsvc.toml"
+    alone = (
+        'host = "0.0.0.0"\nhttp_hosts = ["a"]\nauth = true\n[recall]\nlexical = 0.5\n[quotas.tenant]\nentries = {}\n'
+    )
+    file.write_text(alone.format(7))
+    monkeypatch.setenv("MEMSVC_CONFIG", str(file))
+    settings = Settings(tls_cert=tmp_path / "cert", tls_key=tmp_path / "key")
+    file.write_text(alone.format(9))
+    assert (settings.quotas.tenant.entries, settings.quotas_now().tenant.entries) == (7, 9)
+    file.write_text(alone.format(-1))
+    with pytest.raises(ValidationError, match=r"quotas\.tenant\.entries"):
+        settings.quotas_now()

@@ -7,6 +7,7 @@ left out, as if it had been asked for later.
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
+from memsvc.errors import DataLossError
 from memsvc.store.hashes import id_hash, tenant_hash
 from memsvc.store.redis.keys import BUCKET, ShardKeys, TenantKeys
 from memsvc.store.redis.log_write import decode_copies, plain_request
@@ -238,15 +239,19 @@ class Reader:
             for record in records
         ]
 
-    async def numbers(self, uid: str) -> AsyncIterator[list[int]]:
+    async def numbers(self, uid: str) -> AsyncIterator[Sequence[int]]:
         """Yield the numbers that a tenant's records gave, whatever became of the entries, some records at a time.
 
-        Of records and not all up to the last one: a copy's numbers may skip many that are not there any more.
+        Of records and not all up to the last one: a copy's numbers may skip many that are not there any more. Where a
+        record cannot be read, all: a damaged tenant can be deleted, too.
         """
         head, seq = await self.head(uid), 1
-        while records := await self._records(uid, head, seq, PAGE_RECORDS):
-            yield [number for record in records for number in record.numbers]
-            seq = records[-1].seq + 1
+        try:
+            while records := await self._records(uid, head, seq, PAGE_RECORDS):
+                yield [number for record in records for number in record.numbers]
+                seq = records[-1].seq + 1
+        except DataLossError:
+            yield range(1, head.number + 1)
 
     # --- entries --------------------------------------------------------------------------------------------------
 
