@@ -55,11 +55,12 @@ class Keeper:
     async def _rounds(self) -> None:
         while True:
             await asyncio.sleep(ROUND_S)
-            await self._expire()
-            await self._engine.past.let_go()
             unloads = self.unloads
-            await self._round()
-            await self._engine.residency.round()
+            for part in (self._expire, self._engine.past.let_go, self._round, self._engine.residency.round):
+                try:
+                    await part()
+                except Exception:  # whatever it is: nothing would expire, be saved or leave the memory any more
+                    log.exception("a part of the round failed; the next one begins in %g s", ROUND_S)
             if self.unloads > unloads:
                 await asyncio.to_thread(trim)
 

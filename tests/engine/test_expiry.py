@@ -111,3 +111,18 @@ async def test_what_expires_while_its_tenant_is_opened_is_gone(engine: Engine, m
     async with engine.using("t") as opened:
         assert opened.head_seq == await head(opened.uid)
         assert opened.pending_bytes == 0
+
+
+async def test_a_round_that_failed_is_not_the_last(engine: Engine, monkeypatch) -> None:
+    failed = asyncio.Event()
+
+    async def fail() -> None:
+        failed.set()
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(engine.residency, "round", fail)
+    await create(engine)
+    await asyncio.wait_for(failed.wait(), 10)
+    soon = time.time_ns() // 1000 + SECOND_US
+    await engine.write("t", [payload("short", "a thing for a moment", expire_us=soon)])
+    assert await gone(engine, "short") == "EXPIRED"
