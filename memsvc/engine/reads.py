@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from memsvc.engine.engine import Engine
 
 UNKNOWN_WARNING = 0.05
+MOST_RANKINGS = 3
+"""Of one question, where what is found is replaced or deleted before its text is read."""
 
 
 class _Stored(NamedTuple):
@@ -70,11 +72,17 @@ class Reads:
         async with self._viewed(tenant, min_seq, as_of) as (opened, view, seq):
             observer.took("recall.wait", began, time.monotonic(), request)
             async with self._engine.questions.passing(tenant):
-                applied, ranked, around = await thread.call(
-                    lambda: self._rank(view, query, pooled, request, k=k, filter=filter, neighbours=neighbours),
-                    read=True,
-                )
-                hits = await self._hits(opened.uid, ranked, around, seq)
+                for _ in range(MOST_RANKINGS):
+                    applied, ranked, around = await thread.call(
+                        lambda: self._rank(view, query, pooled, request, k=k, filter=filter, neighbours=neighbours),
+                        read=True,
+                    )
+                    hits = await self._hits(opened.uid, ranked, around, seq)
+                    if len(hits) == len(ranked) or seq is not None or min_seq is not None:
+                        break
+                    # One was replaced or deleted since: its place is its new revision's, or another's. Whoever takes
+                    # less than the log's head does not wait for it here, either.
+                    await opened.wait_applied(opened.head_seq)
                 context = await self._context(hits, max_tokens, request) if max_tokens and hits else ""
         return Recalled(applied_seq=applied, hits=hits, context=context)
 

@@ -6,6 +6,7 @@ import pytest
 
 from memsvc.engine.engine import Engine
 from memsvc.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
+from memsvc.tenant.record import decode_payload
 from tests.engine.conftest import create, payload, running, state, turns
 
 
@@ -138,3 +139,19 @@ def _any():
     from memsvc.recall.filter import Filter
 
     return Filter()
+
+
+async def test_what_is_replaced_as_it_is_found_is_found_in_its_new_revision(engine: Engine, monkeypatch) -> None:
+    await create(engine)
+    await engine.write("t", [*turns(5), payload("a", "the harbour froze over")], applied=True)
+    fetch, updates = engine.store.entries, iter(["the harbour froze again"])
+
+    async def entries(*args):
+        for text in updates:
+            await engine.changes.update_entry("t", payload("a", text), "")
+        return await fetch(*args)
+
+    monkeypatch.setattr(engine.store, "entries", entries)
+    hits = (await engine.reads.recall("t", "the harbour froze", k=3)).hits
+    assert [hits[0].entry.payload.id, len(hits)] == ["a", 3]
+    assert decode_payload(hits[0].entry.payload.data).text == "the harbour froze again"
