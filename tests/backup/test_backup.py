@@ -194,7 +194,9 @@ def test_files_of_others_beside_backups_are_neither_read_nor_deleted(client, ser
     assert len(memsvc("backup", "prune", tmp_path / "b", "--keep", 1)["deleted"]) == 1
     assert [each["backup"] for each in memsvc("backup", "list", tmp_path / "b")["backups"]] == [kept]
     assert all(path.read_text() == "{}" for path in others)
-    assert not list((tmp_path / "b" / "tenants").glob("*.part")), "what an export left that was killed is a tenant's text"
+    assert not list((tmp_path / "b" / "tenants").glob("*.part")), (
+        "what an export left that was killed is a tenant's text"
+    )
 
 
 def test_nobody_else_may_read_a_backup(client, server, tmp_path):
