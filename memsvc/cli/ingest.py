@@ -135,7 +135,7 @@ def _write_new(client: MemoryClient, done: Ingested, batch: list[Entry]) -> None
     listed: set[str] | None = None
     while batch:
         try:
-            return _write(client, done, batch)
+            _write(client, done, batch)
         except (AlreadyExistsError, FailedPreconditionError) as error:
             refused = error.metadata.get("id")
             if error.reason not in {"ENTRY_EXISTS", "FORGOTTEN"} or all(entry.id != refused for entry in batch):
@@ -147,6 +147,8 @@ def _write_new(client: MemoryClient, done: Ingested, batch: list[Entry]) -> None
                     e.id for e in client.list_entries(done.tenant, session=batch[0].session, include_evicted=True)
                 }
             batch = [entry for entry in batch if entry.id not in {refused, *(listed or ())}]
+        else:
+            return
 
 
 def _write(client: MemoryClient, done: Ingested, batch: list[Entry]) -> None:
