@@ -36,6 +36,9 @@ ALGORITHMS: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
 """What a key can be used with, by its type and curve. None is symmetric: what is published signs nothing."""
 KNOWN_ALGORITHMS = tuple(name for names in ALGORITHMS.values() for name in names)
 
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
+"""What a key has that signs (RFC 7518): where an issuer's file has it too, the public half checks signatures alone."""
+
 Source = Callable[[], Awaitable[bytes]]
 """Reads the issuer's document (RFC 7517), away from the event loop; raises OSError when it cannot be had."""
 
@@ -127,8 +130,9 @@ def _keys(document: Any, algorithms: Collection[str]) -> Iterator[tuple[tuple[st
     """
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise ValueError("no set of keys")
-    for each in document["keys"]:
-        if not isinstance(each, dict) or not isinstance(id := each.get("kid"), str) or each.get("use", "sig") != "sig":
+    for whole in document["keys"]:
+        each = {name: value for name, value in whole.items() if name not in _PRIVATE} if isinstance(whole, dict) else {}
+        if not isinstance(id := each.get("kid"), str) or each.get("use", "sig") != "sig":
             continue
         type_ = str(each.get("kty"))
         possible = ALGORITHMS.get((type_, "" if type_ == "RSA" else str(each.get("crv"))), ())

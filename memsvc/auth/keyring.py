@@ -38,6 +38,7 @@ MAX_NAME_BYTES = 256
 MAX_KEYS = 10_000
 KEPT_US = 30 * 24 * 3600 * 1_000_000
 """How long a key that was revoked or expired is still listed; then the next change drops it."""
+MAX_OVERLAP_US = 30 * 24 * 3600 * 1_000_000
 MAX_SECRETS = 4
 """Of one key at a time, older ones that are still valid included."""
 ATTEMPTS = 8
@@ -182,10 +183,13 @@ class KeyRing:
         """Give a key another secret; return both, as `create` does. Older secrets end after the overlap at the latest.
 
         Raises:
+            InvalidArgumentError: the overlap is below 0 or above 30 days.
             NotFoundError: there is no such key.
             FailedPreconditionError: it is revoked or expired, or has too many secrets that are valid.
             UnavailableError: as for `create`.
         """
+        if not 0 <= overlap_us <= MAX_OVERLAP_US:
+            raise InvalidArgumentError("overlap", "must be 0 to 30 days")
         token = new_secret(id)
 
         def rotated(key: ApiKey | None) -> ApiKey:

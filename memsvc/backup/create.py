@@ -37,6 +37,7 @@ def create(client: MemoryClient, directory: Directory, told: Told) -> Created:
         OSError: the directory cannot be written.
         BackupError: what was written does not verify, or another backup is under way there.
     """
+    directory.make()
     with directory.alone():
         last = directory.newest()
         tenants = [(tenant.tenant, tenant.uid) for tenant in client.list_tenants()]

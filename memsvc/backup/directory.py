@@ -6,6 +6,7 @@ tenants/UID-SEQ-DIGEST.memsvc  a tenant up to a record, as `memsvc export` write
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,21 +20,30 @@ from memsvc.backup.manifest import Manifest, Saved
 PRIVATE = 0o700
 """Texts are in it."""
 
+# What is called otherwise is somebody else's: it is no backup, and nobody asked for it to be deleted.
+_BACKUP = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
+_FILE = re.compile(r"[0-9a-f]{1,64}-\d+-[0-9a-f]{16}\.memsvc|begun\.part|\.memsvc-\w+\.part", re.ASCII)
+"""A tenant's file, whole or begun."""
+
 
 class Directory:
-    """A directory of backups.
+    """A directory of backups. Reading it changes nothing there.
 
     Args:
-        path: made when it is not there.
-
-    Raises:
-        OSError: it cannot be made or read.
+        path: where it is, or will be.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self._tenants = path, path / "tenants"
-        self._tenants.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        self.path.chmod(PRIVATE)
+
+    def make(self) -> None:
+        """Make what is not there of it, for this user alone.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        for folder in (self.path, self._tenants):  # one by one: parents would be made for everybody
+            folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -42,7 +52,7 @@ class Directory:
         Raises:
             BackupError: another one is at it.
         """
-        with (self.path / "lock").open("w") as lock:
+        with (self.path / "lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -50,8 +60,14 @@ class Directory:
             yield
 
     def names(self) -> list[str]:
-        """Return what the backups are called, the oldest first."""
-        return sorted(path.stem for path in self.path.glob("*.json"))
+        """Return what the backups are called, the oldest first.
+
+        Raises:
+            BackupError: there is no such directory.
+        """
+        if not self.path.is_dir():
+            raise BackupError(f"{self.path}: there is no such directory")
+        return sorted(path.stem for path in self.path.glob("*.json") if _BACKUP.fullmatch(path.stem))
 
     def newest(self) -> Manifest | None:
         """Return the newest backup, if there is one.
@@ -117,7 +133,7 @@ class Directory:
         needed = {saved.file for name in names[len(gone) :] for saved in self.read(name).tenants}
         for name in gone:
             (self.path / f"{name}.json").unlink()
-        for path in self._tenants.iterdir():
-            if path.name not in needed:
+        for path in self._tenants.glob("*"):
+            if path.name not in needed and _FILE.fullmatch(path.name):
                 path.unlink()
         return gone

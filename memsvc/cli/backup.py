@@ -136,6 +136,7 @@ def prune_backups(
     """Delete old backups, and the files that only they need: what was forgotten since is then gone from here too."""
     with _files():
         directory = _directory(where)
+        _read(directory, None)  # before the lock is made: where there is no backup, nothing is left behind
         with directory.alone():
             gone = directory.prune(keep)
     if as_json:

@@ -56,7 +56,7 @@ def find(paths: Sequence[str], *, stdin_name: str = "stdin") -> list[Source]:
 
     Raises:
         FileNotFoundError: there is no such path.
-        ValueError: two different files would be called the same.
+        ValueError: a path is empty, or two different files would be called the same.
     """
     sources: dict[str, Source] = {}
     for given in paths:
@@ -127,6 +127,8 @@ def _sources(given: str, stdin_name: str) -> Iterator[Source]:
     if given == STDIN:
         yield Source(None, clean_name(stdin_name), 0)
         return
+    if not given:  # a variable of a script that is not set; it would be the folder that we are in
+        raise ValueError("a path is empty; say . for the folder that you are in")
     path = Path(given)
     if not path.is_dir():
         yield Source(path, clean_name(given), path.stat().st_size)

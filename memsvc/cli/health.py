@@ -8,9 +8,10 @@ from grpc_health.v1 import health_pb2
 from memsvc_client import InvalidArgumentError, _addresses, _status
 from memsvc_client._access import Access
 from memsvc_client._channel import open_channel
+from rich.text import Text
 
 from memsvc.cli.options import AsJson
-from memsvc.cli.output import FAILED, NO_SERVER, USAGE, fail, print_json, stdout, table
+from memsvc.cli.output import FAILED, NO_SERVER, USAGE, clean, fail, print_json, stdout, table
 from memsvc.cli.target import Server, connects
 
 LIVENESS = "liveness"
@@ -41,7 +42,7 @@ def health(
     else:
         rows = table("server", "status")
         for address, status in found.items():
-            rows.add_row(address, status)
+            rows.add_row(Text(clean(address)), status)
         stdout().print(rows)
     if any(status != "SERVING" for status in found.values()):
         raise typer.Exit(FAILED)

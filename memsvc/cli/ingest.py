@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
-from memsvc_client import AlreadyExistsError, DeadlineExceededError, Entry, MemoryClient, ResourceExhaustedError
+from memsvc_client import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    Entry,
+    FailedPreconditionError,
+    MemoryClient,
+    ResourceExhaustedError,
+)
 from rich.text import Text
 
 from memsvc.cli.connection import connect
@@ -34,6 +41,8 @@ class Ingested:
     """Passages that the documents have."""
     written: int = 0
     """Of them, those that were not known."""
+    forgotten: int = 0
+    """Of them, those that were forgotten: they are not written again."""
     bytes: int = 0
     """Bytes of the passages written."""
     seq: int = 0
@@ -120,17 +129,26 @@ def _write_new(client: MemoryClient, done: Ingested, batch: list[Entry]) -> None
     """Write those of one document's passages that are not known.
 
     A passage of an edited document keeps its id where its text is the same, but may stand elsewhere in it; the server
-    then refuses the batch, because its metadata differ. What is known stays as it was first written.
+    then refuses the batch, because its metadata differ. What is known stays as it was first written, and what was
+    deleted or forgotten stays so.
     """
-    try:
-        _write(client, done, batch)
-    except AlreadyExistsError:
-        known = {entry.id for entry in client.list_entries(done.tenant, session=batch[0].session)}
-        fresh = [entry for entry in batch if entry.id not in known]
-        if len(fresh) == len(batch):
-            raise
-        if fresh:
-            _write(client, done, fresh)
+    listed: set[str] | None = None
+    while batch:
+        try:
+            _write(client, done, batch)
+        except (AlreadyExistsError, FailedPreconditionError) as error:
+            refused = error.metadata.get("id")
+            if error.reason not in {"ENTRY_EXISTS", "FORGOTTEN"} or all(entry.id != refused for entry in batch):
+                raise
+            if error.reason == "FORGOTTEN":
+                done.forgotten += 1
+            elif listed is None:  # all at once, where the server names one; what was deleted is in no listing
+                listed = {
+                    e.id for e in client.list_entries(done.tenant, session=batch[0].session, include_evicted=True)
+                }
+            batch = [entry for entry in batch if entry.id not in {refused, *(listed or ())}]
+        else:
+            return
 
 
 def _write(client: MemoryClient, done: Ingested, batch: list[Entry]) -> None:
@@ -185,9 +203,12 @@ def _size(entry: Entry) -> int:
 
 
 def _show(done: Ingested, *, wait: bool) -> None:
-    known = done.passages - done.written
+    known = done.passages - done.written - done.forgotten
+    forgotten = f", {done.forgotten:,} forgotten before and not written" if done.forgotten else ""
     left_out = f", {len(done.left_out):,} files left out" if done.left_out else ""
-    counts = f"{done.documents:,} documents, {done.written:,} passages written, {known:,} known already{left_out}"
+    counts = (
+        f"{done.documents:,} documents, {done.written:,} passages written, {known:,} known already{forgotten}{left_out}"
+    )
     stdout().print(Text(counts))
     if done.written and wait:
         stdout().print(

@@ -91,7 +91,10 @@ def create_key(
     grants: dict[str, tuple[str, ...]] = {}
     for pattern, rights in map(_read_grant, grant):
         grants[pattern] = tuple(dict.fromkeys((*grants.get(pattern, ()), *rights)))
-    at = None if expire is None else datetime.now(UTC) + expire
+    try:
+        at = None if expire is None else datetime.now(UTC) + expire
+    except OverflowError:
+        fail("--expire: ends after the year 9999; leave it out for a key that does not expire", USAGE)
     with _keys(data, store, server, new=True) as keys:
         _print_new(keys.create_key(name, grants, at), as_json=as_json)
 

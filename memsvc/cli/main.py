@@ -1,9 +1,15 @@
 """The entry point: `memsvc COMMAND`."""
 
+import errno
+import os
+import sys
+from contextlib import suppress
 from importlib import metadata
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from memsvc.cli.backup import backup_app
 from memsvc.cli.bench import bench_app
@@ -16,6 +22,7 @@ from memsvc.cli.health import health
 from memsvc.cli.ingest import ingest
 from memsvc.cli.keys import keys_app
 from memsvc.cli.memory import restart, verify
+from memsvc.cli.output import FAILED, clean, stderr
 from memsvc.cli.recall import recall
 from memsvc.cli.restore import restore
 from memsvc.cli.serve import serve
@@ -73,8 +80,23 @@ def make_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line."""
-    make_app()()
+    """Run the command line. Where its output cannot be written it says so, but for a pipe's reader that had enough."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # A text with a character that the locale has not is no reason to show none of it.
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        try:
+            make_app()()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where something can be said of it
+    except OSError as error:
+        with suppress(OSError, AttributeError):  # it is no file, or closed
+            output = sys.stdout.fileno()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # or the interpreter's end would try again, and tell
+        if error.errno != errno.EPIPE:
+            stderr().print(Text.assemble(("error: ", "bold red"), clean(str(error))), soft_wrap=True)
+        raise SystemExit(FAILED) from None
 
 
 def _root(

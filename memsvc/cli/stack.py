@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from memsvc.cli.options import AsJson
-from memsvc.cli.output import FAILED, fail, note, print_json, stderr, stdout, table
+from memsvc.cli.output import FAILED, clean, fail, note, print_json, stderr, stdout, table
 from memsvc.stack.child import StackError
 from memsvc.stack.stack import Stack
 
@@ -87,7 +88,7 @@ def _as_json(made: Stack) -> dict[str, object]:
 def _print(made: Stack) -> None:
     rows = table("", "address", "process", "log", right={"process"})
     for child in made.children:
-        rows.add_row(child.name, child.address, str(child.pid), str(child.log))
+        rows.add_row(*(Text(clean(str(each))) for each in (child.name, child.address, child.pid, child.log)))
     stdout().print(rows)
     target = ",".join(server.address for server in made.servers)
-    stdout().print(f"\nmemsvc tenants --target {target}", soft_wrap=True)
+    stdout().print(Text(f"\nmemsvc tenants --target {target}"), soft_wrap=True)

@@ -23,6 +23,8 @@ from memsvc.cli.options import (
 from memsvc.cli.output import clean, note, pairs, plain, print_json, show, stderr, stdout, table
 from memsvc.cli.target import Server, connects
 
+MOST_LISTED = 10**9
+
 
 @connects
 def stats(
@@ -59,7 +61,7 @@ def entries(
     evicted: Annotated[
         bool, typer.Option("--evicted", help="With those that left the index because there were too many.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, the oldest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="At most this many, the oldest.")] = 100,
     server: Server,
     as_json: AsJson = False,
 ) -> None:

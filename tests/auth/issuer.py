@@ -31,12 +31,12 @@ class Issuer:
         self.add("ES256", ec.generate_private_key(ec.SECP256R1()))
         self.add("EdDSA", ed25519.Ed25519PrivateKey.generate())
 
-    def add(self, id: str, key: Any, **facts: Any) -> None:
-        """Make another key known."""
+    def add(self, id: str, key: Any, *, private: bool = False, **facts: Any) -> None:
+        """Make another key known, with its private half too if an issuer is as careless as that."""
         kinds = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
         kind = next((each for type_, each in kinds.items() if isinstance(key, type_)), OKPAlgorithm)
         self.private[id] = key
-        public = kind.to_jwk(key.public_key(), as_dict=True)
+        public = kind.to_jwk(key if private else key.public_key(), as_dict=True)
         public.pop("key_ops", None)
         self.document["keys"].append({**public, "kid": id, **facts})
 

@@ -159,6 +159,15 @@ async def test_a_rotation_without_overlap_ends_every_older_secret(ring):
         held.check_standing()
 
 
+@pytest.mark.parametrize("overlap_us", [-1, keyring.MAX_OVERLAP_US + 1, 2**64])
+async def test_an_overlap_has_an_end(ring, overlap_us):
+    key, first = await ring.create("billing", GRANTS, None)
+    with pytest.raises(InvalidArgumentError) as wrong:
+        await ring.rotate(key.id, overlap_us)
+    assert wrong.value.field == "overlap"
+    ring.principal(first)
+
+
 async def test_a_later_rotation_prolongs_no_older_secret(ring, clock):
     key, first = await ring.create("billing", GRANTS, None)
     await ring.rotate(key.id, HOUR_US)

@@ -66,6 +66,23 @@ async def test_a_token_says_who_calls_and_how_far_it_reaches(reader, issuer, id,
     principal.check_standing()
 
 
+@pytest.mark.parametrize("id", ["RS256", "ES256", "EdDSA"])
+async def test_a_key_that_is_given_with_its_private_half_checks_signatures(issuer, id):
+    careless = Issuer()
+    careless.document["keys"].clear()
+    careless.add(id, careless.private[id], private=True)
+    assert "d" in careless.document["keys"][0]
+
+    async def source() -> bytes:
+        return json.dumps(careless.document).encode()
+
+    keys = KeySet(source, [id], 300.0)
+    await keys.start()
+    reader = JwtTokens(CONFIG, keys)
+    assert (await reader.principal(careless.token(id))).name == "jwt:ada"
+    await refused(reader, issuer.token(id))
+
+
 async def test_an_audience_may_be_one_of_several(reader, issuer):
     assert (await reader.principal(issuer.token(aud=["other", AUDIENCE], memsvc=GRANTS))).grants
 

@@ -156,6 +156,7 @@ def test_a_backup_that_breaks_off_leaves_the_one_before(client, server, tmp_path
 
 
 def test_a_directory_without_a_backup_or_with_a_strange_one_is_said(tmp_path):
+    (tmp_path / "b").mkdir()
     assert "no backup yet" in memsvc("backup", "verify", tmp_path / "b", code=1)["error"]
     (tmp_path / "b" / "20260101T000000.000000Z.json").write_text('{"format": 2, "tenants": []}')
     assert "newer version" in memsvc("backup", "verify", tmp_path / "b", code=1)["error"]
@@ -163,6 +164,39 @@ def test_a_directory_without_a_backup_or_with_a_strange_one_is_said(tmp_path):
     manifest = {"format": 1, "made": "2026-01-01T00:00:00Z", "tenants": [named]}
     (tmp_path / "b" / "20260101T000000.000000Z.json").write_text(json.dumps(manifest))
     assert "tenants.0.uid" in memsvc("backup", "verify", tmp_path / "b", code=1)["error"]
+
+
+@pytest.mark.parametrize("command", [("list",), ("verify",), ("restore",), ("prune", "--keep", 1)])
+def test_a_directory_that_holds_no_backup_stays_as_it_is(command, tmp_path):
+    name, *options = command
+    missing = memsvc("backup", name, tmp_path / "missing", *options, code=1)
+    assert "no such directory" in missing["error"]
+    others = tmp_path / "others"
+    (others / "tenants").mkdir(parents=True)
+    (others / "tenants" / "ada.txt").write_text("hers")
+    (others / "2024-report.json").write_text("{}")
+    others.chmod(0o755)
+    memsvc("backup", name, others, *options, code=0 if name == "list" else 1)
+    assert not (tmp_path / "missing").exists()
+    assert others.stat().st_mode & 0o777 == 0o755
+    held = sorted(str(path.relative_to(others)) for path in others.rglob("*"))
+    assert held == ["2024-report.json", "tenants", "tenants/ada.txt"]
+
+
+def test_files_of_others_beside_backups_are_neither_read_nor_deleted(client, server, tmp_path):
+    fill(client, "ada")
+    others = [tmp_path / "b" / "2024-report.json", tmp_path / "b" / "zz.json", tmp_path / "b" / "tenants" / "README"]
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    (tmp_path / "b" / "tenants" / ".memsvc-k1ll_ed.part").write_text("a text")
+    for path in others:
+        path.write_text("{}")
+    kept = memsvc("backup", "create", tmp_path / "b", "--target", server.target)["backup"]
+    assert len(memsvc("backup", "prune", tmp_path / "b", "--keep", 1)["deleted"]) == 1
+    assert [each["backup"] for each in memsvc("backup", "list", tmp_path / "b")["backups"]] == [kept]
+    assert all(path.read_text() == "{}" for path in others)
+    assert not list((tmp_path / "b" / "tenants").glob("*.part")), (
+        "what an export left that was killed is a tenant's text"
+    )
 
 
 def test_nobody_else_may_read_a_backup(client, server, tmp_path):

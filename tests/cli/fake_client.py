@@ -10,6 +10,7 @@ from memsvc_client import (
     Deletion,
     Entry,
     Event,
+    FailedPreconditionError,
     ForgetReceipt,
     Hit,
     Imported,
@@ -66,6 +67,12 @@ class FakeClient:
     """What `stats` says beside what it counts."""
     settings: dict[str, dict] = field(default_factory=dict)
     """What each tenant was created and updated with."""
+    forgotten: set[str] = field(default_factory=set)
+    """Ids that no entry can have again."""
+    evicted: set[str] = field(default_factory=set)
+    """Ids that are listed only where those are asked for."""
+    deleted: set[str] = field(default_factory=set)
+    """Ids that are known, and in no listing."""
 
     def __enter__(self) -> "FakeClient":
         return self
@@ -163,8 +170,11 @@ class FakeClient:
         self._called("write", tenant=tenant, entries=entries)
         held = self._tenant(tenant)
         for entry in entries:
+            facts = {"metadata": {"id": entry.id}}
+            if entry.id in self.forgotten:
+                raise FailedPreconditionError("entries: an id was forgotten", reason="FORGOTTEN", **facts)
             if entry.id in held and dict(held[entry.id].metadata) != dict(entry.metadata):
-                raise AlreadyExistsError("entries: an id is known with other content")
+                raise AlreadyExistsError("entries: an id has other content", reason="ENTRY_EXISTS", **facts)
         skipped = tuple(entry.id in held for entry in entries)
         self.seq += 1
         for entry in entries:
@@ -174,7 +184,8 @@ class FakeClient:
 
     def list_entries(self, tenant: str, **asked):
         self._called("list_entries", tenant=tenant, **asked)
-        found = self._tenant(tenant).values()
+        unlisted = self.deleted if asked.get("include_evicted") else self.deleted | self.evicted
+        found = [entry for id, entry in self._tenant(tenant).items() if id not in unlisted]
         return iter([entry for entry in found if asked.get("session") in {None, entry.session}])
 
     def delete_entry(self, tenant: str, id: str) -> Deletion:

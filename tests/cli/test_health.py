@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from memsvc.cli import health as health_module
 from tests.certificates import Authority
 from tests.serving import Server
 
@@ -36,6 +37,12 @@ def test_a_server_that_cannot_be_reached_says_why(memsvc, server):
     assert (ran.code, "may ask for TLS" in ran.err) == (3, True)
     ran = memsvc("health", "--target", "127.0.0.1:1")
     assert (ran.code, "no memsvc server answers" in ran.err) == (3, True)
+
+
+def test_an_address_is_shown_as_it_is(memsvc, monkeypatch):
+    """Brackets with a letter behind them are no markup."""
+    monkeypatch.setattr(health_module, "_ask", lambda *_: "SERVING")
+    assert "[fd00::1]:50051" in memsvc("health", "--target", "[fd00::1]:50051").out
 
 
 def test_a_server_that_starts_lives_and_does_not_serve(memsvc):

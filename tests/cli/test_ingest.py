@@ -60,6 +60,32 @@ def test_an_edited_document_writes_only_what_is_new(fake, memsvc, docs):
     assert {id: fake.tenants["ada"][id] for id in held} == held
 
 
+@pytest.mark.parametrize("fate", ["evicted", "deleted", "forgotten"])
+def test_a_document_goes_on_past_what_is_kept_from_recall(fake, memsvc, docs, fate):
+    memsvc("ingest", "ada", "docs")
+    ids = list(fake.tenants["ada"])
+    getattr(fake, fate).update(ids[1:3])
+    if fate == "forgotten":
+        for id in ids[1:3]:
+            del fake.tenants["ada"][id]
+    (docs / "guide.md").write_text(guide("new", *range(5)))
+    (docs / "later.md").write_text("Read after the others.")
+    ran = memsvc("ingest", "ada", "docs", "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["passages"], ran.json["written"]) == (8, 2)
+    assert ran.json["forgotten"] == (2 if fate == "forgotten" else 0)
+    assert {"Read after the others.", guide("new").rstrip()} <= set(fake.texts("ada"))
+    said = memsvc("ingest", "ada", "docs").out
+    assert ("2 forgotten before and not written" in said) == (fate == "forgotten")
+
+
+def test_an_empty_path_is_not_the_folder_one_is_in(fake, memsvc, docs):
+    ran = memsvc("ingest", "ada", "")
+    assert ran.code == 2
+    assert "empty" in ran.err
+    assert not fake.asked
+
+
 def test_standard_input_is_a_document(fake, memsvc):
     assert memsvc("ingest", "ada", "-", "--name", "mail/1", stdin="From a pipe: 中文.").code == 0
     (entry,) = fake.tenants["ada"].values()

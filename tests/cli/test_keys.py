@@ -40,6 +40,13 @@ def keys(fake, monkeypatch):
     return fake
 
 
+def test_a_key_cannot_end_after_the_last_year_there_is(keys, memsvc):
+    ran = memsvc("keys", "create", "billing", "--grant", "*=read", "--expire", "9999999d")
+    assert ran.code == 2
+    assert "--expire" in ran.err
+    assert not keys.asked
+
+
 def test_a_secret_is_alone_on_stdout(keys, memsvc):
     ran = memsvc("keys", "create", "billing", "--grant", "team/*=read,write", "--grant", "a=b=admin")
     assert (ran.code, ran.out) == (0, SECRET + "\n")

@@ -189,6 +189,36 @@ def test_an_event_is_seen_arriving_in_chart_and_table(page, tenant, client) -> N
     assert nameless(page) == []
 
 
+def test_the_live_view_goes_on_once_a_server_that_was_away_answers_again(server, browser, tenant, client) -> None:
+    page = browser.new_page()  # whose failed requests are no fault
+    page.goto(f"{url(server)}/console")
+    away = {"status": 503, "content_type": "application/problem+json", "body": '{"detail": "away for a moment"}'}
+    page.route("**/events", lambda route: route.fulfill(**away), times=1)
+    page.route("**/*surpriseRecent*", lambda route: route.fulfill(**away), times=1)
+    look(page, tenant, "Live")
+    client.hot_restart(tenant)
+    expect(page.get_by_role("cell", name="restart", exact=True)).to_be_visible()
+    page.get_by_text("The figures as a table").press("Enter")
+    expect(page.get_by_role("table", name="Figures of the last two minutes").locator("tbody tr").first).to_be_visible()
+    expect(page.locator("#alert")).to_be_empty()
+    page.close()
+
+
+def test_an_event_is_told_once_where_the_stream_ends_and_begins_again(server, browser, tenant, client) -> None:
+    client.hot_restart(tenant)
+    page = browser.new_page()
+    page.goto(f"{url(server)}/console")
+    with page.expect_request("**/events?fromSeq=*") as asked:
+        event = '{"seq": "6", "kind": "restart", "figures": {}}'
+        stream = {"status": 200, "content_type": "text/event-stream", "body": f"event: event\ndata: {event}\n\n"}
+        page.route("**/events", lambda route: route.fulfill(**stream))
+        look(page, tenant, "Live")
+    assert asked.value.url.endswith("fromSeq=6")
+    client.hot_restart(tenant)
+    expect(page.get_by_role("table", name="Events").locator("tbody tr")).to_have_count(2)
+    page.close()
+
+
 def test_the_files_run_no_script_but_their_own_and_are_only_for_known_hosts(server) -> None:
     with http(server) as asks:
         for path in ("/console", "/console/", "/console/app.js"):

@@ -1,5 +1,6 @@
 """`memsvc-mcp` as its users' clients start it: over stdio and over HTTP, with a server of its own or another."""
 
+import json
 import os
 import signal
 import socket
@@ -107,11 +108,33 @@ def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--http", "8000", "--host", "0.0.0.0"), "--host"),
         (("--api-key-file", "/nowhere/key"), "--api-key-file: /nowhere/key cannot be read"),
         (("--http", "none"), "--http"),
+        (("--http", "99999"), "--http"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, said) -> None:
     done = ran(*arguments)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("http", [False, True])
+def test_ctrl_c_ends_it_at_once_and_without_a_trace(server, http) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [*MCP, "--target", server.target, *(["--http", str(port)] if http else [])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if http:
+            process.stderr.readline()
+        else:
+            process.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")
+            process.stdin.flush()
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(20) == -signal.SIGINT  # stdin is open still
+        finally:
+            process.kill()
+        assert b"Traceback" not in process.stderr.read()
 
 
 def test_it_brings_no_part_of_the_server() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until the client leaves, or, over HTTP, until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C, or, over stdio, until the client leaves."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     key = os.environ.get("MEMSVC_API_KEY") or None
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     connection = Connection(
         target=options.target, data=options.data, api_key=key, tls=options.tls, tls_ca=options.tls_ca
     )
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # As SIGTERM does: an exception would wait for the thread that reads stdin, until the client leaves.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(_serve(connection, options))
 
 
@@ -58,6 +62,18 @@ def security(hosts: Sequence[str], origins: Sequence[str]) -> TransportSecurityS
     )
 
 
+def _port(value: str) -> int:
+    """Read a port.
+
+    Raises:
+        ValueError: it is none.
+    """
+    port = int(value)
+    if not 0 < port < 65536:
+        raise ValueError
+    return port
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the arguments."""
     parser = argparse.ArgumentParser(
@@ -74,7 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--api-key-file", type=Path, help="file with the API key (or the variable MEMSVC_API_KEY)")
     add("--tls", action="store_true", help="encrypt; the server's certificate is of a public authority")
     add("--tls-ca", type=Path, help="encrypt; the server's certificate is of an authority in this PEM file")
-    add("--http", type=int, metavar="PORT", help="serve streamable HTTP on this port instead of stdio")
+    add("--http", type=_port, metavar="PORT", help="serve streamable HTTP on this port instead of stdio")
     add("--host", default=LOOPBACK[0], choices=LOOPBACK, help="loopback address for --http (default: %(default)s)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="a name that a proxy calls us by")
     add("--allow-origin", action="append", default=[], metavar="URL", help="a web page's origin that may call us")

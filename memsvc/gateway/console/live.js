@@ -1,6 +1,6 @@
 // What happens to a tenant's memory: figures asked for every second, events as the server tells them.
 
-import { events, get, tenantPath } from "./api.js";
+import { Problem, events, get, tenantPath } from "./api.js";
 import { chart } from "./chart.js";
 import { complain, el, say, table } from "./dom.js";
 
@@ -12,6 +12,7 @@ const MARKED = new Set(["drift", "restart", "restart_ended"]);
 export async function showLive(place, { tenant, head }, signal) {
   const samples = [];
   const told = [];
+  let heard = null;
   const [drawn, figures, happened] = [el("div"), el("div"), el("div")];
   place.append(
     el("p", {}, "Surprise is the mean over the last 4,096 tokens stepped; gate share is that of all tokens stepped."),
@@ -36,16 +37,15 @@ export async function showLive(place, { tenant, head }, signal) {
 
   async function poll() {
     const asked = { readMask: "stats.surpriseRecent,stats.gateShare" };
-    while (!signal.aborted) {
-      const { stats } = await get(tenantPath(tenant), asked, signal);
-      samples.push({ at: Date.now(), surprise: Number(stats.surpriseRecent), gateShare: Number(stats.gateShare) });
-      draw();
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
+    const { stats } = await get(tenantPath(tenant), asked, signal);
+    samples.push({ at: Date.now(), surprise: Number(stats.surpriseRecent), gateShare: Number(stats.gateShare) });
+    draw();
   }
 
   async function listen() {
-    for await (const event of events(tenantPath(tenant, "events"), signal)) {
+    const asked = heard === null ? "" : `?fromSeq=${heard}`;
+    for await (const event of events(tenantPath(tenant, "events") + asked, signal)) {
+      heard = event.seq;
       // The stream begins with what is past; nobody knows when that was.
       told.push({ at: Number(event.seq) > head ? Date.now() : null, ...event });
       if (told.length > MOST_EVENTS) told.shift();
@@ -56,8 +56,25 @@ export async function showLive(place, { tenant, head }, signal) {
 
   list();
   draw();
-  poll().catch(complain);
-  listen().catch(complain);
+  again(poll, signal).catch(complain);
+  again(listen, signal).catch(complain);
+}
+
+/** Do something every second; a server that is away for a while may come back, one that refuses will do so again. */
+async function again(act, signal) {
+  let failed = false;
+  while (!signal.aborted) {
+    try {
+      await act();
+      if (failed) say("The server answers again");
+      failed = false;
+    } catch (error) {
+      if (signal.aborted || (error instanceof Problem && error.status < 500 && error.status !== 429)) throw error;
+      complain(error);
+      failed = true;
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }
 
 function clock(at) {
