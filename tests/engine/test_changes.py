@@ -154,4 +154,4 @@ async def test_what_is_replaced_as_it_is_found_is_found_in_its_new_revision(engi
     monkeypatch.setattr(engine.store, "entries", entries)
     hits = (await engine.reads.recall("t", "the harbour froze", k=3)).hits
     assert [hits[0].entry.payload.id, len(hits)] == ["a", 3]
-    assert decode_payload(hits[0].entry.payload.data).text == "the harbour froze again"
+    assert decode_payload(hits[0].entry.payload).text == "the harbour froze again"
