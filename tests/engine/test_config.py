@@ -1,5 +1,7 @@
 """A tenant's own settings hold from its first token on."""
 
+import math
+
 import pytest
 
 from memsvc.errors import InvalidArgumentError
@@ -40,3 +42,13 @@ def test_a_number_that_the_thread_takes_for_zero_is_refused_at_once() -> None:
     for setting in ("theta", "replay_gain", "curvature", "radius", "clip", "drift_sigma"):
         with pytest.raises(InvalidArgumentError, match=setting):
             MemoryConfig(**{setting: 1e-310})
+
+
+async def test_a_memory_without_bounds_expects_nothing_and_hides_nothing(engine) -> None:
+    """Finite weights whose products are not finite: what the memory expects of the query is no number."""
+    none = {"curvature": 1e300, "radius": 1e300}
+    await create(engine, layers=12, chunk=32, replay=0, eta=0.9, theta=1e3, clip=1e4, **none)
+    await engine.write("t", turns(4), applied=True)
+    hits = (await engine.reads.recall("t", "thing 5 met", k=3)).hits
+    assert len(hits) == 3
+    assert all(math.isfinite(hit.ranked.score) for hit in hits)
