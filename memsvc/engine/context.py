@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -53,4 +53,6 @@ def test_nothing_fits_gives_nothing() -> None:
 def test_every_time_that_an_entry_may_have_is_told_to_its_second(time_us) -> None:
     line = render([Quoted("a", "s", "user", time_us, (1, 1), "text")]).split("\n")[1]
     told = datetime.fromisoformat(json.loads(line)["time"])
-    assert timedelta(0) <= datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us) - told < timedelta(seconds=1)
+    assert (
+        timedelta(0) <= datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us) - told < timedelta(seconds=1)
+    )
