@@ -19,20 +19,29 @@ class Detokenizer:
         self._decode = decode
         self._before: list[int] = []
         """The last tokens whose text is out. What a token decodes to may depend on those before it: a space, say."""
+        self._known = 0
+        """Characters of what they decode to that are out."""
         self._waiting: list[int] = []
 
     def push(self, token: int) -> str:
-        """Return the text that is new with a token; empty while a character is not complete."""
+        """Return the text that is new with a token, up to a character that is not complete; empty while there is none.
+
+        A token may complete one character and begin the next, and so may all that follow it.
+        """
         self._waiting.append(token)
         text = self._fresh()
-        if len(self._waiting) <= LONGEST_WAIT and (not text or text.endswith(UNFINISHED)):
-            return ""
+        whole = text.rstrip(UNFINISHED)
+        if not whole:
+            if len(self._waiting) <= LONGEST_WAIT:
+                return ""
+            whole = text
         self._before, self._waiting = self._waiting, []
-        return text
+        self._known = len(self._decode(self._before)) - (len(text) - len(whole))
+        return whole
 
     def finish(self) -> str:
         """Return what is left at the end; a character that never was completed is left out."""
         return self._fresh().rstrip(UNFINISHED)
 
     def _fresh(self) -> str:
-        return self._decode(self._before + self._waiting)[len(self._decode(self._before)) :]
+        return self._decode(self._before + self._waiting)[self._known :]

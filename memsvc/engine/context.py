@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Quoted(NamedTuple):
@@ -50,6 +52,8 @@ def pack(quotes: Sequence[Quoted], max_tokens: int, count: Callable[[Sequence[st
 
 
 def _line(quote: Quoted) -> str:
-    time = datetime.fromtimestamp(quote.time_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    # In whole numbers: in seconds, as a float, the last microseconds of the year 9999 are in the next.
+    moment = _EPOCH + timedelta(microseconds=quote.time_us)
+    time = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
     fields = {"time": time, "session": quote.session, "role": quote.role, "id": quote.id, "text": quote.text}
     return json.dumps({key: value for key, value in fields.items() if value}, ensure_ascii=False)

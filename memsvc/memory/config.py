@@ -1,8 +1,9 @@
 """The settings of one Titans memory."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+import sys
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from memsvc import limits
 from memsvc.errors import InvalidArgumentError
@@ -12,6 +13,9 @@ MIN_LAYERS, MAX_LAYERS = 2, 12
 MAX_CHUNK = 4096
 MAX_TOKENS, MAX_WINDOWS = (1 << 63) - 1, (1 << 31) - 1
 """What the API's fields hold."""
+
+LEAST, MOST = sys.float_info.min, sys.float_info.max
+"""What a number above 0 may be: to the thread that steps, which flushes denormals, anything smaller is 0."""
 
 Gate = Literal["off", "fixed", "quantile"]
 
@@ -74,7 +78,7 @@ class MemoryConfig:
         check("width", ok=self.width > 0, message="must be positive")
         check("chunk", ok=0 < self.chunk <= MAX_CHUNK, message=f"must be 1 to {MAX_CHUNK}")
         check("replay", ok=0 <= self.replay <= MAX_TOKENS, message=f"must be 0 to {MAX_TOKENS}")
-        check("theta", ok=math.isfinite(self.theta) and self.theta > 0, message="must be a number above 0")
+        check("theta", ok=LEAST <= self.theta <= MOST, message="must be a number above 0")
         check("eta", ok=0 <= self.eta < 1, message="must be at least 0 and below 1")
         check("half_life", ok=math.isfinite(self.half_life) and self.half_life >= 0, message="must not be negative")
         check("gate", ok=self.gate in {"off", "fixed", "quantile"}, message="must be off, fixed or quantile")
@@ -86,13 +90,16 @@ class MemoryConfig:
         least, most = limits.MIN_WINDOW_TOKENS, limits.MAX_WINDOW_TOKENS
         check("window", ok=least <= self.window <= most, message=f"must be {least} to {most}")
         for field in ("replay_gain", "drift_sigma", "curvature", "radius", "clip"):
-            value = getattr(self, field)
-            check(field, ok=math.isfinite(value) and value > 0, message="must be a number above 0")
+            check(field, ok=LEAST <= getattr(self, field) <= MOST, message="must be a number above 0")
 
     @property
     def alpha(self) -> float:
         """Decay per written token: 1 - 2^(-1 / half_life)."""
         return 1 - 2 ** (-1 / self.half_life) if self.half_life else 0.0
+
+    def stepping(self, theta: float) -> Self:
+        """Return it with another theta, a multiple of its own, or as much of that as a number can be."""
+        return replace(self, theta=min(max(theta, LEAST), MOST))
 
     @property
     def weights_bytes(self) -> int:

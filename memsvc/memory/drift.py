@@ -134,7 +134,7 @@ def effective(state: DriftState, config: MemoryConfig) -> MemoryConfig:
     if not state.restart_left:
         return config
     theta = config.theta * RESTART_GAIN * (1 - RESTART_ETA) / (1 - config.eta)
-    return replace(config, eta=RESTART_ETA, theta=theta)
+    return replace(config.stepping(theta), eta=RESTART_ETA)
 
 
 def _jump(state: DriftState, config: MemoryConfig, mean: float) -> Jump | None:

@@ -19,6 +19,10 @@ class Value(NamedTuple):
     content: Any
     """Hashable."""
 
+    def __hash__(self) -> int:
+        # Python's own hash of a number is no secret: from many of one hash a table would take the square of the time.
+        return hash((self.kind, _spelled(self.content) if self.kind == "number" else self.content))
+
 
 def parse_object(text: str, field: str) -> dict[str, Any]:
     """Parse a JSON object; empty text is an empty object.
@@ -118,6 +122,12 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
+
+
+def _spelled(number: float) -> str:
+    """Return a number as text: equal ones alike."""
+    whole = isinstance(number, int) or number.is_integer()
+    return hex(int(number)) if whole else number.hex()
 
 
 def _items(value: dict[str, Any] | list[Any]) -> list[Any]:

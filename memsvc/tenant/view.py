@@ -79,7 +79,7 @@ class View:
     def settings(self, chunk: Chunk) -> MemoryConfig:
         """Return the memory's settings for a chunk that is stepped now."""
         config = effective(self.drift, self.config)
-        return config if len(chunk.owners) else replace(config, theta=config.theta * config.replay_gain)
+        return config if len(chunk.owners) else config.stepping(config.theta * config.replay_gain)
 
     @property
     def momentum_is_stale(self) -> bool:

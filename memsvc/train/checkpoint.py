@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -58,11 +58,14 @@ def load(path: Path) -> Kept:
     """Read it.
 
     Raises:
-        ValueError: it is no checkpoint of a training.
+        ValueError: it is no checkpoint of a training, or damaged.
     """
-    with safe_open(path, "pt") as file:
-        header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}; without it the training begins anew") from error
     if "progress" not in header:
         raise ValueError(f"{path} is no checkpoint of memsvc-train")
     optimizer: dict[int, dict[str, Tensor]] = {}

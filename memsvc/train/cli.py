@@ -3,7 +3,8 @@
 import json
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from memsvc.backbone.titans_mac import checkpoint
 from memsvc.backbone.titans_mac.checkpoint import Loaded
 from memsvc.backbone.titans_mac.config import MAX_DEPTH, MIN_DEPTH, READOUTS, ContextMemoryConfig, MacConfig, Readout
 from memsvc.backbone.titans_mac.model import TitansMac
+from memsvc.errors import MemsvcError
 from memsvc.train import metrics
 from memsvc.train.average import average, check
 from memsvc.train.dna import Dna
@@ -26,7 +28,7 @@ from memsvc.train.prose import Prose
 from memsvc.train.ridge import settle
 from memsvc.train.source import Source
 from memsvc.train.stages import FURTHER, STAGES
-from memsvc.train.trainer import METRICS, Trainer
+from memsvc.train.trainer import EXAMINED, METRICS, Trainer
 
 MODEL = "model.safetensors"
 SHAPE = MacConfig(
@@ -43,6 +45,8 @@ SOURCES: Mapping[str, Callable[[Tokenizer | None], Source]] = MappingProxyType(
     {"text": partial(Prose, "text"), "dialogue": partial(Prose, "dialogue"), "dna": lambda _: Dna()}
 )
 """By kind; English takes the tokenizer of a model that is gone on from, and makes one without."""
+_CHUNKS = 4
+"""Of a sequence at least: a fact, the two that its question comes later by, and the question."""
 ENGLISH = frozenset({"text", "dialogue"})
 """Kinds whose models may be gone on from to each other."""
 
@@ -97,13 +101,16 @@ def train(
     """Train a model; write its file, its figures as lines of JSON, and its curves."""
     if kind not in SOURCES:
         raise typer.BadParameter(f"must be one of {', '.join(SOURCES)}", param_hint="KIND")
+    if not math.isfinite(scale):
+        raise typer.BadParameter("must be a number", param_hint="--scale")
     torch.set_num_threads(threads)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    start = None if on is None else checkpoint.load(on)
-    others = list(map(checkpoint.load, averaged or ()))
+    place = _place(device)
+    start = None if on is None else _load(on, "--on")
+    others = [_load(path, "--average") for path in averaged or ()]
     source = SOURCES[kind](start.tokenizer if start else None)
     if start is None:
-        memory = replace(SHAPE.memory, hidden=hidden, depth=depth, momentum=momentum)
+        with _named("--hidden"):
+            memory = replace(SHAPE.memory, hidden=hidden, depth=depth, momentum=momentum)
         config = replace(SHAPE, vocabulary=source.tokenizer.get_vocab_size(), chunk=chunk, memory=memory)
     else:
         _check(start, kind, source)
@@ -115,6 +122,7 @@ def train(
     _check_others(start, others, config)
     whole = STAGES[kind]
     stages = [stage.scaled(scale) for stage in (FURTHER[kind] if start else whole)[:most]]
+    _check_chunk(config.chunk, {EXAMINED["length"], *(stage.length for stage in (*stages, *whole))})
     try:
         trainer = Trainer(source, config, stages, seed=seed, folder=out, device=place, start=start)
     except ValueError as error:
@@ -138,6 +146,36 @@ def train(
     if rows := metrics.read(out / METRICS):
         metrics.plot(rows, out / "curves.svg")
     typer.echo(json.dumps({"model": str(out / MODEL), "sha256": checkpoint.load(out / MODEL).digest}))
+
+
+def _place(device: str) -> torch.device:
+    gpu = torch.cuda.is_available()
+    try:
+        place = torch.device(device or ("cuda" if gpu else "cpu"))
+    except RuntimeError:
+        place = None
+    if place is None or place.type not in {"cpu", "cuda"} or (place.type == "cuda" and not gpu):
+        raise typer.BadParameter("must be cpu, or cuda where there is a GPU", param_hint="--device")
+    return place
+
+
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    try:
+        yield
+    except MemsvcError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _load(path: Path, option: str) -> Loaded:
+    with _named(option):
+        return checkpoint.load(path)
+
+
+def _check_chunk(chunk: int, lengths: Collection[int]) -> None:
+    if any(length % chunk or length < _CHUNKS * chunk for length in lengths):
+        wanted = ", ".join(map(str, sorted(lengths)))
+        raise typer.BadParameter(f"must divide, {_CHUNKS} times or more, each of {wanted}", param_hint="--chunk")
 
 
 def _readout(name: str) -> Readout:

@@ -35,8 +35,9 @@ class Metrics:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return all lines; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Return all lines that are whole; none where there is no file. The last may have been cut off by the end."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:

@@ -93,6 +93,8 @@ def _row(source: Source, stage: Stage, rng: random.Random, chunk: int, *, test: 
             facts = facts[: len(facts) - max(1, len(facts) // 10)]
         elif decoys:
             decoys.pop()
+        elif left >= 2 * chunk:
+            break  # one long fact, and the least that its question comes later by
         else:
             raise ValueError(f"a sequence of {stage.length} tokens has no room for a fact and its question")
     hay = source.haystack(rng, left, test=test)

@@ -33,6 +33,23 @@ def test_a_character_comes_as_soon_as_it_is_whole() -> None:
     assert stream(ids[:4]) == ["a", "", "", "", ""]
 
 
+def cut(text, first, step) -> list[str]:
+    """Stream a text whose tokens are its bytes: so many at first, then `step` at a time."""
+    raw = text.encode()
+    tokens = [raw[:first], *(raw[at : at + step] for at in range(first, len(raw), step))]
+    return stream(range(len(tokens)), lambda ids: b"".join(tokens[i] for i in ids).decode(errors="replace"))
+
+
+@given(st.text(min_size=1), st.integers(1, 7), st.integers(1, 7))
+def test_tokens_that_end_one_character_and_begin_the_next_lose_none(text, first, step) -> None:
+    text = text.replace("\N{REPLACEMENT CHARACTER}", "") * 20
+    assert "".join(cut(text, first, step)) == text
+
+
+def test_a_whole_character_does_not_wait_for_the_one_that_its_token_begins() -> None:
+    assert cut("ー" * 12, 2, 3) == ["", *"ー" * 12, ""]
+
+
 @given(st.lists(st.integers(0, 400), max_size=60))
 def test_any_tokens_make_text_in_the_end(ids) -> None:
     """Bytes that are no text do not hold the rest back for ever, and change nothing that is text."""

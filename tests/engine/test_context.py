@@ -1,10 +1,12 @@
 """The prompt-ready context: in time order, within budget, and no text can break out of it."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from memsvc import limits
 from memsvc.engine.context import Quoted, pack, render
 
 TEXTS = st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=80) | st.sampled_from(
@@ -43,3 +45,14 @@ def test_the_budget_holds_and_the_best_come_first(texts, budget) -> None:
 def test_nothing_fits_gives_nothing() -> None:
     assert pack(quotes(["a long text of many words"]), 1, words) == ""
     assert render([]) == ""
+
+
+@given(st.integers(limits.MIN_TIME_US, limits.MAX_TIME_US))
+@example(limits.MIN_TIME_US)
+@example(limits.MAX_TIME_US)
+def test_every_time_that_an_entry_may_have_is_told_to_its_second(time_us) -> None:
+    line = render([Quoted("a", "s", "user", time_us, (1, 1), "text")]).split("\n")[1]
+    told = datetime.fromisoformat(json.loads(line)["time"])
+    assert (
+        timedelta(0) <= datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us) - told < timedelta(seconds=1)
+    )

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from memsvc.errors import InvalidArgumentError
 from memsvc.limits import MAX_METADATA_BYTES
 from memsvc.recall.filter import Filter
-from memsvc.recall.metadata import MAX_DEPTH, parse_object
+from memsvc.recall.metadata import MAX_DEPTH, parse_object, value_of
 
 from .build import entries, index_of
 
@@ -109,6 +110,15 @@ def test_session_and_role_are_exact() -> None:
     assert not Filter.parse(role="r").matches("s", "", 0, "")
     assert Filter.parse(session="").matches("", "r", 0, "")
     assert not Filter.parse(session="").matches("s", "r", 0, "")
+
+
+@pytest.mark.parametrize("wrap", ["{}", "[{}]", '{{"a": {}}}'])
+def test_numbers_that_python_hashes_alike_are_told_apart_at_no_cost(wrap) -> None:
+    """In a table of values that all hash alike each new one is compared with all: a batch of them took many minutes."""
+    values = [value_of(json.loads(wrap.format(i * sys.hash_info.modulus))) for i in range(1000)]
+    assert len(set(map(hash, values))) > 990
+    for same in ("1 1.0 1e0", "0 -0.0 0e9", "9007199254740992 9007199254740992.0", "1e999 2e999"):
+        assert len({value_of(json.loads(wrap.format(number))) for number in same.split()}) == 1
 
 
 @settings(max_examples=150, deadline=None)

@@ -12,6 +12,7 @@ from memsvc.backbone.titans_mac import checkpoint
 from memsvc.train import cli, gate
 from memsvc.train.ridge import SHARES
 from memsvc.train.stages import Stage
+from memsvc.train.trainer import CHECKPOINT
 from tests.train.test_trainer import CONFIG, SOFT, STAGES
 from tests.train.toy import Toy
 
@@ -167,8 +168,25 @@ def test_a_mean_with_another_shape_other_tokens_or_of_no_family_is_refused(base,
     ("option", "value"),
     [
         *[("--readout", "none"), ("--sure", "much"), ("--sure", "inf"), ("--sure", "nan")],
-        *[("--depth", "1"), ("--depth", "13"), ("--chunk", "7")],
+        *[("--depth", "1"), ("--depth", "13"), ("--chunk", "7"), ("--chunk", "24"), ("--chunk", "32")],
+        *[("--hidden", "33"), ("--scale", "inf"), ("--device", "abacus"), ("--device", "meta")],
     ],
 )
 def test_a_shape_that_there_is_not_is_refused(option, value, tmp_path):
     refused(tmp_path / "out", option, option, value)
+
+
+@pytest.mark.parametrize("option", ["--on", "--average"])
+def test_a_file_that_is_no_model_is_refused(option, tmp_path):
+    (tmp_path / "file").write_bytes(b"no model")
+    assert "no titans-mac model" in refused(tmp_path / "out", option, option, str(tmp_path / "file"))
+
+
+def test_a_damaged_checkpoint_is_named_and_left_as_it_is(tmp_path):
+    trained(tmp_path / "out", "--chunk", "16")
+    kept = tmp_path / "out" / CHECKPOINT
+    kept.write_bytes(kept.read_bytes()[:-1])
+    result = run(tmp_path / "out", "--chunk", "16")
+    assert result.exit_code == 2
+    assert "is damaged" in " ".join(result.output.replace("│", " ").split())
+    assert kept.exists()

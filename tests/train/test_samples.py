@@ -1,6 +1,7 @@
 """Training sequences: what counts, and where."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_most_sequences_ask_when_no_fact_is_in_the_window_and_a_few_at_once():
 
 def test_equal_seeds_draw_equal_batches():
     assert rows(3) == rows(3) != rows(4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fact_that_leaves_room_for_its_question_and_little_else_is_drawn(seed):
+    """One fact in some hundreds is that long where sequences have four chunks: it ended a training."""
+    for tokens, weight, gate in rows(seed, replace(STAGE, length=3 * CHUNK)):
+        assert len(tokens) == 3 * CHUNK
+        assert weight.count(1) == gate.count(OPEN) == 2
 
 
 def test_a_sequence_without_room_for_a_fact_is_refused():

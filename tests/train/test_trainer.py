@@ -66,6 +66,14 @@ def test_a_resumed_training_equals_an_uninterrupted_one(stop, uninterrupted, tmp
     assert (tmp_path / "cut" / CHECKPOINT).read_bytes() == (whole.folder / CHECKPOINT).read_bytes()
 
 
+def test_figures_that_were_cut_off_as_they_were_written_are_written_again(uninterrupted, tmp_path):
+    next(trainer(tmp_path).run(every=1))
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"stage": 0, "st')
+    list(trainer(tmp_path).run(every=1))
+    assert timeless(metrics.read(tmp_path / METRICS)) == timeless(uninterrupted[1])
+
+
 def test_a_finished_training_has_nothing_to_do(tmp_path):
     list(trainer(tmp_path).run(every=100))
     again = trainer(tmp_path)
