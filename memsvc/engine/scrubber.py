@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 10.0
+RETRY_S, MOST_RETRY_S = 10.0, 600.0
+"""A tenant that cannot be scrubbed is tried again so long after, and each time twice as long, up to the most."""
 PAGE_ENTRIES = 32
 """Read at once, with their texts."""
 ENDS = {RecordKind.UPDATE, RecordKind.DELETE, RecordKind.EXPIRE}
@@ -37,13 +38,21 @@ class Scrubber:
         self._engine, self._store = engine, store
         self._ended: dict[str, list[Ended]] = {}
         """By the tenant's uid, what may have destroyed entries."""
+        self._failed: dict[str, list[Ended]] = {}
+        """The same, of those that are tried again later."""
+        self._retry_s: dict[str, float] = {}
+        """How long after, by uid."""
         self._wanted = asyncio.Event()
 
     def ended(self, uid: str, record: Record) -> None:
         """Take note of a record of a tenant that is not open."""
-        if record.kind in ENDS:
-            self._ended.setdefault(uid, []).append(Ended(record.seq, record.about))
-            self._wanted.set()
+        if record.kind not in ENDS:
+            return
+        ended = Ended(record.seq, record.about)
+        if (failed := self._failed.get(uid)) is not None:
+            failed.append(ended)
+        else:
+            self._want(uid, [ended])
 
     async def run(self) -> None:
         """Work, for ever."""
@@ -55,15 +64,23 @@ class Scrubber:
                 ended = self._ended.pop(uid)
                 try:
                     await self._scrub(uid, ended)
-                except NotFoundError:  # it was deleted
-                    continue
                 except Exception as error:  # one tenant's that cannot be saved must not keep the others
-                    if isinstance(error, UnavailableError) and error.reason == "NOT_OWNER":
-                        continue  # who owns it finds the same in its log
-                    level = logging.INFO if isinstance(error, MemsvcError) else logging.ERROR
-                    log.log(level, "tenant %s: what was destroyed leaves its snapshots later: %s", uid, error)
-                    self._ended.setdefault(uid, []).extend(ended)
-                    await asyncio.sleep(RETRY_S)
+                    if not _is_others(error):
+                        level = logging.INFO if isinstance(error, MemsvcError) else logging.ERROR
+                        log.log(level, "tenant %s: what was destroyed leaves its snapshots later: %s", uid, error)
+                        self._put_off(uid, ended)
+                        continue
+                self._retry_s.pop(uid, None)
+
+    def _want(self, uid: str, ended: list[Ended]) -> None:
+        self._ended.setdefault(uid, []).extend(ended)
+        self._wanted.set()
+
+    def _put_off(self, uid: str, ended: list[Ended]) -> None:
+        """Try a tenant again later, whatever else ends in it meanwhile: opening one may be much work."""
+        retry_s = self._retry_s[uid] = min(2 * self._retry_s.get(uid, RETRY_S / 2), MOST_RETRY_S)
+        self._failed[uid] = [*ended, *self._ended.pop(uid, ())]
+        asyncio.get_running_loop().call_later(retry_s, lambda: self._want(uid, self._failed.pop(uid)))
 
     async def _scrub(self, uid: str, ended: Sequence[Ended]) -> None:
         kept, _ = await self._store.kept(uid)
@@ -81,3 +98,8 @@ class Scrubber:
                 if len(await self._store.entries(uid, page, seq - 1)) < len(page):
                     return True
         return False
+
+
+def _is_others(error: Exception) -> bool:
+    """Whether a tenant was deleted, or who owns it finds the same in its log."""
+    return isinstance(error, NotFoundError) or (isinstance(error, UnavailableError) and error.reason == "NOT_OWNER")

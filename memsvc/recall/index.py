@@ -199,6 +199,8 @@ class Index:
         dead = np.ones(len(self), bool)
         dead[self._lives.undead] = False
         lost = dead & ~self._learn.values
+        if not lost.any():  # the rule; a save must not pay for the rest of it
+            return np.zeros(len(self), np.uint8)
         text = self._text.values
         kept = np.zeros(len(self.texts), bool)
         kept[text[~dead]] = True
@@ -331,9 +333,10 @@ class Index:
 
     def segment(self, start: int, stop: int, losses: NDArray[np.uint8]) -> tuple[str, bytes]:
         """Return the name and the bytes of one segment, without what is destroyed by `losses` [n]."""
-        name, data = f"index-{start:012d}-{stop:012d}", pack(self._rows(start, stop, losses))
-        # The same entries with fewer of them destroyed may be stored as well: a name stands for the same bytes always.
-        return (f"{name}-{hashlib.sha256(data).hexdigest()[:16]}" if losses[start:stop].any() else name), data
+        data = pack(self._rows(start, stop, losses))
+        # A name stands for the same bytes always, and the same places for other entries once some are destroyed: a log
+        # that is folded again then comes to an index without them, and its snapshots may lie beside those of before.
+        return f"index-{start:012d}-{stop:012d}-{hashlib.sha256(data).hexdigest()[:16]}", data
 
     def changing_bytes(self) -> bytes:
         """Return what changes after an entry is added, so that no segment has it: surprise, death, feedback."""

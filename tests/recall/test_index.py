@@ -56,9 +56,23 @@ def test_segments_are_small_and_a_saved_one_is_never_written_again() -> None:
     index = index_of(made[:4500], 500)
     first = index.segments()
     index.add(made[4500:])
-    assert list(first) == ["index-000000000000-000000004096", "index-000000004096-000000004500"]
-    assert list(index.segments(4500)) == ["index-000000004500-000000005000"]
+    assert places(first) == ["index-000000000000-000000004096", "index-000000004096-000000004500"]
+    assert places(index.segments(4500)) == ["index-000000004500-000000005000"]
     assert index.segments(5000) == {}
+    assert index.segments().items() >= {name: first[name] for name in list(first)[:1]}.items()
+
+
+def places(segments: dict[str, bytes]) -> list[str]:
+    """The names of segments, as far as they say what entries these have."""
+    return [name.rpartition("-")[0] for name in segments]
+
+
+def test_other_entries_in_the_same_places_make_a_segment_of_another_name() -> None:
+    """A log of which an entry is destroyed comes to an index without it when it is folded again."""
+    made = entries(1, 8200, passages=1)
+    before, after = index_of(made, 500).segments(), index_of(made[1:], 500).segments()
+    assert places(before)[:2] == places(after)[:2]
+    assert not before.keys() & after.keys()
 
 
 def test_an_entry_of_very_many_passages_has_a_segment_of_its_own() -> None:

@@ -22,17 +22,18 @@ class Emptier:
 
     def __init__(self, empty: Callable[[], Awaitable[None]]) -> None:
         self._empty = empty
-        self._wanted = False
+        self._wanted = self._stopped = False
         self._task: asyncio.Task[None] | None = None
 
     def soon(self) -> None:
         """Something was destroyed."""
         self._wanted = True
-        if self._task is None:
+        if self._task is None and not self._stopped:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End; a store that is closed takes its logs away."""
+        """End, for good: a store that is closed takes its logs away, and may tell of what it destroyed only then."""
+        self._stopped = True
         await end(self._task)
 
     async def _run(self) -> None:

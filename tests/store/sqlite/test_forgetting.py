@@ -218,6 +218,18 @@ async def test_write_ahead_logs_that_cannot_be_emptied_are_tried_again(monkeypat
     await emptier.stop()
 
 
+async def test_what_is_destroyed_as_the_store_is_closed_leaves_nothing_to_do(tmp_path) -> None:
+    store = SqliteStore.open(tmp_path)
+    row = await store.create_tenant("tenant", b"", b"", "")
+    await write(store, row.uid, *(replace(payload(str(i)), learn=False) for i in range(50)))
+    before = asyncio.all_tasks()
+    deletes = [asyncio.create_task(store.delete(row.uid, str(i), "")) for i in range(50)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert all(changed.destroyed for changed in await asyncio.gather(*deletes))
+    assert asyncio.all_tasks() == before
+
+
 @pytest.mark.parametrize("name", ["forget", "erase_half"])
 async def test_an_erasure_survives_the_death_of_its_process(tmp_path, name) -> None:
     store = SqliteStore.open(tmp_path)
