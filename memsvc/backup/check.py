@@ -58,14 +58,16 @@ def read(path: Path, uid: str) -> Saved:
     return Saved(tenant=header.tenant, uid=uid, head_seq=head_seq, size=size, sha256=digest.hexdigest())
 
 
+def fault(directory: Directory, saved: Saved) -> str:
+    """Return what is wrong with a tenant's file, or nothing."""
+    try:
+        same = read(directory.file(saved), saved.uid) == saved
+    except (BackupError, OSError) as error:
+        return str(error)
+    return "" if same else "the file is not the one that was written"
+
+
 def problems(directory: Directory, manifest: Manifest) -> list[Problem]:
     """Return what is wrong with a backup."""
-    found = []
-    for saved in manifest.tenants:
-        try:
-            what = "" if read(directory.file(saved), saved.uid) == saved else "the file is not the one that was written"
-        except (BackupError, OSError) as error:
-            what = str(error)
-        if what:
-            found.append(Problem(saved.tenant, saved.file, what))
-    return found
+    found = ((saved, fault(directory, saved)) for saved in manifest.tenants)
+    return [Problem(saved.tenant, saved.file, what) for saved, what in found if what]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from memsvc_client import AlreadyExistsError, MemoryClient, MemsvcError
 
+from memsvc.backup import check
 from memsvc.backup.directory import Directory
 from memsvc.backup.manifest import Saved
 
@@ -28,12 +29,17 @@ class Restored(NamedTuple):
 def restore(client: MemoryClient, directory: Directory, tenants: Sequence[Saved], told: Told) -> list[Restored]:
     """Make tenants of their files. One that exists is left as it is; what fails for one leaves the others alone.
 
+    A file that is not the one that its manifest names is refused, even one that the server would take.
+
     Raises:
         MemsvcError: the server cannot be reached.
     """
     outcomes = []
     for done, saved in enumerate(tenants):
         told(done, len(tenants))
+        if wrong := check.fault(directory, saved):
+            outcomes.append(Restored(saved.tenant, f"{saved.file}: {wrong}"))
+            continue
         try:
             imported = client.import_tenant(directory.file(saved))
             outcomes.append(Restored(saved.tenant, "adopted" if imported.adopted else "restored"))

@@ -1,6 +1,5 @@
 """`memsvc generate` and `memsvc chat`: answers of the server's language model, from a tenant's memory."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from memsvc.cli.connection import connect
 from memsvc.cli.options import AsJson, MinSeq, TenantId
-from memsvc.cli.output import clean, plain, print_json, show, stderr, stdout
+from memsvc.cli.output import clean, plain, print_json, results, show, stderr, stdin, stdout
 from memsvc.cli.recall import as_object
 from memsvc.cli.target import Server, connects
 from memsvc.limits import MAX_GENERATE_K, MAX_GENERATED_TOKENS, MAX_TEMPERATURE
@@ -73,7 +72,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Answer a question from a tenant's memory."""
-    question = sys.stdin.read() if prompt == "-" else prompt
+    question = stdin().read() if prompt == "-" else prompt
     messages = [*_instructions(system), Message("user", question)]
     answer = Answer()
     with connect(server) as client:
@@ -136,7 +135,7 @@ def chat(
             for piece in answer.follow(tokens):
                 _say(piece)
             stdout().print()
-            if sys.stdin.isatty():
+            if stdin().isatty():
                 _tell(answer)
             if answer.text.strip():
                 history.append(Message("assistant", answer.text))
@@ -146,9 +145,9 @@ def chat(
 
 def _questions() -> Iterator[str]:
     while True:
-        if sys.stdin.isatty():
+        if stdin().isatty():
             stderr().print(Text("> ", style="bold"), end="")
-        line = sys.stdin.readline()
+        line = stdin().readline()
         if not line or line.strip() == "/quit":
             return
         if line.strip():
@@ -160,8 +159,9 @@ def _instructions(system: str | None) -> list[Message]:
 
 
 def _say(piece: str) -> None:
-    sys.stdout.write(clean(piece))
-    sys.stdout.flush()
+    out = results()
+    out.write(clean(piece))
+    out.flush()
 
 
 def _tell(answer: Answer) -> None:

@@ -1,6 +1,5 @@
 """`memsvc ingest`: documents into a tenant's memory."""
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -21,7 +20,7 @@ from rich.text import Text
 from memsvc.cli.connection import connect
 from memsvc.cli.documents import Document, NotTextError, Source, decode, entries, find
 from memsvc.cli.options import AsJson, TenantId
-from memsvc.cli.output import USAGE, fail, note, pairs, print_json, stdout
+from memsvc.cli.output import USAGE, fail, note, pairs, print_json, stdin, stdout
 from memsvc.cli.progress import IngestProgress
 from memsvc.cli.target import Server, connects
 
@@ -171,7 +170,7 @@ def _write(client: MemoryClient, done: Ingested, batch: list[Entry]) -> None:
 def _read(sources: Iterable[Source], done: Ingested, progress: IngestProgress) -> Iterator[Document]:
     for source in sources:
         try:
-            data = source.path.read_bytes() if source.path else sys.stdin.buffer.read()
+            data = source.path.read_bytes() if source.path else stdin().buffer.read()
             text = decode(data)
         except NotTextError as reason:
             done.left_out[source.name] = str(reason)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from memsvc.cli.connection import connect
 from memsvc.cli.options import AsJson, Yes, parse_duration
-from memsvc.cli.output import USAGE, agree, clean, fail, print_json, show, stderr, stdout, table
+from memsvc.cli.output import USAGE, agree, clean, fail, print_json, results, show, stderr, stdout, table
 from memsvc.cli.target import Server, connects
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _keys(
         return
     from memsvc.cli.keys_of_store import open_keys  # noqa: PLC0415  # other commands do without the stores
 
-    with open_keys(data, store) as keys:
+    with open_keys(data, store, new=new) as keys:
         yield keys
 
 
@@ -190,7 +190,7 @@ def _print_new(new: NewKey, *, as_json: bool) -> None:
         return
     note = f"key {new.key.id} ({new.key.name}): {_shown(new.key)}. This is the only time that it is shown:"
     stderr().print(Text(clean(note)), soft_wrap=True)
-    typer.echo(new.secret)
+    typer.echo(new.secret, file=results())
 
 
 def _shown(key: Key) -> str:

@@ -57,12 +57,18 @@ class StoredKeys:
 
 
 @contextmanager
-def open_keys(data: Path | None, store: str | None) -> Iterator[StoredKeys]:
-    """Open the keys of a data directory or of a Redis; an error inside ends the command with one plain message."""
+def open_keys(data: Path | None, store: str | None, *, new: bool) -> Iterator[StoredKeys]:
+    """Open the keys of a data directory or of a Redis; an error inside ends the command with one plain message.
+
+    Args:
+        data: the directory, or None.
+        store: the URL of the Redis, or None.
+        new: whether a store may be made in the directory.
+    """
 
     def run(do: Callable[[KeyRing], Coroutine[Any, Any, T]]) -> T:
         async def main() -> T:
-            async with _open(data, store) as credentials:
+            async with _open(data, store, new=new) as credentials:
                 return await do(KeyRing(credentials))
 
         return asyncio.run(main())
@@ -78,10 +84,13 @@ def open_keys(data: Path | None, store: str | None) -> Iterator[StoredKeys]:
 
 
 @asynccontextmanager
-async def _open(data: Path | None, store: str | None) -> AsyncIterator[Credentials]:
+async def _open(data: Path | None, store: str | None, *, new: bool) -> AsyncIterator[Credentials]:
     if data is not None:
         from memsvc.store.sqlite import SqliteStore  # noqa: PLC0415  # one of the two is needed
+        from memsvc.store.sqlite.schema import LOG  # noqa: PLC0415
 
+        if not new and not (data / LOG.name).exists():
+            fail(f"{data} is no data directory: there is no {LOG.name} in it", USAGE)
         embedded = SqliteStore.open(data)
         try:
             yield embedded

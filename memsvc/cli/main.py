@@ -22,7 +22,7 @@ from memsvc.cli.health import health
 from memsvc.cli.ingest import ingest
 from memsvc.cli.keys import keys_app
 from memsvc.cli.memory import restart, verify
-from memsvc.cli.output import FAILED, clean, stderr
+from memsvc.cli.output import FAILED, clean, results, stderr
 from memsvc.cli.recall import recall
 from memsvc.cli.restore import restore
 from memsvc.cli.serve import serve
@@ -35,7 +35,7 @@ from memsvc.cli.watch import watch
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"memsvc {metadata.version('memsvc')}")
+        typer.echo(f"memsvc {metadata.version('memsvc')}", file=results())
         raise typer.Exit
 
 

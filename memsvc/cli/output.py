@@ -1,12 +1,13 @@
 """What the commands print: for people through rich, for programs as JSON. Results go to stdout, all else to stderr."""
 
+import errno
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from memsvc_bench import report
@@ -25,9 +26,35 @@ NO_SERVER = 3
 _CONTROLS = {code: "�" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
+def results() -> TextIO:
+    """Return where results go.
+
+    Raises:
+        OSError: it was closed before we began.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed")
+    return sys.stdout
+
+
+def stdin() -> TextIO:
+    """Return what is read.
+
+    Raises:
+        OSError: it was closed before we began.
+    """
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "standard input is closed")
+    return sys.stdin
+
+
 def stdout() -> Console:
-    """The console for results."""
-    return Console(highlight=False)
+    """The console for results.
+
+    Raises:
+        OSError: they have nowhere to go.
+    """
+    return Console(highlight=False, file=results())
 
 
 def stderr() -> Console:
@@ -58,12 +85,14 @@ def agree(question: str, *, yes: bool, as_json: bool) -> None:
         return
     if as_json:
         fail("--json cannot ask; say --yes", USAGE)
+    if sys.stdin is None:
+        fail("standard input is closed, and nobody can be asked; say --yes", USAGE)
     typer.confirm(clean(question), abort=True, err=True)
 
 
 def print_json(value: object) -> None:
     """Print one JSON document on one line, in ASCII, so that it survives every terminal and locale."""
-    sys.stdout.write(json.dumps(plain(value), allow_nan=False) + "\n")
+    results().write(json.dumps(plain(value), allow_nan=False) + "\n")
 
 
 def plain(value: object) -> Any:

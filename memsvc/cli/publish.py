@@ -1,12 +1,11 @@
 """How a command that measures prints what it found."""
 
-import sys
 from collections.abc import Callable
 
 import typer
 from memsvc_bench.report import Result, render
 
-from memsvc.cli.output import FAILED, fail, stdout
+from memsvc.cli.output import FAILED, fail, results, stdout
 from memsvc.errors import MemsvcError
 
 
@@ -19,7 +18,7 @@ def publish(run: Callable[[], Result], *, as_json: bool) -> None:
     except (MemsvcError, OSError, ValueError, RuntimeError) as error:
         fail(str(error))
     if as_json:
-        sys.stdout.write(result.to_json() + "\n")
+        results().write(result.to_json() + "\n")
     else:
         stdout().print(render(result))
     raise typer.Exit(0 if result.ok else FAILED)

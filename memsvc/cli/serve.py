@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from memsvc.cli.output import USAGE, fail
-from memsvc.errors import MemsvcError
+from memsvc.errors import InvalidArgumentError, MemsvcError
 
 
 def serve(
@@ -169,5 +169,7 @@ def serve(
         fail(f"{CONFIG_VARIABLE}: {error.filename} cannot be read: {error.strerror}", USAGE)
     try:
         run(settings)
+    except InvalidArgumentError as error:  # of a setting: those of callers are answers
+        fail(str(error), USAGE)
     except MemsvcError as error:
         fail(str(error))

@@ -127,6 +127,22 @@ def test_a_damaged_file_is_found_and_costs_only_its_tenant(client, elsewhere, se
     assert memsvc("backup", "verify", tmp_path / "b")["problems"] == []
 
 
+def test_another_export_in_a_tenants_place_is_not_brought_back(client, elsewhere, server, other, tmp_path):
+    """A whole one, which the server would take: of the tenant's own past, say, or of another one."""
+    fill(client, "ada", "bob")
+    memsvc("backup", "create", tmp_path / "b", "--target", server.target)
+    manifest = json.loads(next((tmp_path / "b").glob("*.json")).read_text())
+    uid = next(saved["uid"] for saved in manifest["tenants"] if saved["tenant"] == "ada")
+    (file,) = (tmp_path / "b" / "tenants").glob(f"{uid}-*")
+    client.write("ada", [Entry("planted since", id="planted")])
+    client.export_tenant("ada", file, overwrite=True)
+    restored = memsvc("backup", "restore", tmp_path / "b", "--target", other.target, code=1)
+    (failed,) = (each["outcome"] for each in restored["tenants"] if each["tenant"] == "ada")
+    assert file.name in failed
+    assert restored["restored"] == 1
+    assert [tenant.tenant for tenant in elsewhere.list_tenants()] == ["bob"]
+
+
 def test_what_was_forgotten_is_gone_once_older_backups_are_pruned(client, server, tmp_path):
     fill(client, "ada")
     client.write("ada", [Entry("the word is xylofage", id="secret")])

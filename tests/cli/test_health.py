@@ -39,6 +39,20 @@ def test_a_server_that_cannot_be_reached_says_why(memsvc, server):
     assert (ran.code, "no memsvc server answers" in ran.err) == (3, True)
 
 
+def test_each_of_several_addresses_is_asked(memsvc, server):
+    """The first that does not answer is not the end of it."""
+    target = f"127.0.0.1:1,{server.target}"
+    ran = memsvc("health", "--target", target, "--tls-ca", server.ca, "--json")
+    assert (ran.code, ran.json) == (1, {"127.0.0.1:1": "UNREACHABLE", server.target: "SERVING"})
+    assert "no memsvc server answers" in ran.err
+    ran = memsvc("health", "--target", target, "--tls-ca", server.ca)
+    assert [line.split() for line in ran.out.splitlines()][1:] == [
+        ["127.0.0.1:1", "UNREACHABLE"],
+        [server.target, "SERVING"],
+    ]
+    assert memsvc("health", "--target", "127.0.0.1:1", "--json").json == {"127.0.0.1:1": "UNREACHABLE"}
+
+
 def test_an_address_is_shown_as_it_is(memsvc, monkeypatch):
     """Brackets with a letter behind them are no markup."""
     monkeypatch.setattr(health_module, "_ask", lambda *_: "SERVING")

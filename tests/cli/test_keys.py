@@ -146,6 +146,17 @@ def test_a_data_directory_that_a_server_holds_is_left_alone(memsvc, tmp_path):
     assert "in use by process" in ran.err
 
 
+def test_a_directory_of_something_else_has_no_keys_and_stays_as_it_is(memsvc, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    tmp_path.chmod(0o755)
+    for arguments in (["list"], ["rotate", "x"], ["revoke", "x", "--yes"]):
+        ran = memsvc("keys", *arguments, "--data", str(tmp_path))
+        assert ran.code == 2
+        assert "no data directory" in ran.err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert memsvc("keys", "create", "x", "--grant", "*=read", "--data", str(tmp_path)).code == 0
+
+
 def test_a_directory_that_is_not_there_has_no_keys(memsvc, tmp_path):
     for arguments in (["list"], ["rotate", "x"], ["revoke", "x", "--yes"]):
         ran = memsvc("keys", *arguments, "--data", str(tmp_path / "typo"))

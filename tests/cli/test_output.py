@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -43,6 +44,23 @@ def test_output_that_cannot_be_written_is_said(arguments, monkeypatch, capsys, t
     assert run(monkeypatch, *arguments) == 1
     assert os.strerror(errno.ENOSPC) in capsys.readouterr().err
     disk.full = False  # for what is written when the file is dropped
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("tenants",), ("tenants", "--json")])
+def test_output_that_was_closed_is_said(arguments, fake, monkeypatch, capsys):
+    """As a shell's >&- does."""
+    fake.create_tenant("ada")
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(monkeypatch, *arguments) == 1
+    assert "standard output is closed" in capsys.readouterr().err
+
+
+def test_input_that_was_closed_is_left_out(fake, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(monkeypatch, "ingest", "ada", "-", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == {"stdin": "standard input is closed"}
+    assert run(monkeypatch, "tenants", "delete", "ada") == 2
+    assert "say --yes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("backup", "list", "."), ("backup", "list", ".", "--json")])

@@ -178,6 +178,26 @@ def test_recall_has_parts_beside_the_order_of_cosine(page, tenant) -> None:
     assert nameless(page) == []
 
 
+def test_a_recall_without_a_hit_says_nothing_of_cosine(page, client) -> None:
+    client.create_tenant("test/empty")
+    look(page, "test/empty", "Recall")
+    page.get_by_label("Question").fill("spare key")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("There are no hits to sort.")).to_be_visible()
+    expect(page.get_by_text("Cosine tells none")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_no_browser_can_ask_for_is_said(page, client, name) -> None:
+    client.create_tenant(name)
+    try:
+        sign_in(page)
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("No browser can ask for a tenant")
+    finally:
+        client.delete_tenant(name)
+
+
 def test_an_event_is_seen_arriving_in_chart_and_table(page, tenant, client) -> None:
     look(page, tenant, "Live")
     expect(page.get_by_role("img", name="Surprise and gate share")).to_be_visible()

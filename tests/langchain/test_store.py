@@ -153,6 +153,18 @@ def test_an_item_that_left_because_there_are_too_many_says_so(store, client, ten
                 store.get(("a",), key)
 
 
+def test_an_item_that_left_because_there_are_too_many_can_be_deleted(store, client, tenant):
+    client.create_tenant(tenant, max_entries=10)
+    for i in range(20):
+        store.put(("a",), str(i), {"x": i})
+    here = set(keys(store.search((), limit=20)))
+    left = next(key for key in map(str, range(20)) if key not in here)
+    store.delete(("a",), left)
+    assert store.get(("a",), left) is None
+    assert left not in {entry.metadata["key"] for entry in client.list_entries(tenant, include_evicted=True)}
+    store.put(("a",), left, {"x": "again"})
+
+
 def test_what_expired_and_was_hidden_by_the_server_can_be_put_again(store, client, tenant):
     store.put(("a",), "k", {"x": 1}, ttl=0.1 / 60)
     while list(client.list_entries(tenant)):

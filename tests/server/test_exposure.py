@@ -19,6 +19,11 @@ def serve(tmp_path, *arguments, **settings) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **settings)
 
 
+def test_a_store_that_is_no_url_is_a_wrong_argument(tmp_path) -> None:
+    ran = serve(tmp_path, "--store", "http://localhost")
+    assert (ran.returncode, "store: its scheme must be" in ran.stderr) == (2, True)
+
+
 def test_a_flag_is_refused(tmp_path) -> None:
     ran = serve(tmp_path, "--host", "0.0.0.0")
     assert ran.returncode == 2

@@ -122,10 +122,16 @@ class MemsvcStore(BaseStore):
 
     async def _get(self, calls: Calls, op: GetOp) -> Item | None:
         _, stored = await self._find(calls, op.namespace, op.key)
+        if isinstance(stored, NotFoundError):
+            raise stored
         return _items.item(stored) if stored is not None and _items.lives(stored) else None
 
-    async def _find(self, calls: Calls, namespace: tuple[str, ...], key: str) -> tuple[str, StoredEntry | None]:
+    async def _find(
+        self, calls: Calls, namespace: tuple[str, ...], key: str
+    ) -> tuple[str, StoredEntry | NotFoundError | None]:
         """Return the id that an item has, and its entry; or the id that it will have, where it is not there.
+
+        Of one that left the index because there are too many, there is an error in its entry's place.
 
         An id is never used again once its entry is gone, so an item that comes back has the next of a row of ids. Those
         that are gone come first in it: the first that is not is found in steps that double, and then halve.
@@ -139,10 +145,10 @@ class MemsvcStore(BaseStore):
                 gone = middle
             else:
                 place, stored = middle, found
-        return _items.id(namespace, key, place), stored if isinstance(stored, StoredEntry) else None
+        return _items.id(namespace, key, place), None if stored is _GONE else stored
 
-    async def _look(self, calls: Calls, id: str) -> StoredEntry | _Gone | None:
-        """Return what is under an id: an entry, None where there never was one."""
+    async def _look(self, calls: Calls, id: str) -> StoredEntry | NotFoundError | _Gone | None:
+        """Return what is under an id: an entry, the error of one that was evicted, None where there never was one."""
         try:
             stored: StoredEntry = await calls.call("get_entry", self._tenant, id)
         except NotFoundError as error:
@@ -150,6 +156,8 @@ class MemsvcStore(BaseStore):
                 return None
             if error.reason in GONE:
                 return _GONE
+            if error.reason == "EVICTED":
+                return error
             raise
         return stored
 
@@ -157,6 +165,8 @@ class MemsvcStore(BaseStore):
         entry = _items.entry(op, self._fields, learn=self._learn)
         while True:
             id, stored = await self._find(calls, op.namespace, op.key)
+            if isinstance(stored, NotFoundError):
+                raise stored
             with suppress(AlreadyExistsError, NotFoundError):  # somebody else put or deleted it meanwhile: look again
                 if stored is None:
                     await calls.call("write", self._tenant, replace(entry, id=id))

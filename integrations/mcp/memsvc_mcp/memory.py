@@ -49,13 +49,22 @@ class Memory:
         )
 
     async def entries(
-        self, limit: int, session: str | None = None, after: datetime | None = None
+        self,
+        limit: int,
+        session: str | None = None,
+        after: datetime | None = None,
+        *,
+        skip: int = 0,
     ) -> Sequence[StoredEntry]:
-        """Return the first entries, in the order in which they were written."""
+        """Return the first entries after so many, in the order in which they were written."""
 
         async def list_some(client: AsyncMemoryClient) -> list[StoredEntry]:
             found: list[StoredEntry] = []
+            left = skip
             async for entry in client.list_entries(self.tenant, session=session, after=after):
+                if left:
+                    left -= 1
+                    continue
                 found.append(entry)
                 if len(found) == limit:
                     break

@@ -18,6 +18,8 @@ export function useKey(given) {
 
 /** Return the path of a tenant, or of what is below it. */
 export function tenantPath(tenant, ...below) {
+  // Every browser takes these for the folder that they stand in, percent-encoded too, and would ask for something else.
+  if (tenant === "." || tenant === "..") throw new Error(`No browser can ask for a tenant called “${tenant}”: use the command line.`);
   return ["/v1/tenants", ...[tenant, ...below].map(encodeURIComponent)].join("/");
 }
 

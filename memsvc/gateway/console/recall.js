@@ -33,7 +33,9 @@ export async function showRecall(place, past, signal) {
 function compared(hits) {
   const ranks = new Map(hits.map(({ entry }, i) => [entry.id, i + 1]));
   const alone = hits.toSorted((a, b) => b.parts.cosine - a.parts.cosine);
-  const among = hits.every(({ parts }) => parts.cosine === 0)
+  const among = hits.length === 0
+    ? "There are no hits to sort."
+    : hits.every(({ parts }) => parts.cosine === 0)
     ? "Cosine tells none of these hits from another, or is switched off on this server: this order says nothing."
     : hits.length < ASKED
       ? `All ${hits.length} hits that there are, sorted by the cosine part of their scores: what a vector store with the same encoder would have ranked.`
