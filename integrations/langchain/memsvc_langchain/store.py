@@ -145,7 +145,7 @@ class MemsvcStore(BaseStore):
                 gone = middle
             else:
                 place, stored = middle, found
-        return _items.id(namespace, key, place), None if stored is _GONE else stored
+        return _items.id(namespace, key, place), stored
 
     async def _look(self, calls: Calls, id: str) -> StoredEntry | NotFoundError | _Gone | None:
         """Return what is under an id: an entry, the error of one that was evicted, None where there never was one."""
