@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -276,13 +276,18 @@ class Engine:
         Raises:
             NotFoundError: it was deleted.
         """
-        after = ""
-        while rows := await self.store.list_tenants(after, TENANT_PAGE):
-            for row in rows:
-                if row.uid == uid:
-                    return row.tenant
-            after = rows[-1].tenant
+        if (tenant := (await self.tenants_of({uid})).get(uid)) is not None:
+            return tenant
         raise NotFoundError("the tenant was deleted", reason="TENANT_NOT_FOUND")
+
+    async def tenants_of(self, uids: Set[str]) -> dict[str, str]:
+        """Return the ids of living tenants by their uids; one that was deleted is not among them. It looks at all."""
+        found: dict[str, str] = {}
+        after = ""
+        while len(found) < len(uids) and (rows := await self.store.list_tenants(after, TENANT_PAGE)):
+            found |= {row.uid: row.tenant for row in rows if row.uid in uids}
+            after = rows[-1].tenant
+        return found
 
     async def state_hash(self, tenant: OpenTenant) -> str:
         """Return the hash of a tenant's state as it stands after some record."""

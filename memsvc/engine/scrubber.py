@@ -42,6 +42,8 @@ class Scrubber:
         """The same, of those that are tried again later."""
         self._retry_s: dict[str, float] = {}
         """How long after, by uid."""
+        self._names: dict[str, str] = {}
+        """Tenants' ids by uid, of those that waited when one was looked for."""
         self._wanted = asyncio.Event()
 
     def ended(self, uid: str, record: Record) -> None:
@@ -86,9 +88,21 @@ class Scrubber:
         kept, _ = await self._store.kept(uid)
         if not kept or not await self._destroyed(uid, ended):
             return
-        async with self._engine.using(await self._engine.tenant_of(uid)) as tenant:
+        async with self._engine.using(await self._name_of(uid)) as tenant:
             await tenant.wait_applied(tenant.head_seq)
             await self._engine.keeper.snapshot(tenant)
+
+    async def _name_of(self, uid: str) -> str:
+        """Return a tenant's id, and look for all that wait: there may be thousands, and a look is at all tenants.
+
+        Raises:
+            NotFoundError: it was deleted.
+        """
+        if uid not in self._names:
+            self._names = await self._engine.tenants_of({uid, *self._ended})
+        if (name := self._names.pop(uid, None)) is None:
+            raise NotFoundError("the tenant was deleted", reason="TENANT_NOT_FOUND")
+        return name
 
     async def _destroyed(self, uid: str, ended: Sequence[Ended]) -> bool:
         """Return whether the payload of one of these entries is gone, as it is of one without `learn`."""

@@ -17,7 +17,7 @@ class Deployment:
         self.keeper, self.errors = self, errors
         self.opened: Counter[str] = Counter()
         self.scrubbed: Counter[str] = Counter()
-        self.head_seq = 9
+        self.head_seq, self.looks = 9, 0
 
     async def kept(self, uid: str) -> tuple[list[int], int]:
         return [5], 0
@@ -25,8 +25,9 @@ class Deployment:
     async def entries(self, uid: str, numbers: tuple[int, ...], as_of: int) -> list:
         return []
 
-    async def tenant_of(self, uid: str) -> str:
-        return uid
+    async def tenants_of(self, uids: set[str]) -> dict[str, str]:
+        self.looks += 1
+        return {uid: uid for uid in uids}
 
     @asynccontextmanager
     async def using(self, tenant: str):
@@ -104,3 +105,11 @@ async def test_what_is_deleted_or_another_s_is_not_tried_again(monkeypatch) -> N
         await until(lambda: len(deployment.opened) == len(others))
         await asyncio.sleep(0.1)
         assert deployment.opened == {"gone": 1, "moved": 1}
+
+
+async def test_a_thousand_that_expire_at_once_are_looked_for_once() -> None:
+    async with scrubbing({}) as (deployment, ended):
+        for i in range(1000):
+            ended(f"t{i}")
+        await until(lambda: len(deployment.scrubbed) == 1000)
+        assert deployment.looks == 1
