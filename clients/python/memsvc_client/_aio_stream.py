@@ -93,10 +93,15 @@ class _Link:
         """
         try:
             async with asyncio.timeout(self._trip.timeout):
-                if not await is_taken(self._call.write(request), self._reader):
-                    self._refused = True
+                await is_taken(self._write(request), self._reader)
         except TimeoutError:
             raise self._trip.silence() from None
+
+    async def _write(self, request: WriteStreamRequest) -> None:
+        try:
+            await self._call.write(request)
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            self._refused = True  # before the reader asks, which hears of the same in a moment
 
     async def receive(self) -> WriteStreamResponse:
         """Return the next answer.
