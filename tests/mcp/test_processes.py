@@ -121,7 +121,9 @@ def test_ctrl_c_ends_it_at_once_and_without_a_trace(server, http) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [*MCP, "--target", server.target, *(["--http", str(port)] if http else [])]
+    # Who runs the tests in the background ignores Ctrl-C, and the process would, too.
+    default = ["env", "--default-signal=INT"]
+    command = [*default, *MCP, "--target", server.target, *(["--http", str(port)] if http else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         if http:
             process.stderr.readline()
