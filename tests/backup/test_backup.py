@@ -108,12 +108,19 @@ def test_an_older_backup_and_single_tenants_can_be_asked_for(client, elsewhere, 
     assert again["tenants"] == [{"tenant": "ada", "outcome": "exists"}]
 
 
+def file_of(backups, tenant):
+    """Return the file that a tenant has in the only backup."""
+    (manifest,) = backups.glob("*.json")
+    saved = json.loads(manifest.read_text())["tenants"]
+    uid = next(each["uid"] for each in saved if each["tenant"] == tenant)
+    (file,) = (backups / "tenants").glob(f"{uid}-*")
+    return file
+
+
 def test_a_damaged_file_is_found_and_costs_only_its_tenant(client, elsewhere, server, other, tmp_path):
     fill(client, "ada", "bob")
     memsvc("backup", "create", tmp_path / "b", "--target", server.target)
-    manifest = json.loads(next((tmp_path / "b").glob("*.json")).read_text())
-    uid = next(saved["uid"] for saved in manifest["tenants"] if saved["tenant"] == "ada")
-    (file,) = (tmp_path / "b" / "tenants").glob(f"{uid}-*")
+    file = file_of(tmp_path / "b", "ada")
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
@@ -131,9 +138,7 @@ def test_another_export_in_a_tenants_place_is_not_brought_back(client, elsewhere
     """A whole one, which the server would take: of the tenant's own past, say, or of another one."""
     fill(client, "ada", "bob")
     memsvc("backup", "create", tmp_path / "b", "--target", server.target)
-    manifest = json.loads(next((tmp_path / "b").glob("*.json")).read_text())
-    uid = next(saved["uid"] for saved in manifest["tenants"] if saved["tenant"] == "ada")
-    (file,) = (tmp_path / "b" / "tenants").glob(f"{uid}-*")
+    file = file_of(tmp_path / "b", "ada")
     client.write("ada", [Entry("planted since", id="planted")])
     client.export_tenant("ada", file, overwrite=True)
     restored = memsvc("backup", "restore", tmp_path / "b", "--target", other.target, code=1)
